@@ -1,0 +1,13 @@
+"""``python -m egress_watch`` is ``egress-watch``.
+
+In: the command line. Out: an exit code. Never: anything else.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from egress_watch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""The types that travel between the rooms.
+
+In: nothing. Out: plain values. Never: behaviour, input or output.
+
+A plural type is columns (NumPy arrays of one length n), a singular type is one row.
+
+An **address** is two ``uint64`` words, high word first, in host order: the 128 bits of an IPv6 address, with IPv4 as
+``::ffff:a.b.c.d`` (RFC 4291, section 2.5.5.2). A column of addresses has shape (n, 2). So there is one path for both.
+A **MAC** is 48 bits in a ``uint64``, 0 where the link shows none.
+Times are ``int64`` nanoseconds since 1970-01-01 UTC, always the packet's own time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Flags = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+Ports = NDArray[np.uint16]
+Words = NDArray[np.uint64]
+
+PAD_BYTES = 128
+"""Spare bytes that a source lays behind the last frame in `Frames.data`, so a header can be read without a check."""
+
+IN, OWN, OUT, UNKNOWN = "IN", "OWN", "OUT", "UNKNOWN"
+VERDICTS = (IN, OWN, OUT, UNKNOWN)
+GLYPHS = {IN: "✓", OWN: "~", OUT: "✗", UNKNOWN: "?"}
+
+
+class Damage(NamedTuple):
+    """What a source could not read: the rest of the file is not guessed at."""
+
+    origin: str
+    """The file, as the user named it; ``-`` for standard input."""
+    offset: int
+    """Where reading stopped, in bytes from the start of the (unpacked) file."""
+    reason: str
+    lost_bytes: int
+    """Bytes from there to the end; -1 where the end is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Raw frames of one batch, end to end in one buffer."""
+
+    data: Bytes
+    """(bytes,) The buffer; at least PAD_BYTES lie behind the last frame."""
+    start: Ints
+    """(n,) Offset of each frame in ``data``."""
+    caught: Ints
+    """(n,) Bytes captured of each frame."""
+    wire: Ints
+    """(n,) Bytes the frame had on the wire."""
+    time_ns: Ints
+    """(n,) Capture time."""
+    link: NDArray[np.int32]
+    """(n,) LINKTYPE_ value of the frame's interface (tcpdump.org/linktypes.html)."""
+    interface: NDArray[np.int32]
+    """(n,) Number of the interface within its capture, 0 where the format has none."""
+    origin: str = ""
+    """The file or interface these frames come from."""
+    read_bytes: int = 0
+    """Bytes of input consumed so far, over all files (packed size), for progress."""
+    lost: int = 0
+    """Frames the capturing side says it dropped, newly reported with this batch."""
+    damage: tuple[Damage, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Packets:
+    """IP packets decoded from one batch of frames, in the order of the frames."""
+
+    data: Bytes
+    """The buffer of the frames; payload spans point into it."""
+    time_ns: Ints
+    src_mac: Words
+    dst_mac: Words
+    vlan: Ports
+    """(n,) Outermost 802.1Q VLAN id, 0 where untagged."""
+    version: Flags
+    """(n,) 4 or 6, as in the first nibble of the IP header."""
+    src: Words
+    """(n, 2) Source address."""
+    dst: Words
+    """(n, 2) Destination address."""
+    src_port: Ports
+    """(n,) TCP, UDP, UDP-Lite, DCCP or SCTP port; 0 elsewhere and in later fragments."""
+    dst_port: Ports
+    protocol: Flags
+    """(n,) IANA protocol number behind any IPv6 extension headers."""
+    tcp_flags: Flags
+    """(n,) The low eight bits of the TCP flags (FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32), 0 elsewhere."""
+    size: Ints
+    """(n,) Layer-3 length in bytes from the IP header: what the wire carried, whatever the snaplen kept."""
+    fragment: Flags
+    """(n,) 0 whole, 1 first fragment, 2 later fragment."""
+    fragment_id: NDArray[np.uint32]
+    """(n,) The IP identification of a fragment, 0 elsewhere."""
+    payload: Ints
+    """(n,) Offset in ``data`` behind the transport header."""
+    payload_bytes: Ints
+    """(n,) Captured bytes there that belong to the IP packet (link padding excluded)."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Frames that are no packet, by reason. len(frames) == len(packets) + sum(skipped.values())."""
+
+    def __len__(self) -> int:
+        """Return the number of packets."""
+        return len(self.time_ns)
+
+
+END_REASONS = ("end", "fin", "rst", "idle", "active", "evicted")
+"""Why a flow record was written; the position is the code in `Flows.end_reason` and in the store.
+
+end: the input ended; fin, rst: TCP closed; idle: silent too long; active: cut while running, more records follow;
+evicted: the table was full.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """Bidirectional flow records, one row each, seen from the device: out is device to remote."""
+
+    first_ns: Ints
+    last_ns: Ints
+    device: Words
+    """(n, 2) The side that is ours."""
+    remote: Words
+    """(n, 2) The other side."""
+    device_port: Ports
+    remote_port: Ports
+    protocol: Flags
+    device_mac: Words
+    """(n,) MAC seen on the device's side of the link: the device's own, or that of the router before it."""
+    vlan: Ports
+    packets_out: Ints
+    bytes_out: Ints
+    packets_in: Ints
+    bytes_in: Ints
+    flags_out: Flags
+    """(n,) TCP flags seen from the device, or-ed."""
+    flags_in: Flags
+    end_reason: Flags
+    """(n,) Index into END_REASONS."""
+    name: tuple[str, ...] = ()
+    """(n,) Best name of the remote, "" where none was heard; empty before `names` has run."""
+    name_source: tuple[str, ...] = ()
+    """(n,) Where the name comes from: tls, http, dns or ""."""
+
+    def __len__(self) -> int:
+        """Return the number of flow records."""
+        return len(self.first_ns)
+
+
+class Place(NamedTuple):
+    """Where an address is and whose hands it is in, by evidence; one row serves every address with the same answer."""
+
+    country: str
+    """ISO 3166-1 alpha-2, "" where no single country can be told."""
+    location_status: str
+    """declared, agreed, single, disputed, anycast, edge, local or unknown."""
+    countries: tuple[str, ...]
+    """Every country any source named, most trusted first."""
+    asn: int
+    """Origin AS number, 0 where unknown."""
+    as_name: str
+    provider: str
+    """Who runs the network: the cloud, else the group behind the AS, else ""."""
+    region: str
+    """The provider's own name of the region, "" where it declares none."""
+    owner: str
+    """The group whose service this is, by name before address; "" where unlisted."""
+    owner_seat: str
+    """Country of the group's ultimate parent."""
+    laws: tuple[str, ...]
+    """Laws that reach the owner."""
+    evidence: str
+    """What the owner rests on: name, cloud, asn, override or ""."""
+    ties: tuple[str, ...] = ()
+    """Known links of the owner to groups of other seats, in words with their date."""
+
+
+class Verdict(NamedTuple):
+    """The answer for a place under a zone."""
+
+    verdict: str
+    """One of VERDICTS."""
+    why: str
+    """The reason in one line a person can read out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Flows with their answers: ``judgement`` indexes ``places`` and ``verdicts``, which only ever grow."""
+
+    flows: Flows
+    judgement: Ints
+    """(n,) Row of ``places`` and ``verdicts``."""
+    places: list[Place]
+    verdicts: list[Verdict]
+
+
+class Alert(NamedTuple):
+    """An episode: what one rule says of one device towards one owner and country."""
+
+    rule: str
+    """The rule's id (UUID)."""
+    title: str
+    level: str
+    """informational, low, medium, high or critical, as in Sigma."""
+    device: int
+    """Row of the store's device table."""
+    device_ip: str
+    remote_ip: str
+    """The remote of the newest flow in the episode."""
+    owner: str
+    country: str
+    verdict: str
+    first_ns: int
+    last_ns: int
+    hits: int
+    bytes_out: int
+    bytes_in: int
+    first_flow: int
+    last_flow: int
+    why: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has gone through each stage so far: the counters behind "nothing is lost in silence"."""
+
+    frames: int = 0
+    packets: int = 0
+    packet_bytes: int = 0
+    lost: int = 0
+    flows: int = 0
+    late_fragments: int = 0
+    """Later fragments whose first fragment never came: counted in a flow without ports."""
+    evicted: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    damage: list[Damage] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a screen or a report shows, frozen; EMPTY is a value."""
+
+    recordings: tuple[dict[str, Any], ...] = ()
+    verdicts: tuple[dict[str, Any], ...] = ()
+    countries: tuple[dict[str, Any], ...] = ()
+    owners: tuple[dict[str, Any], ...] = ()
+    devices: tuple[dict[str, Any], ...] = ()
+    alerts: tuple[dict[str, Any], ...] = ()
+    skipped: tuple[dict[str, Any], ...] = ()
+    damage: tuple[dict[str, Any], ...] = ()
+    data: tuple[dict[str, Any], ...] = ()
+
+
+EMPTY = Snapshot()
+
+
+def address_text(high: int, low: int) -> str:
+    """Return the address in its canonical text (RFC 5952); IPv4-mapped ones as IPv4."""
+    if high == 0 and low >> 32 == 0xFFFF:
+        return f"{low >> 24 & 255}.{low >> 16 & 255}.{low >> 8 & 255}.{low & 255}"
+    from ipaddress import IPv6Address
+
+    return str(IPv6Address(high << 64 | low))
+
+
+def address_words(text: str) -> tuple[int, int]:
+    """Return the two words of an address in text; raises ValueError where it is none."""
+    from ipaddress import ip_address
+
+    address = ip_address(text)
+    number = int(address) | (0xFFFF << 32 if address.version == 4 else 0)
+    return number >> 64, number & 0xFFFFFFFFFFFFFFFF
+
+
+def mac_text(mac: int) -> str:
+    """Return a MAC as ``aa:bb:cc:dd:ee:ff``, "" for 0."""
+    return mac.to_bytes(6, "big").hex(":") if mac else ""
