@@ -1,0 +1,66 @@
+"""Unpack the databases of places: ``NAME.mmdb.xz`` as git keeps it becomes ``NAME.mmdb`` as the program maps it.
+
+In: ``*.mmdb.xz`` and ``manifest.json`` beside this script. Out: ``*.mmdb`` beside them.
+Never: a file that is not the one the manifest names, or half a file under its final name.
+
+Hatchling runs it for every build, wheel and editable alike; in a bare checkout run it as a script.
+"""
+
+# mypy: disable-error-code="import-untyped,import-not-found"
+# hatchling is there while a package is built, and not when types are checked.
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # run as a script
+    BuildHookInterface = object
+
+DATA = Path("egress_watch", "data")
+
+
+class UnpackHook(BuildHookInterface):  # type: ignore[misc] # its type is not known, see above
+    """Hatchling's custom build hook (hatch.pypa.io, "Custom build hook")."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Unpack what is missing before files are collected; ``version`` and ``build_data`` stay as they are."""
+        del version, build_data
+        if self.target_name != "sdist":  # an sdist carries the packed files
+            unpack(Path(self.root) / DATA)
+
+
+def unpack(folder: Path) -> list[Path]:
+    """Unpack each database of the manifest that is missing or other than it should be; return what was written.
+
+    Raises ValueError where a packed file does not hold what the manifest names.
+    """
+    entries = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    stale = [entry for entry in entries if digest(folder / entry["file"]) != entry["sha256"]]
+    return [unpack_one(folder / entry["file"], entry["sha256"]) for entry in stale]
+
+
+def unpack_one(database: Path, sha256: str) -> Path:
+    """Unpack one database beside its packed file, under its final name only when whole and right."""
+    packed = database.with_name(database.name + ".xz")
+    fresh = database.with_name(database.name + ".part")
+    fresh.write_bytes(lzma.decompress(packed.read_bytes()))
+    if digest(fresh) != sha256:
+        fresh.unlink()
+        raise ValueError(f"{packed}: does not hold what manifest.json names; take it from git again")
+    return fresh.replace(database)
+
+
+def digest(file: Path) -> str:
+    """Return the file's sha256, "" where there is no file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
+
+
+if __name__ == "__main__":
+    for written in unpack(Path(__file__).parent):
+        print(written)

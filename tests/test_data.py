@@ -1,0 +1,354 @@
+"""What must hold of the data files, whoever edits them."""
+
+import hashlib
+import json
+import lzma
+import runpy
+import shutil
+import tomllib
+from collections import Counter
+from datetime import UTC, date, datetime
+from ipaddress import ip_network
+from pathlib import Path
+
+import maxminddb
+import pytest
+
+DATA = Path(__file__).parents[1] / "egress_watch" / "data"
+TABLES = ("laws", "owners", "regions", "special", "zones")
+# ISO 3166-1 alpha-2, the officially assigned codes.
+ASSIGNED = (
+    "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN "
+    "BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ "
+    "DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL "
+    "GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM "
+    "JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME "
+    "MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP "
+    "NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD "
+    "SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO "
+    "TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW"
+)
+COUNTRIES = frozenset(ASSIGNED.split())
+
+
+def table(name):
+    """Return one curated table."""
+    return tomllib.loads((DATA / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+MANIFEST = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))
+LAWS, OWNERS, REGIONS, SPECIAL, ZONES = (table(name) for name in TABLES)
+GROUPS = OWNERS["group"]
+BY_ZONE = {row["id"]: row for row in ZONES["zone"]}
+TIES = [(row["id"], tie) for row in GROUPS for tie in row.get("ties", [])]
+
+
+@pytest.fixture(scope="module")
+def unpack():
+    """Return the function that unpacks the databases, loaded as the build loads it: from its file."""
+    return runpy.run_path(str(DATA / "unpack.py"))["unpack"]
+
+
+@pytest.fixture(scope="module")
+def databases(unpack):
+    """Return an open reader of each database by name."""
+    unpack(DATA)
+    return {row["name"]: maxminddb.open_database(DATA / row["file"]) for row in MANIFEST}
+
+
+@pytest.fixture(scope="module")
+def networks(databases):
+    """Return every AS number that originates a prefix."""
+    return {record["autonomous_system_number"] for _, record in databases["origin-asn"]}
+
+
+@pytest.fixture(scope="module")
+def regions(databases):
+    """Return every provider and region that the cloud database knows."""
+    return {(record["provider"], record["region"]) for _, record in databases["cloud"]}
+
+
+def repeated(values):
+    """Return what occurs more than once."""
+    return [value for value, times in Counter(values).items() if times > 1]
+
+
+def span(network):
+    """Return version, first and last address of a network."""
+    return network.version, int(network.network_address), int(network.broadcast_address)
+
+
+def test_the_manifest_names_every_packed_database_and_nothing_else():
+    """One line of the manifest, one packed file."""
+    assert {row["file"] + ".xz" for row in MANIFEST} == {path.name for path in DATA.glob("*.xz")}
+
+
+@pytest.mark.parametrize("row", MANIFEST, ids=lambda row: row["name"])
+def test_a_packed_database_holds_what_the_manifest_names(row):
+    """Size and sha256 of the unpacked file are those in the manifest."""
+    content = lzma.decompress((DATA / f"{row['file']}.xz").read_bytes())
+    assert (hashlib.sha256(content).hexdigest(), len(content)) == (row["sha256"], row["bytes"])
+
+
+@pytest.mark.parametrize("row", MANIFEST, ids=lambda row: row["name"])
+def test_a_database_names_its_source_licence_and_date(row):
+    """Nothing is shipped without publisher, licence, attribution, carrier and the date of the data."""
+    assert row["source"]["publisher"]
+    assert row["source"]["url"].startswith("https://")
+    assert row["carrier"].keys() == {"package", "version"}
+    assert row["kind"] in {"country", "asn", "cloud"}
+    assert row["licence"] in {"CC-BY-4.0", "PDDL-1.0", "MIT"}
+    assert row["attribution"]
+    assert date(2026, 1, 1) < date.fromisoformat(row["built"]) < date(2027, 1, 1)
+
+
+def test_no_database_comes_under_a_licence_that_forbids_passing_it_on(databases):
+    """No MaxMind database is among the files, whatever its name."""
+    kinds = [reader.metadata().database_type for reader in databases.values()]
+    assert not [kind for kind in kinds if "geolite" in kind.lower() or "geoip2" in kind.lower()]
+
+
+def test_every_notice_that_a_licence_asks_for_is_given():
+    """NOTICE names each publisher by its attribution's name and its link."""
+    notice = (DATA.parents[1] / "NOTICE").read_text(encoding="utf-8")
+    owed = ["IP Geolocation by DB-IP", "https://db-ip.com", "Creative Commons Attribution 4.0", "sapics"]
+    owed += [row["carrier"]["package"] for row in MANIFEST]
+    assert [words for words in owed if words not in notice] == []
+
+
+@pytest.mark.parametrize("row", MANIFEST, ids=lambda row: row["name"])
+def test_a_database_answers_for_both_families(databases, row):
+    """Each file holds IPv4 and IPv6 in one tree."""
+    assert databases[row["name"]].metadata().ip_version == 6
+
+
+def test_the_cloud_database_says_when_its_ranges_were_gathered(databases):
+    """Its build date is that of the data, so that the same data gives the same bytes."""
+    entry = next(row for row in MANIFEST if row["name"] == "cloud")
+    assert datetime.fromtimestamp(databases["cloud"].metadata().build_epoch, UTC).date().isoformat() == entry["built"]
+
+
+@pytest.mark.parametrize(
+    ("address", "provider", "region"),
+    [
+        ("3.248.0.1", "aws", "eu-west-1"),
+        ("52.80.0.1", "aws", "cn-north-1"),
+        ("2a05:d014::1", "aws", "eu-central-1"),
+        ("13.69.64.1", "azure", "westeurope"),  # inside service tags without a region
+        ("34.90.0.1", "gcp", "europe-west4"),
+        ("188.166.0.1", "digitalocean", "NL-NH"),
+        ("104.16.0.1", "cloudflare", ""),
+    ],
+)
+def test_a_cloud_address_has_its_provider_and_region(databases, address, provider, region):
+    """The most specific prefix with a region answers; one without never hides it."""
+    assert databases["cloud"].get(address) == {"provider": provider, "region": region}
+
+
+def test_unpacking_repairs_a_damaged_database_and_leaves_a_sound_one(unpack, tmp_path):
+    """Only what is missing or different from the manifest is written."""
+    entry = next(row for row in MANIFEST if row["name"] == "cloud")
+    (tmp_path / "manifest.json").write_text(json.dumps([entry]), encoding="utf-8")
+    shutil.copy(DATA / "cloud.mmdb.xz", tmp_path)
+    (tmp_path / "cloud.mmdb").write_bytes(b"damaged")
+    assert unpack(tmp_path) == [tmp_path / "cloud.mmdb"]
+    assert hashlib.sha256((tmp_path / "cloud.mmdb").read_bytes()).hexdigest() == entry["sha256"]
+    assert unpack(tmp_path) == []
+
+
+def test_unpacking_refuses_a_packed_file_that_is_another(unpack, tmp_path):
+    """A foreign file never appears under the database's name."""
+    entry = next(row for row in MANIFEST if row["name"] == "cloud")
+    (tmp_path / "manifest.json").write_text(json.dumps([entry]), encoding="utf-8")
+    (tmp_path / "cloud.mmdb.xz").write_bytes(lzma.compress(b"something else"))
+    with pytest.raises(ValueError, match="manifest"):
+        unpack(tmp_path)
+    assert not list(tmp_path.glob("*.mmdb")) + list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_says_when_it_was_checked(name):
+    """The date stands at the top of the file, or at every group."""
+    rows = [table(name)] if name != "owners" else GROUPS
+    assert {type(row["checked"]) for row in rows} == {date}
+
+
+def test_every_entry_names_its_source():
+    """Nothing stands in a table that nobody can look up."""
+    rows = [*GROUPS, *SPECIAL["prefix"], *SPECIAL["network"], *SPECIAL["local"], *ZONES["zone"]]
+    rows += [tie for _, tie in TIES] + BY_ZONE["eea+adequacy"]["decision"]
+    assert [row for row in rows if not row["source"].strip()] == []
+
+
+def test_every_group_has_the_same_keys():
+    """A reader never meets a group with a key missing; ties are optional."""
+    keys = {"id", "name", "parent", "seat", "laws", "providers", "asns", "names", "source", "checked"}
+    assert [row["id"] for row in GROUPS if row.keys() - {"ties"} != keys] == []
+    assert len(GROUPS) >= 40
+
+
+@pytest.mark.parametrize("key", ["asns", "names", "providers"])
+def test_nothing_belongs_to_two_groups(key):
+    """An AS number, a domain suffix and a provider each point to one group, once."""
+    assert repeated(value for row in GROUPS for value in row[key]) == []
+
+
+def test_no_group_occurs_twice():
+    """Ids and names of groups are unique."""
+    assert repeated(row["id"] for row in GROUPS) == []
+    assert repeated(row["name"] for row in GROUPS) == []
+
+
+def test_no_suffix_lies_below_another():
+    """A domain below one that is listed is either said twice or claimed by two groups."""
+    suffixes = {name for row in GROUPS for name in row["names"]}
+    above = {name: [name.split(".", dots)[-1] for dots in range(1, name.count(".") + 1)] for name in suffixes}
+    assert [name for name in suffixes if suffixes.intersection(above[name])] == []
+
+
+def test_a_suffix_is_a_plain_domain_name():
+    """Lower case, at least two labels, no stray dot: what a server name is compared with."""
+    suffixes = [name for row in GROUPS for name in row["names"]]
+    assert [s for s in suffixes if s != s.lower().strip(". ") or "." not in s or ".." in s] == []
+
+
+def test_every_as_number_originates_a_prefix(networks):
+    """No listed AS number is a slip of the pen."""
+    listed = {asn for row in GROUPS for asn in row["asns"]} | {row["asn"] for row in SPECIAL["network"]}
+    assert listed - networks == set()
+
+
+def test_every_provider_has_an_owner(regions):
+    """Each provider in the cloud database belongs to a group, and no group names an unknown one."""
+    assert {name for row in GROUPS for name in row["providers"]} == {provider for provider, _ in regions}
+
+
+def test_a_tie_names_its_other_end_and_its_date():
+    """The other end is another listed group, or a plain name with its country; the date is a year or finer."""
+    ids = {row["id"] for row in GROUPS}
+    for owner, tie in TIES:
+        assert tie["to"] != owner
+        assert tie["to"] in ids or tie["to"].endswith(")"), tie
+        assert tie["relation"]
+        assert 2000 <= int(tie["date"][:4]) <= 2026
+
+
+def test_the_known_ties_are_there():
+    """The links this project was asked about are told."""
+    found = {(owner, tie["to"]) for owner, tie in TIES}
+    asked = {("kpn", "huawei"), ("accenture", "alibaba"), ("alibaba", "ping-an"), ("tencent", "ping-an")}
+    asked |= {("microsoft", "Inspur Group (CN)"), ("ibm", "Inspur Group (CN)"), ("huawei", "ping-an")}
+    assert asked - found == set()
+
+
+def test_every_seat_has_laws():
+    """A group's seat is a country, and at least one law reaches from it."""
+    assert {row["seat"] for row in GROUPS} <= LAWS["seats"].keys() <= COUNTRIES
+    assert all(LAWS["seats"].values())
+
+
+def test_every_law_has_a_source_and_every_source_a_law():
+    """Laws are spelt the same wherever they occur."""
+    used = {law for laws in LAWS["seats"].values() for law in laws} | {law for row in GROUPS for law in row["laws"]}
+    assert used == LAWS["sources"].keys()
+
+
+def test_every_member_of_the_eea_answers_to_the_gdpr():
+    """The seats under the EU GDPR are exactly the 30 countries of the EEA."""
+    under = {seat for seat, laws in LAWS["seats"].items() if "EU GDPR" in laws}
+    assert under == set(BY_ZONE["eea"]["countries"])
+
+
+def test_every_region_is_mapped_or_said_to_be_unmapped(regions):
+    """Mapped and unmapped together are all regions of the cloud database, and nothing is both."""
+    mapped = {(provider, region) for provider in REGIONS["sources"] for region in REGIONS[provider]}
+    unmapped = {(row["provider"], row["region"]) for row in REGIONS["unmapped"]}
+    assert mapped | unmapped == {pair for pair in regions if pair[1]}
+    assert mapped & unmapped == set()
+    assert all(row["reason"] for row in REGIONS["unmapped"])
+
+
+def test_every_region_lies_in_a_country():
+    """Regions map to ISO codes; Norway's is a string, not a word for false."""
+    found = {country for provider in REGIONS["sources"] for country in REGIONS[provider].values()}
+    assert found <= COUNTRIES
+    assert REGIONS["azure"]["norwaye"] == "NO"
+
+
+@pytest.mark.parametrize(
+    ("provider", "region", "country"),
+    [
+        ("aws", "cn-north-1", "CN"),
+        ("aws", "eu-central-2", "CH"),
+        ("aws", "eusc-de-east-1", "DE"),
+        ("azure", "uksouth", "GB"),
+        ("azure", "westeurope", "NL"),
+        ("gcp", "europe-west2", "GB"),
+        ("oci", "eu-zurich-1", "CH"),
+        ("oci", "eu-jovanovac-1", "RS"),
+    ],
+)
+def test_a_region_that_sounds_european_may_lie_outside_the_union(provider, region, country):
+    """The country is that of the place, whatever the region's name suggests."""
+    assert REGIONS[provider][region] == country
+
+
+def test_the_zones_are_as_large_as_the_treaties_say():
+    """27 members of the Union, 30 of the EEA, and every zone of real countries, each once."""
+    assert (len(BY_ZONE["eu27"]["countries"]), len(BY_ZONE["eea"]["countries"])) == (27, 30)
+    assert set(BY_ZONE["eea"]["countries"]) - set(BY_ZONE["eu27"]["countries"]) == {"IS", "LI", "NO"}
+    for row in BY_ZONE.values():
+        assert set(row["countries"]) <= COUNTRIES
+        assert repeated(row["countries"]) == []
+        assert isinstance(row["as_of"], date)
+
+
+def test_adequacy_adds_exactly_the_countries_with_a_decision_for_all_of_them():
+    """Beyond the EEA stands who has a decision in force; the United States have one for some companies only."""
+    row = BY_ZONE["eea+adequacy"]
+    decided = {each["country"] for each in row["decision"]}
+    assert set(row["countries"]) - set(BY_ZONE["eea"]["countries"]) == decided - {"US"}
+    assert all(each["since"] <= row["as_of"] < each.get("until", date.max) for each in row["decision"])
+
+
+def test_parts_of_a_member_belong_to_a_member():
+    """Réunion counts as France: each part has a code of its own and a member it belongs to."""
+    assert ZONES["parts"].keys() <= COUNTRIES - set(BY_ZONE["eea"]["countries"])
+    assert set(ZONES["parts"].values()) <= set(BY_ZONE["eu27"]["countries"])
+
+
+@pytest.mark.parametrize("key", ["prefix", "local"])
+def test_a_prefix_is_written_strictly_and_once(key):
+    """No host bits, canonical text, no repetition."""
+    prefixes = [row["prefix"] for row in SPECIAL[key]]
+    assert [text for text in prefixes if str(ip_network(text)) != text] == []
+    assert repeated(prefixes) == []
+
+
+def test_special_places_belong_to_listed_groups():
+    """The group is an owner's id, or empty; the status is one the program knows."""
+    rows = SPECIAL["prefix"] + SPECIAL["network"]
+    assert {row["group"] for row in rows} <= {row["id"] for row in GROUPS} | {""}
+    assert {row["status"] for row in rows} == {"anycast", "edge"}
+    assert all(row["name"] for row in rows)
+
+
+def test_hosting_is_no_edge():
+    """Linode is hosting with a place, although it is Akamai's; Google's own network is no edge either."""
+    assert {row["asn"] for row in SPECIAL["network"]}.isdisjoint({63949, 48337, 15169, 396982})
+
+
+def test_all_thirteen_root_servers_are_known_by_both_families():
+    """From a to m, each has an IPv4 and an IPv6 address listed."""
+    roots = Counter(row["name"] for row in SPECIAL["prefix"] if row["name"].endswith("root-servers.net"))
+    assert roots == {f"{letter}.root-servers.net": 2 for letter in "abcdefghijklm"}
+
+
+def test_no_public_cloud_address_counts_as_local(databases):
+    """A local prefix never covers a prefix of the cloud database."""
+    local = [span(ip_network(row["prefix"])) for row in SPECIAL["local"]]
+    clouds = [span(network) for network, _ in databases["cloud"]]
+    assert len(clouds) > 10_000
+    assert [
+        one for one in clouds for each in local if one[0] == each[0] and each[1] <= one[2] and one[1] <= each[2]
+    ] == []
