@@ -1,0 +1,136 @@
+"""All the captures of one run, in the order of their time.
+
+In: paths and the formats to ask. Out: `Frames`, file by file. Never: one bad file stopping the others.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from egress_watch.errors import CaptureError
+from egress_watch.model import PAD_BYTES, Damage, Frames
+from egress_watch.sources.columns import NOTHING
+from egress_watch.sources.listing import STDIN, Entry, expand
+from egress_watch.sources.look import in_order
+from egress_watch.sources.opened import Opened, recognise
+from egress_watch.sources.tap import Sampler, Tap, file_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from egress_watch.sources.opened import Format
+
+
+class Inputs:
+    """What there is to read. Standard input and other pipes come last: their time is known only when they are read."""
+
+    def __init__(self, paths: Sequence[str], formats: Sequence[Format], stdin: BinaryIO | None = None) -> None:
+        listing = expand(paths)
+        ordered = in_order(listing.entries, formats)
+        self._formats = formats
+        self._stdin = stdin
+        self._entries = {entry.path: entry for entry in ordered.entries}
+        self._failed = dict(ordered.failed)
+        self._fingerprints: dict[str, str] = {}
+        self.files = tuple(self._entries)
+        """In the order they are read: files without frames, files by the time of their first frame, pipes."""
+        self.total_bytes = sum(entry.size_bytes for entry in ordered.entries)
+        """As they lie on disk, packed; pipes count 0."""
+        self.passed_over = listing.passed_over + ordered.passed_over
+        """(path, reason) of what is in a folder and is no capture, or is here already."""
+        _refuse_barren_folders(listing.folders, ordered.entries + listing.repeated)
+
+    @property
+    def failed(self) -> list[tuple[str, str]]:
+        """(path, reason) of each file that gave nothing though it should have; complete once `frames` is exhausted."""
+        return list(self._failed.items())
+
+    def frames(self) -> Iterator[Frames]:
+        """Yield the frames of all files; each yields at least one batch, if only an empty one with its `Damage`.
+
+        ``read_bytes`` counts over all files. A pipe that ends in damage is read on, up to 256 MiB, for its fingerprint.
+        """
+        before = 0
+        for entry in self._entries.values():
+            seen_bytes = before
+            for frames in self._of(entry, before):
+                seen_bytes = frames.read_bytes
+                yield frames
+            before = max(seen_bytes, before + entry.size_bytes)
+
+    def fingerprint(self, path: str) -> str:
+        """Return the fingerprint of one of ``files``, see `tap`; "" for a pipe whose end has not been seen.
+
+        CaptureError where the file cannot be read.
+        """
+        if path not in self._fingerprints and not self._entries[path].piped:
+            try:
+                self._fingerprints[path] = file_fingerprint(path)
+            except OSError as error:
+                raise CaptureError(f"cannot be read: {error.strerror}", where=path) from None
+        return self._fingerprints.get(path, "")
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprints of all readable files, and of the pipes once `frames` is exhausted."""
+        for path in self.files:
+            try:
+                self.fingerprint(path)
+            except CaptureError:
+                continue
+        return {path: self._fingerprints[path] for path in self.files if path in self._fingerprints}
+
+    def _of(self, entry: Entry, before: int) -> Iterator[Frames]:
+        try:
+            with self._open(entry) as raw:
+                tap = Tap(raw, Sampler() if entry.piped else None)
+                opened = recognise(tap, self._formats)
+                if opened.format:
+                    yield from self._read(entry, opened, tap, before)
+                else:
+                    yield self._fail(entry, opened.reason, before + tap.count)
+        except OSError as error:
+            yield self._fail(entry, error.strerror or str(error), before)
+
+    def _open(self, entry: Entry) -> AbstractContextManager[BinaryIO]:
+        if entry.path != STDIN:
+            return Path(entry.path).open("rb", buffering=0)
+        return nullcontext(self._stdin) if self._stdin else open(0, "rb", buffering=0, closefd=False)
+
+    def _read(self, entry: Entry, opened: Opened, tap: Tap, before: int) -> Iterator[Frames]:
+        assert opened.format
+        known_bytes = -1 if opened.packing else entry.size_bytes or -1
+        count, damage = 0, ()  # type: tuple[int, tuple[Damage, ...]]
+        for frames in opened.format.frames(opened.stream, entry.path):
+            damage = tuple(_measured(damage, known_bytes) for damage in frames.damage)
+            count += len(frames)
+            yield replace(frames, read_bytes=before + tap.count, damage=damage)
+        if damage and not count:
+            self._failed.setdefault(entry.path, damage[-1].reason)
+        if entry.piped and tap.drain():
+            self._fingerprints[entry.path] = tap.fingerprint()
+
+    def _fail(self, entry: Entry, reason: str, read_bytes: int) -> Frames:
+        """Remember that a file gave nothing, and return the empty batch that says so."""
+        self._failed.setdefault(entry.path, reason)
+        damage = Damage(entry.path, 0, reason, -1 if entry.piped else entry.size_bytes)
+        return Frames(np.zeros(PAD_BYTES, np.uint8), *NOTHING, entry.path, read_bytes, 0, (damage,))
+
+
+def _measured(damage: Damage, known_bytes: int) -> Damage:
+    """Fill in the bytes lost where the format did not see the end of the file but its size is known."""
+    if damage.lost_bytes >= 0 or known_bytes < 0:
+        return damage
+    return damage._replace(lost_bytes=max(known_bytes - damage.offset, 0))
+
+
+def _refuse_barren_folders(folders: Sequence[str], entries: Sequence[Entry]) -> None:
+    fruitful = {entry.folder for entry in entries}
+    for folder in folders:
+        if folder not in fruitful:
+            remedy = "name a folder that holds pcap or pcapng files itself, not in folders below"
+            raise CaptureError("no capture in this folder", where=folder, remedy=remedy)

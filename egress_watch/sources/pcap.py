@@ -1,0 +1,163 @@
+"""Read the pcap format, the classic one of libpcap.
+
+In: bytes. Out: frames. Never: trust in a length field; a record beyond MOST_BYTES ends the file.
+
+The format is described in the Internet-Draft draft-ietf-opsawg-pcap and in pcap-savefile(5). The record walk is the one
+loop per frame: it only follows the lengths, everything else is read as columns afterwards.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from egress_watch.sources.columns import NOTHING, Columns, gather
+from egress_watch.sources.window import Stream, Taken, batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from egress_watch.model import Bytes, Frames, Ints
+
+HEADER_BYTES = 24
+MOST_BYTES = 4 * 262_144
+"""Longest record believed: four times MAXIMUM_SNAPLEN of libpcap."""
+
+
+Length: TypeAlias = "Callable[[memoryview, int], tuple[Any, ...]]"
+
+
+class Kind(NamedTuple):
+    """What a magic number says."""
+
+    record_bytes: int
+    """Length of a record's header."""
+    tick_ns: int
+    """Nanoseconds in one unit of the second time field."""
+
+
+MAGICS = {
+    0xA1B2C3D4: Kind(16, 1000),
+    0xA1B23C4D: Kind(16, 1),
+    0xA1B2CD34: Kind(
+        24, 1000
+    ),  # Alexey Kuznetzov's patched libpcap: interface, protocol, packet type behind the lengths
+}
+ORDERS = ("<", ">")
+
+
+def knows(head: bytes) -> bool:
+    """Tell whether the first four bytes are a pcap magic number in either byte order."""
+    return len(head) >= 4 and any(struct.unpack_from(order + "I", head)[0] in MAGICS for order in ORDERS)
+
+
+def frames(stream: Stream, origin: str) -> Iterator[Frames]:
+    """Yield the frames of a pcap stream; what cannot be read is the `Damage` of the last batch."""
+    return batches(stream, origin, PcapParser())
+
+
+class PcapParser:
+    """The file header once, then records."""
+
+    def __init__(self) -> None:
+        self._order = ""
+        self._kind = Kind(16, 1000)
+        self._swap = "no"
+        self._length_at = _length_at("no", "<")
+        self._link = 0
+        self._record = np.dtype("V16")
+
+    def rest(self) -> tuple[str, int, int]:
+        """Return nothing: a pcap file is read or it ends."""
+        return "", 0, 0
+
+    def take(self, data: Bytes, size: int) -> Taken:
+        """Read the whole records in ``data[:size]``."""
+        if self._order:
+            return self._records(data, 0, size)
+        if size < HEADER_BYTES:
+            return Taken(NOTHING, 0, HEADER_BYTES)
+        wrong = self._open(data[:HEADER_BYTES].tobytes())
+        return Taken(NOTHING, 0, stop=wrong) if wrong else self._records(data, HEADER_BYTES, size)
+
+    def _open(self, head: bytes) -> str:
+        """Read the file header; return what is wrong with it.
+
+        Versions as in libpcap's savefile reader: before 2.3, and in DG/UX's 543.0, the two lengths of a record stand
+        the other way round; in 2.3 the smaller one is the captured length. The upper half of the network field tells
+        the length of the frame check sequence, not the link type.
+        """
+        order = next(order for order in ORDERS if struct.unpack_from(order + "I", head)[0] in MAGICS)
+        magic, major, minor, _zone, _figures, _snaplen, network = struct.unpack(order + "IHHiIII", head)
+        if major < 2:
+            return f"version {major}.{minor} of the pcap format is not known"
+        self._order, self._kind, self._link = order, MAGICS[magic], network & 0xFFFF
+        self._swap = _swap(major, minor)
+        self._length_at = _length_at(self._swap, order)
+        first, second = ("wire", "caught") if self._swap == "yes" else ("caught", "wire")
+        names = ("seconds", "ticks", first, second)
+        self._record = np.dtype([(name, order + "u4") for name in names])
+        return ""
+
+    def _records(self, data: Bytes, at: int, size: int) -> Taken:
+        header = self._kind.record_bytes
+        offsets, used, caught = walk(data, at, size, header, self._length_at)
+        columns = self._columns(data, np.fromiter(offsets, np.int64, len(offsets)))
+        long = np.flatnonzero(columns.caught > MOST_BYTES)
+        if len(long):
+            first = int(long[0])
+            used, caught = int(columns.start[first]) - header, int(columns.caught[first])
+            columns = columns.pick(slice(first))
+        stop = f"a record claims {caught:,} bytes" if caught > MOST_BYTES else ""
+        return Taken(columns, used, header + min(caught, MOST_BYTES), stop)
+
+    def _columns(self, data: Bytes, offsets: Ints) -> Columns:
+        count = len(offsets)
+        if not count:
+            return NOTHING
+        record = gather(data, offsets, self._record)
+        caught, wire = record["caught"].astype(np.int64), record["wire"].astype(np.int64)
+        if self._swap == "maybe":
+            caught, wire = np.minimum(caught, wire), np.maximum(caught, wire)
+        time_ns = record["seconds"].astype(np.int64)
+        time_ns *= 1_000_000_000
+        time_ns += record["ticks"].astype(np.int64) * self._kind.tick_ns
+        link = np.full(count, self._link, np.int32)
+        return Columns(offsets + self._kind.record_bytes, caught, wire, time_ns, link, np.zeros(count, np.int32))
+
+
+def _swap(major: int, minor: int) -> str:
+    if major == 543 or (major == 2 and minor < 3):
+        return "yes"
+    return "maybe" if (major, minor) == (2, 3) else "no"
+
+
+def walk(data: Bytes, at: int, size: int, header: int, length_at: Length) -> tuple[list[int], int, int]:
+    """Follow the records from ``at``: return their offsets, where the first incomplete one is, and its length or 0."""
+    view = data.data
+    offsets: list[int] = []
+    add = offsets.append
+    last = size - header
+    length = 0
+    while at <= last:
+        (length,) = length_at(view, at)
+        add(at)
+        at += header + length
+    if at > size:  # the last one reaches beyond the window
+        return offsets, offsets.pop(), length
+    return offsets, at, 0
+
+
+def _length_at(swap: str, order: str) -> Length:
+    """Return what reads the captured length of a record."""
+    if swap == "maybe":
+        return _smaller(order)
+    return struct.Struct(order + ("12xI" if swap == "yes" else "8xI")).unpack_from
+
+
+def _smaller(order: str) -> Length:
+    """Return a reader of the smaller of a record's two lengths."""
+    lengths_at = struct.Struct(order + "8xII").unpack_from
+    return lambda view, at: (min(lengths_at(view, at)),)

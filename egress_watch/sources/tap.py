@@ -1,0 +1,134 @@
+"""The raw bytes of an input on their way in: counted, gathered from short reads, and fingerprinted.
+
+In: an open binary file. Out: its bytes, their number, a fingerprint. Never: waiting for more while bytes are at hand.
+
+The fingerprint is a blake2b over 4 KiB at every MiB and the total size: cheap on files of any length, and the same for
+a file and for a pipe that carries its bytes. It tells one recording from another; it is no proof against a forger.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from hashlib import blake2b
+from time import monotonic
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from egress_watch.sources.window import Stream
+
+STRIDE_BYTES = 1 << 20
+SAMPLE_BYTES = 1 << 12
+DIGEST_BYTES = 16
+DRAIN_BYTES = 1 << 28
+QUIET_S = 0.1
+"""A pipe silent for so long has its bytes handed over, however few."""
+PATIENCE_S = 1.0
+"""A pipe that keeps dribbling has its bytes handed over after so long."""
+
+
+class Sampler:
+    """Computes the fingerprint of bytes as they pass."""
+
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=DIGEST_BYTES)
+        self.size_bytes = 0
+
+    def absorb(self, piece: memoryview) -> None:
+        """Take the next bytes."""
+        at, end = self.size_bytes, self.size_bytes + len(piece)
+        for sample in range(at // STRIDE_BYTES * STRIDE_BYTES, end, STRIDE_BYTES):
+            self._hash.update(piece[max(sample - at, 0) : max(sample + SAMPLE_BYTES - at, 0)])
+        self.size_bytes = end
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of all bytes so far, 32 hexadecimal digits."""
+        return _sealed(self._hash.copy(), self.size_bytes)
+
+
+def file_fingerprint(path: str) -> str:
+    """Return the fingerprint of a regular file; raises OSError."""
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size_bytes = os.fstat(descriptor).st_size
+        for sample in range(0, size_bytes, STRIDE_BYTES):
+            digest.update(os.pread(descriptor, SAMPLE_BYTES, sample))
+    finally:
+        os.close(descriptor)
+    return _sealed(digest, size_bytes)
+
+
+def _sealed(digest: blake2b, size_bytes: int) -> str:
+    digest.update(size_bytes.to_bytes(8, "big"))
+    return digest.hexdigest()
+
+
+class Tap:
+    """A raw input: ``count`` bytes have been read so far."""
+
+    def __init__(self, raw: BinaryIO, sampler: Sampler | None = None) -> None:
+        self._raw: Stream = raw  # type: ignore[assignment]  # typeshed's BinaryIO lacks readinto, every binary file has it
+        self._sampler = sampler
+        self._poll = _poll_of(raw)
+        self.count = 0
+
+    def readinto(self, room: memoryview, /) -> int:
+        """Fill the room from its start and return the number of bytes, 0 at the end; a pipe has a moment to fill it."""
+        count = self._read(room)
+        if self._poll and count:
+            count = self._gather(room, count, self._poll)
+        self.count += count
+        if self._sampler:
+            self._sampler.absorb(room[:count])
+        return count
+
+    def _gather(self, room: memoryview, count: int, poll: select.poll) -> int:
+        until = monotonic() + PATIENCE_S
+        while count < len(room):
+            wait_s = min(QUIET_S, until - monotonic())
+            if wait_s <= 0 or not poll.poll(wait_s * 1000):
+                break
+            try:
+                more = self._read(room[count:])
+            except OSError:  # the next read will say so again
+                break
+            if not more:
+                break
+            count += more
+        return count
+
+    def _read(self, room: memoryview) -> int:
+        while (count := self._raw.readinto(room)) is None and self._poll:  # a pipe somebody made non-blocking
+            self._poll.poll()
+        return count or 0
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of all bytes so far, "" where none was asked for."""
+        return self._sampler.fingerprint() if self._sampler else ""
+
+    def drain(self) -> bool:
+        """Read on for the fingerprint's sake, at most DRAIN_BYTES; return whether the end was reached."""
+        room = memoryview(bytearray(STRIDE_BYTES))
+        until = self.count + DRAIN_BYTES
+        try:
+            while self.count < until:
+                if not self.readinto(room):
+                    return True
+        except OSError:
+            return False
+        return False
+
+
+def _poll_of(raw: BinaryIO) -> select.poll | None:
+    """Return what waits for bytes of a pipe or socket; None for a file, which always has them."""
+    try:
+        descriptor = raw.fileno()
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+    except (OSError, AttributeError):
+        return None
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return poll

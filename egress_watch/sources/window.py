@@ -1,0 +1,143 @@
+"""Read a byte stream in large pieces and cut it into batches of frames.
+
+In: a stream and a parser of its format. Out: `Frames`. Never: a buffer larger than what was really read.
+
+The parser sees bytes and nothing else (`Parser.take`), so all of a format can be tested without a file. Each piece gets
+a fresh buffer: whoever still holds an earlier batch keeps it untouched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from egress_watch.model import PAD_BYTES, Bytes, Damage, Frames
+from egress_watch.sources.columns import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FIRST_BYTES = 1 << 16
+"""The first piece is small, so that a look at the first frame of many files costs little."""
+PIECE_BYTES = 1 << 21
+"""Half of what looks natural: a piece that stays in the cache is walked a third faster."""
+BATCH_FRAMES = 1 << 14
+
+
+class Stream(Protocol):
+    """Whatever bytes come from; an OSError from `readinto` ends the file there."""
+
+    def readinto(self, room: memoryview, /) -> int | None:
+        """Fill the room from its start and return the number of bytes, 0 at the end; short reads are fine."""
+
+
+class Taken(NamedTuple):
+    """What a parser made of a window."""
+
+    columns: Columns
+    used: int
+    """Bytes from the start of the window that are done with."""
+    need: int = 1
+    """Bytes wanted from ``used`` on before there is any use in asking again; at least 1."""
+    stop: str = ""
+    """Why nothing behind ``used`` can be read, "" where all is well."""
+    lost: int = 0
+    """Frames the capturing side says it dropped, newly reported here."""
+
+
+class Parser(Protocol):
+    """A capture format as a pure machine: bytes in, columns out; it may remember what earlier bytes declared."""
+
+    def take(self, data: Bytes, size: int) -> Taken:
+        """Read the whole records in ``data[:size]``, which starts where the last call said ``used``.
+
+        At least PAD_BYTES lie behind, as in `Frames.data`.
+        """
+
+    def rest(self) -> tuple[str, int, int]:
+        """Return what was passed over on the way: the reason ("" for nothing), first offset and bytes."""
+
+
+class Window:
+    """The part of a stream in memory: ``data[:size]`` is what lies from ``offset`` on, then PAD_BYTES zeros."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.data = np.zeros(PAD_BYTES, np.uint8)
+        self.size = 0
+        self.offset = 0
+        self.ended = False
+        self.trouble = ""
+
+    def move(self, used: int, need: int) -> int:
+        """Drop ``used`` bytes, read until at least ``need`` lie there or the stream ends; return the bytes read."""
+        carry = self.size - used
+        data = _grown(self.data[used : self.size], PIECE_BYTES if self.offset or carry or self.size else FIRST_BYTES)
+        self.offset += used
+        size = carry
+        need = max(need, carry + 1)  # whatever the parser says, the window moves on
+        while size < need and not self.ended:
+            if size == len(data) - PAD_BYTES:
+                data = _grown(data[:size], size)
+            size += self._read(data[size:-PAD_BYTES])
+        data[size : size + PAD_BYTES] = 0
+        self.data, self.size = data[: size + PAD_BYTES], size
+        return size - carry
+
+    def _read(self, room: Bytes) -> int:
+        try:
+            count = self._stream.readinto(room.data) or 0
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
+            count = 0
+        self.ended = count == 0
+        return count
+
+
+def _grown(kept: Bytes, more: int) -> Bytes:
+    data = np.empty(len(kept) + more + PAD_BYTES, np.uint8)
+    data[: len(kept)] = kept
+    return data
+
+
+def batches(stream: Stream, origin: str, parser: Parser) -> Iterator[Frames]:
+    """Yield the frames of a stream in batches of at most BATCH_FRAMES; at least one batch, even if empty.
+
+    Never raises for what the stream holds: where reading ends early, the last batch carries the `Damage`, with
+    ``lost_bytes`` -1 unless the end was seen.
+    """
+    window = Window(stream)
+    fresh = window.move(0, 1)
+    taken = parser.take(window.data, window.size)
+    while not (window.ended or taken.stop):
+        yield from _split(window.data, taken, origin, ())
+        fresh = window.move(taken.used, taken.need)
+        taken = parser.take(window.data, window.size)
+    damage = tuple(_damage(window, taken, parser, origin))
+    if fresh or damage or window.offset == 0 or len(taken.columns.start) or taken.lost:
+        yield from _split(window.data, taken, origin, damage)
+
+
+def _damage(window: Window, taken: Taken, parser: Parser, origin: str) -> Iterator[Damage]:
+    reason, offset, passed_bytes = parser.rest()
+    if reason:
+        yield Damage(origin, offset, reason, passed_bytes)
+    left = window.size - taken.used
+    where = window.offset + taken.used
+    if taken.stop:
+        yield Damage(origin, where, taken.stop, left if window.ended and not window.trouble else -1)
+    elif window.trouble:
+        yield Damage(origin, where, window.trouble, -1)
+    elif left:
+        yield Damage(origin, where, "the file is cut off here", left)
+
+
+def _split(data: Bytes, taken: Taken, origin: str, damage: tuple[Damage, ...]) -> Iterator[Frames]:
+    columns, lost = taken.columns, taken.lost
+    count = len(columns.start)
+    for at in range(0, max(count, 1), BATCH_FRAMES):
+        part = columns.pick(slice(at, at + BATCH_FRAMES))
+        last = at + BATCH_FRAMES >= count
+        yield Frames(data, *part, origin, 0, lost, damage if last else ())
+        lost = 0
