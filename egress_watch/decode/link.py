@@ -1,0 +1,139 @@
+"""From the first byte of a frame to its EtherType: one function a link type, one a tag.
+
+In: a walk and the rows that stand at this header. Out: the walk moved on. Never: an exception, whatever the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from egress_watch.decode import reasons
+from egress_watch.decode.columns import Rows, Walk, words
+
+IPV4, IPV6 = 0x0800, 0x86DD
+LOWEST_ETHERTYPE = 0x600  # IEEE 802.3, clause 3.2.6: below it the field is a length
+
+Step = Callable[[Walk, Rows], None]
+
+ETHERNET = np.dtype([("dst_high", ">u2"), ("dst_low", ">u4"), ("src_high", ">u2"), ("src_low", ">u4"), ("type", ">u2")])
+TAG = np.dtype([("tci", ">u2"), ("type", ">u2")])  # IEEE 802.1Q, clause 9.6
+COOKED = np.dtype(  # LINKTYPE_LINUX_SLL
+    [
+        ("kind", ">u2"),
+        ("arphrd", ">u2"),
+        ("length", ">u2"),
+        ("high", ">u2"),
+        ("low", ">u4"),
+        ("pad", "V2"),
+        ("type", ">u2"),
+    ]
+)
+COOKED2 = np.dtype(  # LINKTYPE_LINUX_SLL2
+    [("type", ">u2"), ("pad", "V2"), ("index", ">u4"), ("arphrd", ">u2"), ("kind", "u1"), ("length", "u1"),
+     ("high", ">u2"), ("low", ">u4"), ("rest", "V2")]
+)  # fmt: skip
+FAMILY = np.dtype("<u4")
+FIRST_BYTE = np.dtype("u1")
+
+MAC_BYTES = 6
+VLAN_ID = 0x0FFF
+
+
+def ethernet(walk: Walk, rows: Rows) -> None:
+    """Ethernet II and IEEE 802.3 (LINKTYPE_ETHERNET)."""
+    rows = walk.whole(rows, ETHERNET.itemsize, reasons.CUT_LINK)
+    header = walk.read(rows, ETHERNET)
+    walk.dst_mac[rows] = words(header, "dst_high", "dst_low")
+    walk.src_mac[rows] = words(header, "src_high", "src_low")
+    walk.at[rows] += ETHERNET.itemsize
+    _ethertype(walk, rows, header["type"])
+
+
+def vlan(walk: Walk, rows: Rows) -> None:
+    """One 802.1Q or 802.1ad tag; the outermost VLAN id other than 0 (priority only) is remembered."""
+    rows = walk.whole(rows, TAG.itemsize, reasons.CUT_LINK)
+    header = walk.read(rows, TAG)
+    walk.vlan[rows] = np.where(walk.vlan[rows] == 0, header["tci"] & VLAN_ID, walk.vlan[rows])
+    walk.at[rows] += TAG.itemsize
+    _ethertype(walk, rows, header["type"])
+
+
+def cooked(walk: Walk, rows: Rows) -> None:
+    """Linux cooked capture v1 (LINKTYPE_LINUX_SLL): only the sender's address is there."""
+    rows = walk.whole(rows, COOKED.itemsize, reasons.CUT_LINK)
+    header = walk.read(rows, COOKED)
+    walk.src_mac[rows] = np.where(header["length"] == MAC_BYTES, words(header, "high", "low"), np.uint64(0))
+    walk.at[rows] += COOKED.itemsize
+    _ethertype(walk, rows, header["type"])
+
+
+def cooked2(walk: Walk, rows: Rows) -> None:
+    """Linux cooked capture v2 (LINKTYPE_LINUX_SLL2)."""
+    rows = walk.whole(rows, COOKED2.itemsize, reasons.CUT_LINK)
+    header = walk.read(rows, COOKED2)
+    walk.src_mac[rows] = np.where(header["length"] == MAC_BYTES, words(header, "high", "low"), np.uint64(0))
+    walk.at[rows] += COOKED2.itemsize
+    _ethertype(walk, rows, header["type"])
+
+
+def raw(walk: Walk, rows: Rows) -> None:
+    """Bare IP, either version (LINKTYPE_RAW); the first nibble says which (RFC 791, RFC 8200)."""
+    rows = walk.whole(rows, 1, reasons.CUT_IP)
+    version = walk.read(rows, FIRST_BYTE) >> 4
+    walk.next[rows] = np.where(version == 4, IPV4, IPV6)
+    walk.skip(rows[(version != 4) & (version != 6)], reasons.NOT_IP)
+
+
+def ipv4(walk: Walk, rows: Rows) -> None:
+    """Bare IPv4 (LINKTYPE_IPV4)."""
+    walk.next[rows] = IPV4
+
+
+def ipv6(walk: Walk, rows: Rows) -> None:
+    """Bare IPv6 (LINKTYPE_IPV6)."""
+    walk.next[rows] = IPV6
+
+
+def loopback(walk: Walk, rows: Rows) -> None:
+    """BSD loopback (LINKTYPE_NULL, LINKTYPE_LOOP): the address family, in the byte order of whoever captured.
+
+    AF_INET is 2 everywhere; AF_INET6 is 24 (NetBSD, OpenBSD), 28 (FreeBSD), 30 (Darwin), 10 (Linux), 23 (Windows).
+    """
+    rows = walk.whole(rows, FAMILY.itemsize, reasons.CUT_LINK)
+    family = walk.read(rows, FAMILY)
+    family = np.where(family > 0xFFFF, family.byteswap(), family)
+    walk.at[rows] += FAMILY.itemsize
+    walk.next[rows] = np.where(family == 2, IPV4, IPV6)
+    walk.skip(rows[~np.isin(family, (2, 10, 23, 24, 28, 30))], reasons.NOT_IP)
+
+
+def _ethertype(walk: Walk, rows: Rows, kind: NDArray[np.uint16]) -> None:
+    walk.next[rows] = kind
+    walk.skip(rows[kind < LOWEST_ETHERTYPE], reasons.LLC)
+
+
+LINKS: dict[int, Step] = {
+    0: loopback,
+    1: ethernet,
+    12: raw,  # DLT_RAW as some systems write it
+    14: raw,  # DLT_RAW as OpenBSD writes it
+    101: raw,
+    108: loopback,
+    113: cooked,
+    228: ipv4,
+    229: ipv6,
+    276: cooked2,
+}
+"""LINKTYPE_ value to its reader (tcpdump.org/linktypes.html)."""
+
+TAGS: dict[int, Step] = {
+    0x8100: vlan,  # IEEE 802.1Q
+    0x88A8: vlan,  # IEEE 802.1ad, QinQ
+    0x9100: vlan,  # QinQ as switches sent it before 802.1ad
+    0x9200: vlan,
+    0x9300: vlan,
+}
+"""EtherType to the reader of what it announces, where that is not yet IP."""
