@@ -1,0 +1,63 @@
+"""One key for both directions of a conversation.
+
+In: address, port and protocol columns. Out: keys (n, 5), hashes and directions. Never: state.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from egress_watch.model import Flags, Packets, Ports, Words
+
+KEY_WORDS = 5
+_MULTIPLY = np.array(
+    [0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], np.uint64
+)
+"""Odd 64-bit constants (splitmix64 and kin): any would do, they only have to differ."""
+
+
+def keys(packets: Packets, src_port: Ports, dst_port: Ports) -> tuple[Words, Flags]:
+    """Return the key of each packet and its direction: 0 from the lower end to the higher, 1 back.
+
+    A key is (address high, low of the lower end; of the higher end; ports, protocol, IP version); the lower end is
+    the smaller (address, port). The IP version keeps IPv4 apart from IPv6 packets that carry mapped addresses.
+    """
+    src, dst = packets.src, packets.dst
+    back = _greater(src[:, 0], dst[:, 0], _greater(src[:, 1], dst[:, 1], src_port > dst_port))
+    key = np.empty((len(back), KEY_WORDS), np.uint64)
+    turned = back[:, None]
+    key[:, 0:2] = np.where(turned, dst, src)
+    key[:, 2:4] = np.where(turned, src, dst)
+    low, high = np.where(back, dst_port, src_port), np.where(back, src_port, dst_port)
+    key[:, 4] = low.astype(np.uint64) << np.uint64(32) | high.astype(np.uint64) << np.uint64(16) | _kind(packets)
+    return key, back.astype(np.uint8)
+
+
+def hashes(key: Words, seed: int) -> Words:
+    """Return a 64-bit hash of each key; the seed keeps a sender from choosing flows that collide."""
+    mixed = np.full(len(key), seed, np.uint64)
+    for column in range(KEY_WORDS):
+        mixed ^= key[:, column] * _MULTIPLY[column]
+        mixed ^= mixed >> np.uint64(29)
+        mixed *= _MULTIPLY[0]
+    mixed ^= mixed >> np.uint64(32)
+    return mixed
+
+
+def same(one: Words, other: Words) -> NDArray[np.bool_]:
+    """Return where two key columns are equal, row by row."""
+    equal: NDArray[np.bool_] = one[:, KEY_WORDS - 1] == other[:, KEY_WORDS - 1]
+    for column in range(KEY_WORDS - 1):
+        equal &= one[:, column] == other[:, column]
+    return equal
+
+
+def _kind(packets: Packets) -> Words:
+    kind: Words = (packets.protocol.astype(np.uint64) << np.uint64(8)) | packets.version
+    return kind
+
+
+def _greater(one: Words, other: Words, otherwise: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    greater: NDArray[np.bool_] = (one > other) | ((one == other) & otherwise)
+    return greater
