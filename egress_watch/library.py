@@ -1,0 +1,244 @@
+"""The shelf: data files, owners, zones, rules and captures, wherever they are installed.
+
+In: settings. Out: knowledge for `places`, rules for `rules`, paths of shipped folders. Never: a connection to anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import maxminddb
+
+from egress_watch.config import Config
+from egress_watch.errors import ConfigError, DataError, RuleError, UsageError
+from egress_watch.places import NOTHING, Atlas, Found, Knowledge, Lookup, Source, Special
+from egress_watch.places.owners import Owners
+from egress_watch.places.prefixes import Prefixes
+from egress_watch.places.zones import Zone, zones
+from egress_watch.rules import Rule, parse
+
+PACKAGE = Path(__file__).parent
+DATA = PACKAGE / "data"
+MOST_RULE_BYTES = 1 << 20
+
+
+def shipped(folder: str) -> Path:
+    """Return a folder of shipped files (``rules``, ``captures``): inside a wheel, or at the top of a checkout."""
+    installed = PACKAGE / "_data" / folder
+    return installed if installed.is_dir() else PACKAGE.parent / folder
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One data file that judges, as its manifest or its own metadata describes it."""
+
+    name: str
+    kind: str
+    """country, asn or cloud."""
+    path: Path
+    built: str
+    """ISO date of the data."""
+    licence: str
+    attribution: str
+    sha256: str
+
+
+def data_files(config: Config) -> list[DataFile]:
+    """Return the files in use: the user's own where configured, else the shipped ones."""
+    rows = json.loads(_text(DATA / "manifest.json"))
+    files = [_shipped_file(row) for row in rows]
+    own = {"dbip-country-lite": config.data.country_db, "origin-asn": config.data.asn_db}
+    return [_own_file(file, own[file.name]) if own.get(file.name) else file for file in files]
+
+
+def _shipped_file(row: dict[str, Any]) -> DataFile:
+    return DataFile(
+        row["name"], row["kind"], DATA / row["file"], row["built"], row["licence"], row["attribution"], row["sha256"]
+    )
+
+
+def _own_file(file: DataFile, path: str) -> DataFile:
+    metadata = _reader(Path(path)).metadata()
+    built = datetime.fromtimestamp(metadata.build_epoch, UTC).date().isoformat()
+    return DataFile(metadata.database_type, file.kind, Path(path), built, "as you obtained it", "your own file", "")
+
+
+@cache
+def _reader(path: Path) -> maxminddb.Reader:
+    try:
+        return maxminddb.open_database(path)
+    except FileNotFoundError as error:
+        remedy = "run `make setup`, which unpacks the data files" if path.parent == DATA else "mend the path in [data]"
+        raise DataError("no such data file", where=str(path), remedy=remedy) from error
+    except (maxminddb.InvalidDatabaseError, OSError, ValueError) as error:
+        raise DataError(f"no MaxMind database: {error}", where=str(path), remedy="fetch the file anew") from error
+
+
+def _lookup(file: DataFile) -> Lookup:
+    """Return how to ask a file; the three record shapes in use are told apart once, not at each look-up."""
+    if file.sha256 == "":
+        return _own_lookup(file)
+    shape = {"country": _flat_or_nested, "asn": _network, "cloud": _cloud}[file.kind]
+    return _asking(_reader(file.path), shape)
+
+
+def _asking(reader: maxminddb.Reader, shape: Callable[[str, Any], Found]) -> Lookup:
+    def find(address: str) -> Found:
+        record, length = reader.get_with_prefix_len(address)
+        return shape(_prefix(address, length), record) if record else NOTHING
+
+    return find
+
+
+def _prefix(address: str, length: int) -> str:
+    return f"{address}/{length}"
+
+
+def _flat_or_nested(prefix: str, record: Any) -> Found:
+    """Read DB-IP's and MaxMind's nested country, or the flat ``country_code`` of ip-location-db."""
+    return Found(prefix, country=record.get("country_code") or record.get("country", {}).get("iso_code", ""))
+
+
+def _network(prefix: str, record: Any) -> Found:
+    name = record.get("autonomous_system_organization") or ""
+    return Found(prefix, asn=int(record.get("autonomous_system_number") or 0), as_name=name)
+
+
+def _cloud(prefix: str, record: Any) -> Found:
+    return Found(prefix, provider=record["provider"], region=record["region"])
+
+
+def _own_lookup(file: DataFile) -> Lookup:
+    """Ask the user's own file through geoip2, which knows every edition that MaxMind and DB-IP sell."""
+    from geoip2.database import Reader
+    from geoip2.errors import AddressNotFoundError
+
+    reader = Reader(file.path)
+    kinds = {"asn": ("ASN", "asn"), "country": ("Country", "country")}
+    word, method = kinds[file.kind]
+    if file.kind == "country" and any(name in file.name for name in ("City", "Enterprise")):
+        method = "enterprise" if "Enterprise" in file.name else "city"
+    elif word.lower() not in file.name.lower():
+        remedy = f"give a GeoLite2, GeoIP2 or DB-IP {word} file, as .mmdb"
+        raise ConfigError(f"holds {file.name}, which is no {word} database", where=str(file.path), remedy=remedy)
+
+    def find(address: str) -> Found:
+        try:
+            answer = getattr(reader, method)(address)
+        except AddressNotFoundError:
+            return NOTHING
+        return _answered(answer, file.kind, address)
+
+    return find
+
+
+def _answered(answer: Any, kind: str, address: str) -> Found:
+    if kind == "asn":
+        prefix, asn = str(answer.network), answer.autonomous_system_number or 0
+        return Found(prefix, asn=asn, as_name=answer.autonomous_system_organization or "")
+    return Found(str(answer.traits.network or address), country=answer.country.iso_code or "")
+
+
+def atlas(config: Config) -> Atlas:
+    """Return the atlas of the configured zone over the data files in use; raises DataError or ConfigError."""
+    return Atlas(knowledge(config))
+
+
+def knowledge(config: Config) -> Knowledge:
+    """Open the data files and read the curated tables."""
+    files = data_files(config)
+    sources = {file.kind: [Source(f.name, f.built, _lookup(f)) for f in files if f.kind == file.kind] for file in files}
+    regions, special = _table("regions"), _table("special")
+    return Knowledge(
+        countries=sources["country"], networks=sources["asn"][0], clouds=sources["cloud"][0],
+        regions={(p, region): country for p, rows in regions.items() if p in regions["sources"]
+                 for region, country in rows.items()},
+        nowhere=frozenset((row["provider"], row["region"]) for row in regions["unmapped"]
+                          if row["region"].lower() == "global"),
+        special=Prefixes(_special(special, config)),
+        edges={row["asn"]: Special(row["status"], row["name"], row.get("group", "")) for row in special["network"]},
+        owners=Owners(_table("owners")["group"], _table("laws")["seats"]), zone=zone(config.zone),
+    )  # fmt: skip
+
+
+def _special(tables: dict[str, Any], config: Config) -> Iterator[tuple[str, Special]]:
+    for row in tables["local"]:
+        yield row["prefix"], Special("local", row["kind"])
+    for row in tables["prefix"]:
+        yield row["prefix"], Special(row["status"], row["name"], row.get("group", ""))
+    for network in config.networks:
+        yield str(ip_network(network)), Special("local", "your own network")
+
+
+def zone(name: str) -> Zone:
+    """Return the zone of this id, in any case; raises ConfigError naming the known ones."""
+    known = zones(_table("zones"))
+    if name.lower() not in known:
+        raise ConfigError(f"unknown zone {name!r}", remedy=f"one of: {', '.join(known)}")
+    return known[name.lower()]
+
+
+def country_sets() -> dict[str, list[str]]:
+    """Return the country sets that rules may name, by placeholder."""
+    return {name.replace("+", "_"): sorted(row.countries) for name, row in zones(_table("zones")).items()}
+
+
+def rules(config: Config) -> tuple[list[Rule], list[RuleError]]:
+    """Return the sound rules of the configured folder, without the disabled ones, and what is wrong with the others."""
+    good, broken = read_rules(config.rules.folder)
+    off = set(config.rules.disabled)
+    unknown = off - {rule.id for rule in good} - {Path(rule.origin).stem for rule in good}
+    if unknown:
+        raise ConfigError(f"rules.disabled names no rule: {', '.join(sorted(unknown))}", remedy="see `rules check`")
+    return [rule for rule in good if rule.id not in off and Path(rule.origin).stem not in off], broken
+
+
+def read_rules(folder: str = "") -> tuple[list[Rule], list[RuleError]]:
+    """Return the sound rules of a folder (the shipped one by default), by file name, and what is wrong elsewhere."""
+    sets = country_sets()
+    good: list[Rule] = []
+    broken: list[RuleError] = []
+    for path in rule_files(folder):
+        try:
+            good.append(parse(rule_text(path), str(path), sets))
+        except RuleError as error:
+            broken.append(error)
+    return good, broken
+
+
+def rule_files(folder: str = "") -> Sequence[Path]:
+    """Return the rule files of a folder, in order of name; raises UsageError where there is none."""
+    where = Path(folder) if folder else shipped("rules")
+    if not where.is_dir():
+        raise UsageError("no such folder of rules", where=str(where), remedy="name a folder that holds *.yml files")
+    return sorted(path for path in where.iterdir() if path.suffix in (".yml", ".yaml"))
+
+
+def rule_text(path: Path) -> str:
+    """Return the text of a rule file, read no further than MOST_RULE_BYTES; raises RuleError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MOST_RULE_BYTES).decode("utf-8")
+    except OSError as error:
+        raise RuleError(error.strerror or str(error), where=str(path), remedy="make it readable") from error
+    except UnicodeDecodeError as error:
+        raise RuleError("no UTF-8 text", where=str(path), remedy="save it as UTF-8") from error
+
+
+def _table(name: str) -> dict[str, Any]:
+    return tomllib.loads(_text(DATA / f"{name}.toml"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(error.strerror or str(error), where=str(path), remedy="install egress-watch anew") from error

@@ -1,0 +1,75 @@
+"""The verdict, and its reason in words.
+
+In: a `Place` and a `Zone`. Out: a `Verdict`. Never: a doubt settled in silence; what cannot be told is UNKNOWN.
+
+Each reason is one line that can be read out in a meeting: where, on what evidence, in whose hands, under which law.
+"""
+
+from __future__ import annotations
+
+from egress_watch.model import IN, OUT, OWN, UNKNOWN, Place, Verdict
+from egress_watch.places.owners import Group
+from egress_watch.places.zones import Zone
+
+_NO_PLACE = {"anycast": "one address in many places at once (anycast)", "edge": "a content network that is everywhere"}
+
+
+def verdict(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
+    """Return the answer; ``hands`` are the owner of the service and the operator of the network, where listed."""
+    if place.location_status == "local":
+        return Verdict(IN, f"stays local: {place.region}")
+    inside = {country in zone.countries for country in place.countries}
+    if place.location_status in _NO_PLACE:
+        return Verdict(UNKNOWN, f"cannot tell where: {_NO_PLACE[place.location_status]}; {_owned(place, hands)}")
+    if not inside:
+        return Verdict(UNKNOWN, f"cannot tell where: no source lists this address; {_owned(place, hands)}")
+    if len(inside) > 1:
+        return Verdict(UNKNOWN, f"cannot tell where: {_said(place)}; {_owned(place, hands)}")
+    if not inside.pop():
+        return Verdict(OUT, f"in {_said(place)}, outside {zone.short}; {_owned(place, hands)}")
+    return _inside(place, zone, hands)
+
+
+def _inside(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
+    foreign = [group for group in hands if group.seat not in zone.countries]
+    if foreign:
+        return Verdict(OWN, f"in {_said(place)}, but {_reached(place, foreign)}")
+    if not place.owner:
+        return Verdict(UNKNOWN, f"in {_said(place)}, but whose hands it is in cannot be told: {_unlisted(place)}")
+    return Verdict(IN, f"in {_said(place)}; {_owned(place, hands)}")
+
+
+def _said(place: Place) -> str:
+    """Return the location with what it rests on."""
+    where = " or ".join(place.countries)
+    how = {
+        "declared": f"{place.provider} declares region {place.region}",
+        "agreed": "two databases agree",
+        "single": "one database says so",
+        "disputed": "the databases disagree",
+    }
+    return f"{where} ({how[place.location_status]})"
+
+
+def _reached(place: Place, foreign: list[Group]) -> str:
+    return " and ".join(f"{_role(place, group)}, reached by {_laws(group)}" for group in foreign)
+
+
+def _role(place: Place, group: Group) -> str:
+    owns = "owned by" if group.name == place.owner else "run on the network of"
+    return f"{owns} {group.name} (seat {group.seat})"
+
+
+def _laws(group: Group) -> str:
+    return ", ".join(group.laws) or f"the law of {group.seat}"
+
+
+def _owned(place: Place, hands: tuple[Group, ...]) -> str:
+    if not hands:
+        return f"owner cannot be told: {_unlisted(place)}"
+    return " and ".join(_role(place, group) for group in hands)
+
+
+def _unlisted(place: Place) -> str:
+    network = f"AS{place.asn} {place.as_name}".strip() if place.asn else "an address without a known network"
+    return f"{network} is not listed"
