@@ -1,0 +1,147 @@
+"""Reading: rows for exports, sums for reports, a `Snapshot` for screens.
+
+In: a database that may be written by another process meanwhile. Out: plain rows. Never: a long transaction, or a write.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from egress_watch.model import Snapshot
+from egress_watch.store.file import open_for_reading, trouble
+
+JSON_COLUMNS = ("laws", "ties", "data", "countries")
+PAGE_ROWS = 5_000
+LEVELS = ("critical", "high", "medium", "low", "informational")
+
+_SUMS = "count(*) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in"
+_TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in"
+_BY_PLACE = f"""
+WITH sums AS (SELECT place, {_SUMS} FROM flow WHERE {{of}} GROUP BY place)
+SELECT {{columns}}, {_TOTALS} FROM sums JOIN place ON place.id = sums.place {{where}}
+GROUP BY {{columns}} ORDER BY sum(bytes_out) DESC, {{columns}}
+"""  # noqa: S608 - constants
+_AWAY = "WHERE place.location_status <> 'local'"
+_BY_DEVICE = f"""
+WITH sums AS (SELECT device, place, {_SUMS} FROM flow WHERE {{of}} GROUP BY device, place)
+SELECT device.ip, device.mac, verdict, {_TOTALS}
+FROM sums JOIN place ON place.id = sums.place JOIN device ON device.id = sums.device
+{_AWAY} GROUP BY device.id, verdict
+"""  # noqa: S608 - constants
+_RECORDINGS = "SELECT * FROM recording WHERE {of} ORDER BY id"
+_DAMAGE = "SELECT path, offset, reason, lost_bytes FROM damage WHERE {of}"
+_SKIPPED = "SELECT reason, sum(frames) AS frames FROM skipped WHERE {of} GROUP BY reason ORDER BY 2 DESC, 1"
+_DATA = "SELECT files FROM dataset WHERE id IN (SELECT dataset FROM recording WHERE {of}) ORDER BY id"
+
+FILTERS: dict[str, str] = {
+    "verdict": "verdict = upper(:verdict)",
+    "country": "country = upper(:country)",
+    "owner": "instr(lower(owner), lower(:owner)) > 0",
+    "provider": "instr(lower(provider), lower(:provider)) > 0",
+    "device": "device_ip = :device OR device_mac = lower(:device)",
+    "remote": "remote_ip = :remote",
+    "name": "instr(name, lower(:name)) > 0",
+    "port": "remote_port = :port",
+    "protocol": "protocol = lower(:protocol)",
+    "since_ns": "last_ns >= :since_ns",
+    "until_ns": "first_ns <= :until_ns",
+}
+"""What `flows` and `alerts` can be narrowed by, as SQL over their views."""
+ALERT_FILTERS = ("verdict", "country", "owner", "device", "since_ns", "until_ns")
+
+
+class Reader:
+    """A database open for reading only."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._db = open_for_reading(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def newest_ns(self) -> int:
+        """Return the time of the newest frame in the database, 0 where there is none."""
+        return int(self._rows("SELECT coalesce(max(last_ns), 0) AS newest FROM recording")[0]["newest"])
+
+    def flows(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield flow rows by id, in pages, so that no transaction stays open; ``limit`` 0 gives all."""
+        last, left = 0, limit or -1
+        while left:
+            size = min(PAGE_ROWS, left) if left > 0 else PAGE_ROWS
+            clause = f"{_where(filters)} AND id > :after ORDER BY id LIMIT :size"
+            query = f"SELECT * FROM flows WHERE {clause}"  # noqa: S608 - clauses are ours, values are bound
+            rows = self._rows(query, {**filters, "after": last, "size": size})
+            yield from rows
+            if len(rows) < size:
+                return
+            last, left = rows[-1]["id"], left - size
+
+    def alerts(self, filters: Mapping[str, Any], limit: int = 0, *, of: str = "1") -> list[dict[str, Any]]:
+        """Return alert rows, the gravest and largest first."""
+        rank = " ".join(f"WHEN '{level}' THEN {n}" for n, level in enumerate(LEVELS))
+        order = f"CASE level {rank} ELSE 9 END, bytes_out DESC, id"
+        query = f"SELECT * FROM alerts WHERE ({of}) AND {_where(filters)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
+        return self._rows(query, {**filters, "size": limit or -1})
+
+    def recordings_of(self, fingerprints: Iterable[str]) -> list[int]:
+        """Return the finished recordings that were made from any of these inputs."""
+        query = """SELECT DISTINCT recording, fingerprint FROM input JOIN recording ON recording.id = input.recording
+          WHERE state = 'finished' ORDER BY recording"""
+        wanted = set(fingerprints)
+        return list(dict.fromkeys(row["recording"] for row in self._rows(query) if row["fingerprint"] in wanted))
+
+    def snapshot(self, recordings: Sequence[int] = ()) -> Snapshot:
+        """Return everything a report or an overview shows, as of now, of all or of some recordings."""
+        numbers = ", ".join(str(int(number)) for number in recordings)
+        of = f"recording IN ({numbers})" if recordings else "1"
+        of_id = of.replace("recording", "id", 1)
+        return Snapshot(
+            recordings=tuple(self._rows(_RECORDINGS.format(of=of_id))),
+            verdicts=tuple(self._sums("verdict", of)),
+            countries=tuple(self._sums("country, countries, location_status, verdict", of, _AWAY)),
+            owners=tuple(self._sums("provider, owner, owner_seat, as_name, verdict", of, _AWAY)),
+            devices=tuple(_by_device(self._rows(_BY_DEVICE.format(of=of)))),
+            alerts=tuple(self.alerts({}, of=of)),
+            skipped=tuple(self._rows(_SKIPPED.format(of=of))),
+            damage=tuple(self._rows(_DAMAGE.format(of=of))),
+            data=tuple(self._data(of_id)),
+        )
+
+    def _sums(self, columns: str, of: str, where: str = "") -> list[dict[str, Any]]:
+        return self._rows(_BY_PLACE.format(columns=columns, where=where, of=of))
+
+    def _data(self, of: str) -> list[dict[str, Any]]:
+        """Return the data files that judged what is here, each once."""
+        files = [row for found in self._rows(_DATA.format(of=of)) for row in json.loads(found["files"])]
+        return list({json.dumps(row): row for row in files}.values())
+
+    def _rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        with trouble(self.path):
+            return [_plain(row) for row in self._db.query(query, dict(values or {}))]
+
+
+def _where(filters: Mapping[str, Any]) -> str:
+    return " AND ".join(f"({FILTERS[name]})" for name in filters) or "1"
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    for column in JSON_COLUMNS:
+        if isinstance(row.get(column), str):
+            row[column] = json.loads(row[column])
+    return row
+
+
+def _by_device(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row a device with its bytes out by verdict, the one that sends most first."""
+    devices: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        blank = {"ip": row["ip"], "mac": row["mac"], "flows": 0, "bytes_out": 0, "bytes_in": 0, "verdicts": {}}
+        device = devices.setdefault((row["ip"], row["mac"]), blank)
+        for name in ("flows", "bytes_out", "bytes_in"):
+            device[name] += row[name]
+        device["verdicts"][row["verdict"]] = row["bytes_out"]
+    return sorted(devices.values(), key=lambda device: (-device["bytes_out"], device["ip"]))

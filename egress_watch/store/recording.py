@@ -1,0 +1,183 @@
+"""One recording: judged flows go in by batches, each in one transaction, and alerts follow.
+
+In: `Judged` batches, `Tally`, `Alert` rows. Out: a committed `Batch` that rules can ask. Never: half a batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from sqlite_utils import Database
+
+from egress_watch.model import Alert, Flows, Ints, Judged, Place, Tally, Verdict, address_text, mac_text
+from egress_watch.store.batch import Batch
+from egress_watch.store.file import transaction
+from egress_watch.store.lookups import Lookup
+from egress_watch.store.schema import NAME_SOURCES
+
+FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
+SEQUENCE_BITS = 12
+NEWEST_MS = 1 << 50
+_TALLY = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "first_ns", "last_ns")
+_FLOW = f"INSERT INTO flow VALUES ({', '.join('?' * 20)})"  # noqa: S608 - a constant
+_ALERT = """
+INSERT INTO alert(recording, dataset, rule, title, level, device, remote_ip, owner, country, verdict, first_ns, last_ns,
+  hits, bytes_out, bytes_in, first_flow, last_flow, why)
+VALUES (:recording, :dataset, :rule, :title, :level, :device, :remote_ip, :owner, :country, :verdict, :first_ns,
+  :last_ns, :hits, :bytes_out, :bytes_in, :first_flow, :last_flow, :why)
+ON CONFLICT(recording, rule, device, owner, country) DO UPDATE SET
+  first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns), hits = hits + excluded.hits,
+  bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in,
+  remote_ip = excluded.remote_ip, verdict = excluded.verdict, last_flow = excluded.last_flow, why = excluded.why
+WHERE excluded.first_flow > last_flow
+"""
+
+
+class Recording:
+    """A recording in the making; `Store.record` opens it."""
+
+    def __init__(self, db: Database, path: str, row: int, dataset: int, zone: str) -> None:
+        self.id = row
+        self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
+        self._last_id = int(db.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
+        self._devices = Lookup[tuple[int, int, int]](db, "device", ("ip", "mac"), _device_row)
+        self._remotes = Lookup[tuple[int, int]](db, "remote", ("ip",), lambda key: (address_text(*key),))
+        self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
+        self._places = Lookup[tuple[Place, Verdict]](db, "place", _PLACE_COLUMNS, self._place_row, unique=1)
+
+    def write(self, judged: Judged, tally: Tally) -> Batch:
+        """Store one batch with the counters so far, in one transaction, and return it for the rules."""
+        first = self._last_id + 1
+        try:
+            with transaction(self._db, self._path):
+                ids = self._insert(judged)
+                self._count(tally)
+        except BaseException:
+            for lookup in (self._devices, self._remotes, self._names, self._places):
+                lookup.forget()
+            raise
+        self._last_id = ids
+        for lookup in (self._devices, self._remotes, self._names, self._places):
+            lookup.trim()
+        return Batch(self._db, self._path, first, ids)
+
+    def alert(self, alerts: Iterable[Alert], batch: Batch) -> None:
+        """Store the batch's episodes; hits of a running episode are added to it, and none is counted twice."""
+        rows = [{"recording": self.id, "dataset": self._dataset, **alert._asdict()} for alert in alerts]
+        with transaction(self._db, self._path):
+            self._db.conn.executemany(_ALERT, rows)
+            self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
+
+    def finish(self, tally: Tally, fingerprints: Mapping[str, str], state: str = FINISHED) -> None:
+        """Close the recording: it is whole (finished), or was stopped by hand (interrupted)."""
+        with transaction(self._db, self._path):
+            self._count(tally)
+            note_inputs(self._db, self.id, fingerprints)
+            self._db.conn.execute("UPDATE recording SET state = ?, writer_pid = NULL WHERE id = ?", (state, self.id))
+
+    def broken(self, rules: Mapping[str, str]) -> None:
+        """Note the rules that could not run to their end, with the reason."""
+        with transaction(self._db, self._path):
+            self._db.conn.executemany("UPDATE rule SET broken = ? WHERE id = ?", [(why, i) for i, why in rules.items()])
+
+    def _insert(self, judged: Judged) -> int:
+        """Insert the flows and return the newest id."""
+        flows = judged.flows
+        if not len(flows):
+            return self._last_id
+        ids = flow_ids(flows.last_ns, self._last_id)
+        self._db.conn.executemany(_FLOW, zip(*self._columns(ids, judged), strict=True))
+        return int(ids[-1])
+
+    def _columns(self, ids: Ints, judged: Judged) -> list[Sequence[Any]]:
+        flows = judged.flows
+        return [
+            ids.tolist(), [self.id] * len(flows), flows.first_ns.tolist(), (flows.last_ns - flows.first_ns).tolist(),
+            flows.protocol.tolist(), self._devices.numbers(_devices(flows)), flows.device_port.tolist(),
+            self._remotes.numbers(_addresses(flows)), flows.remote_port.tolist(), flows.vlan.tolist(),
+            flows.packets_out.tolist(), flows.bytes_out.tolist(), flows.packets_in.tolist(), flows.bytes_in.tolist(),
+            flows.flags_out.tolist(), flows.flags_in.tolist(), flows.end_reason.tolist(), self._name_numbers(flows),
+            [NAME_SOURCES.index(source) for source in flows.name_source] or [0] * len(flows),
+            self._place_numbers(judged),
+        ]  # fmt: skip
+
+    def _name_numbers(self, flows: Flows) -> Sequence[int | None]:
+        heard = [name for name in flows.name if name]
+        numbers = dict(zip(heard, self._names.numbers(heard), strict=True))
+        return [numbers.get(name) for name in flows.name] or [None] * len(flows)
+
+    def _place_numbers(self, judged: Judged) -> list[int]:
+        rows = np.unique(judged.judgement).tolist()
+        answers = [(judged.places[row], judged.verdicts[row]) for row in rows]
+        numbers = dict(zip(rows, self._places.numbers(answers), strict=True))
+        return [numbers[row] for row in judged.judgement.tolist()]
+
+    def _place_row(self, answer: tuple[Place, Verdict]) -> Sequence[object]:
+        place, verdict = answer
+        texts = [
+            json.dumps(value, ensure_ascii=False) if isinstance(value, tuple) else value or None for value in place
+        ]
+        row = [self._zone, self._dataset, *texts, *verdict]
+        return blake2b(json.dumps(row).encode(), digest_size=12).hexdigest(), *row
+
+    def _count(self, tally: Tally) -> None:
+        settings = ", ".join(f"{name} = ?" for name in _TALLY)
+        values = [getattr(tally, name) for name in _TALLY]
+        self._db.conn.execute(f"UPDATE recording SET {settings} WHERE id = ?", [*values, self.id])  # noqa: S608 - constants
+        rows = [(self.id, reason, frames) for reason, frames in tally.skipped.items()]
+        self._db.conn.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", rows)
+        self._db.conn.execute("DELETE FROM damage WHERE recording = ?", (self.id,))
+        self._db.conn.executemany("INSERT INTO damage VALUES (?, ?, ?, ?, ?)", [(self.id, *d) for d in tally.damage])
+
+
+_PLACE_COLUMNS = (
+    "digest", "zone", "dataset", "country", "location_status", "countries", "asn", "as_name", "provider", "region",
+    "owner", "owner_seat", "laws", "evidence", "ties", "verdict", "why",
+)  # fmt: skip
+
+
+def begin(db: Database, *, zone: str, as_of: str, dataset: int, version: str, inputs: Mapping[str, str]) -> int:
+    """Insert a running recording with its inputs and return its number; called within a transaction."""
+    row = (RUNNING, zone, as_of, dataset, version, os.getpid())
+    cursor = db.conn.execute(
+        "INSERT INTO recording(state, zone, zone_as_of, dataset, version, writer_pid) VALUES (?, ?, ?, ?, ?, ?)", row
+    )
+    number = int(cursor.lastrowid or 0)
+    note_inputs(db, number, inputs)
+    return number
+
+
+def note_inputs(db: Database, recording: int, fingerprints: Mapping[str, str]) -> None:
+    """Remember what a recording was made from."""
+    rows = [(recording, path, fingerprint) for path, fingerprint in fingerprints.items()]
+    db.conn.executemany("INSERT OR REPLACE INTO input VALUES (?, ?, ?)", rows)
+
+
+def flow_ids(last_ns: Ints, newest: int) -> Ints:
+    """Return ids for flows in this order: the millisecond of their end and a sequence number, always rising.
+
+    An id is never used again and never lies before one already given, whatever the times are.
+    """
+    wanted = np.clip(last_ns // 1_000_000, 0, NEWEST_MS) << SEQUENCE_BITS
+    steps = np.arange(len(last_ns))
+    ids: Ints = np.maximum.accumulate(np.maximum(wanted, newest + 1) - steps) + steps
+    return ids
+
+
+def _device_row(key: tuple[int, int, int]) -> tuple[str, str]:
+    high, low, mac = key
+    return address_text(high, low), mac_text(mac)
+
+
+def _devices(flows: Flows) -> list[tuple[int, int, int]]:
+    columns = flows.device[:, 0].tolist(), flows.device[:, 1].tolist(), flows.device_mac.tolist()
+    return list(zip(*columns, strict=True))
+
+
+def _addresses(flows: Flows) -> list[tuple[int, int]]:
+    return list(zip(flows.remote[:, 0].tolist(), flows.remote[:, 1].tolist(), strict=True))

@@ -1,0 +1,116 @@
+"""The tables, and how a file grows from one version to the next.
+
+In: an open database. Out: the same at the newest version. Never: a row changed by a reader, or a version guessed.
+
+`docs/schema.md` describes every table for people. Look-up tables (device, remote, name, place) hold each text once,
+so a flow is a row of integers; the view ``flows`` puts them together again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlite_utils import Database
+
+from egress_watch.model import END_REASONS
+
+PROTOCOLS = {
+    1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
+    58: "ipv6-icmp", 88: "eigrp", 89: "ospf", 103: "pim", 112: "vrrp", 132: "sctp", 136: "udplite",
+}  # fmt: skip
+"""Names of protocol numbers (IANA); any other is shown as its number."""
+
+NAME_SOURCES = ("", "tls", "http", "dns")
+"""Where a name was heard; the position is the code in ``flow.name_source``."""
+
+TABLES = """
+CREATE TABLE dataset(
+  id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, files TEXT NOT NULL);
+CREATE TABLE recording(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL, zone TEXT NOT NULL, zone_as_of TEXT NOT NULL,
+  dataset INTEGER NOT NULL REFERENCES dataset, version TEXT NOT NULL, writer_pid INTEGER,
+  frames INTEGER NOT NULL DEFAULT 0, packets INTEGER NOT NULL DEFAULT 0, packet_bytes INTEGER NOT NULL DEFAULT 0,
+  lost INTEGER NOT NULL DEFAULT 0, flows INTEGER NOT NULL DEFAULT 0, evicted INTEGER NOT NULL DEFAULT 0,
+  late_fragments INTEGER NOT NULL DEFAULT 0, first_ns INTEGER, last_ns INTEGER, rules_done INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE input(
+  recording INTEGER NOT NULL REFERENCES recording, path TEXT NOT NULL, fingerprint TEXT NOT NULL,
+  PRIMARY KEY(recording, path)) WITHOUT ROWID;
+CREATE INDEX input_fingerprint ON input(fingerprint);
+CREATE TABLE skipped(
+  recording INTEGER NOT NULL REFERENCES recording, reason TEXT NOT NULL, frames INTEGER NOT NULL,
+  PRIMARY KEY(recording, reason)) WITHOUT ROWID;
+CREATE TABLE damage(
+  recording INTEGER NOT NULL REFERENCES recording, path TEXT NOT NULL, offset INTEGER NOT NULL, reason TEXT NOT NULL,
+  lost_bytes INTEGER NOT NULL);
+CREATE TABLE device(
+  id INTEGER PRIMARY KEY, ip TEXT NOT NULL, mac TEXT NOT NULL, UNIQUE(ip, mac));
+CREATE TABLE remote(
+  id INTEGER PRIMARY KEY, ip TEXT NOT NULL UNIQUE);
+CREATE TABLE name(
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE place(
+  id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, zone TEXT NOT NULL, dataset INTEGER NOT NULL REFERENCES dataset,
+  country TEXT, location_status TEXT NOT NULL, countries TEXT NOT NULL, asn INTEGER, as_name TEXT, provider TEXT,
+  region TEXT, owner TEXT, owner_seat TEXT, laws TEXT NOT NULL, evidence TEXT, ties TEXT NOT NULL,
+  verdict TEXT NOT NULL, why TEXT NOT NULL);
+CREATE TABLE flow(
+  id INTEGER PRIMARY KEY, recording INTEGER NOT NULL REFERENCES recording, first_ns INTEGER NOT NULL,
+  duration_ns INTEGER NOT NULL, protocol INTEGER NOT NULL, device INTEGER NOT NULL REFERENCES device,
+  device_port INTEGER NOT NULL, remote INTEGER NOT NULL REFERENCES remote, remote_port INTEGER NOT NULL,
+  vlan INTEGER NOT NULL, packets_out INTEGER NOT NULL, bytes_out INTEGER NOT NULL, packets_in INTEGER NOT NULL,
+  bytes_in INTEGER NOT NULL, flags_out INTEGER NOT NULL, flags_in INTEGER NOT NULL, end_reason INTEGER NOT NULL,
+  name INTEGER REFERENCES name, name_source INTEGER NOT NULL, place INTEGER NOT NULL REFERENCES place);
+CREATE TABLE rule(
+  id TEXT PRIMARY KEY, title TEXT NOT NULL, level TEXT NOT NULL, digest TEXT NOT NULL, origin TEXT NOT NULL,
+  broken TEXT) WITHOUT ROWID;
+CREATE TABLE alert(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, recording INTEGER NOT NULL REFERENCES recording,
+  dataset INTEGER NOT NULL REFERENCES dataset, rule TEXT NOT NULL, title TEXT NOT NULL, level TEXT NOT NULL,
+  device INTEGER NOT NULL REFERENCES device, remote_ip TEXT NOT NULL, owner TEXT NOT NULL, country TEXT NOT NULL,
+  verdict TEXT NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, hits INTEGER NOT NULL,
+  bytes_out INTEGER NOT NULL, bytes_in INTEGER NOT NULL, first_flow INTEGER NOT NULL, last_flow INTEGER NOT NULL,
+  why TEXT NOT NULL, UNIQUE(recording, rule, device, owner, country));
+"""
+
+
+def _cases(column: str, names: dict[int, str]) -> str:
+    whens = " ".join(f"WHEN {number} THEN '{name}'" for number, name in names.items())
+    return f"CASE {column} {whens} ELSE CAST({column} AS TEXT) END"
+
+
+FLOWS_VIEW = f"""
+CREATE VIEW flows AS SELECT
+  flow.id, flow.recording, flow.first_ns, flow.first_ns + flow.duration_ns AS last_ns,
+  {_cases("flow.protocol", PROTOCOLS)} AS protocol,
+  device.ip AS device_ip, flow.device_port, nullif(device.mac, '') AS device_mac,
+  remote.ip AS remote_ip, flow.remote_port, nullif(flow.vlan, 0) AS vlan,
+  flow.packets_out, flow.bytes_out, flow.packets_in, flow.bytes_in,
+  {_cases("flow.end_reason", dict(enumerate(END_REASONS)))} AS end_reason,
+  name.name, CASE flow.name_source {" ".join(f"WHEN {n} THEN '{s}'" for n, s in enumerate(NAME_SOURCES) if s)} END
+    AS name_source,
+  place.country, place.location_status, place.asn, place.as_name, place.provider, place.region,
+  place.owner, place.owner_seat, place.laws, place.ties, place.zone, place.verdict, place.why, flow.device
+FROM flow JOIN device ON device.id = flow.device JOIN remote ON remote.id = flow.remote
+  JOIN place ON place.id = flow.place LEFT JOIN name ON name.id = flow.name;
+"""  # noqa: S608 - built from the constants above
+
+ALERTS_VIEW = """
+CREATE VIEW alerts AS SELECT
+  alert.id, alert.recording, alert.level, alert.title, alert.rule, device.ip AS device_ip,
+  nullif(device.mac, '') AS device_mac, alert.remote_ip, nullif(alert.owner, '') AS owner,
+  nullif(alert.country, '') AS country, alert.verdict, alert.first_ns, alert.last_ns, alert.hits, alert.bytes_out,
+  alert.bytes_in, alert.first_flow, alert.last_flow, alert.why, dataset.files AS data
+FROM alert JOIN device ON device.id = alert.device JOIN dataset ON dataset.id = alert.dataset;
+"""
+
+
+def _version_1(db: Database) -> None:
+    for statement in (TABLES + FLOWS_VIEW + ALERTS_VIEW).split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_version_1]
+"""Each step takes a file from one version to the next; the version is PRAGMA user_version."""
+
+NEWEST = len(MIGRATIONS)
