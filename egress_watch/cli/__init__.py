@@ -1,0 +1,66 @@
+"""The command line: one file a command, one list, one place where errors become exit codes.
+
+In: arguments. Out: 0 fine, 1 trouble in data, 2 usage or configuration. Never: a traceback for what a user did.
+
+To add a command: a module with ``HELP``, ``EXAMPLES``, ``arguments(parser)`` and ``run(options)``, and its name in
+COMMANDS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+from egress_watch import __version__
+from egress_watch.errors import EgressWatchError
+
+COMMANDS: tuple[str, ...] = ("replay", "flows", "alerts", "where", "rules", "config", "tui")
+"""Modules of this folder, in the order of the help; each is loaded only when its turn comes."""
+
+STOPPED = 130
+ABOUT = "What leaves the legal zone, whose hands is it in, and how sure are we: from captured traffic."
+CODES = "exit codes: 0 fine, 1 trouble in data, 2 usage or configuration, 130 stopped by Ctrl-C"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = parser(given).parse_args(given)
+        return int(options.run(options))
+    except EgressWatchError as error:
+        print(f"egress-watch: {_safe(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\negress-watch: stopped; what was committed stays", file=sys.stderr)
+        return STOPPED
+
+
+def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser; only the command that is asked for is loaded, all of them for the help."""
+    top = argparse.ArgumentParser(prog="egress-watch", description=ABOUT, epilog=CODES)
+    top.add_argument("--version", action="version", version=f"egress-watch {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    wanted = [name for name in given[:1] if name in COMMANDS] or COMMANDS
+    for name in wanted:
+        _add(commands, name, import_module(f"egress_watch.cli.{name}"))
+    return top
+
+
+def _add(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, module: ModuleType) -> None:
+    examples = "\n".join(f"  {line}" for line in module.EXAMPLES)
+    command = commands.add_parser(
+        name, help=module.HELP, description=module.__doc__.partition("\n\nIn:")[0] if module.__doc__ else module.HELP,
+        epilog=f"examples:\n{examples}\n\n{CODES}", formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    module.arguments(command)
+    command.set_defaults(run=module.run)
+
+
+def _safe(text: str) -> str:
+    from egress_watch.exports.plain import printable
+
+    return "\n".join(map(printable, text.split("\n")))

@@ -1,0 +1,38 @@
+"""List the alerts of a database, the gravest and largest first.
+
+An alert is an episode: what one rule says of one device towards one owner and country, with all its hits.
+
+In: a database and filters. Out: rows. Never: a change to the database.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from egress_watch import sinks
+from egress_watch.cli.options import add_filters, add_output, filters
+from egress_watch.exports import ALERT_COLUMNS, ALERT_TABLE, FORMATS
+from egress_watch.store.reader import ALERT_FILTERS, Reader
+
+HELP = "list alerts with their reasons"
+EXAMPLES = (
+    "egress-watch alerts egress.db",
+    "egress-watch alerts egress.db --device 10.20.110.11",
+    "egress-watch alerts egress.db --format ndjson -o alerts.ndjson",
+)
+
+
+def arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    command.add_argument("db", metavar="DB", help="a database that replay wrote")
+    add_output(command)
+    add_filters(command, ALERT_FILTERS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the rows."""
+    reader = Reader(options.db)
+    rows = reader.alerts(filters(options, ALERT_FILTERS, reader.newest_ns()), options.limit)
+    columns = ALERT_TABLE if options.format == "table" else ALERT_COLUMNS
+    sinks.write(options.output, FORMATS[options.format](rows, columns))
+    return 0

@@ -1,0 +1,181 @@
+"""The report of a replay for a person: who talks to whom, under whose law, and how sure we are.
+
+In: a `Snapshot` and what came of the run. Out: tables on standard output. Never: a string from the wire as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from egress_watch.exports.plain import printable
+from egress_watch.exports.table import when
+from egress_watch.model import GLYPHS, VERDICTS, Snapshot
+from egress_watch.places.zones import Zone
+
+TOP = 15
+COLOURS = {"IN": "green", "OWN": "yellow", "OUT": "red", "UNKNOWN": "magenta"}
+LEVEL_COLOURS = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
+MEANING = {
+    "IN": "in the zone, in hands seated in it",
+    "OWN": "in the zone, in hands that answer to a law outside it",
+    "OUT": "outside the zone",
+    "UNKNOWN": "cannot tell, each with its reason",
+}
+UNPIPED_COLUMNS = 160
+
+
+def show(snapshot: Snapshot, outcome: Mapping[str, Any], zone: Zone) -> None:
+    """Print the report."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=UNPIPED_COLUMNS, soft_wrap=True)
+    _head(console, snapshot, outcome, zone)
+    if snapshot.recordings:
+        _verdicts(console, snapshot)
+        _countries(console, snapshot)
+        _owners(console, snapshot)
+        _devices(console, snapshot)
+        _alerts(console, snapshot)
+    _troubles(console, snapshot, outcome)
+    _foot(console, snapshot, outcome)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in the units of tcpdump's users: 12.3 kB, 4.5 MB (powers of 1000)."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def _verdict(name: str) -> Text:
+    return Text(f"{GLYPHS[name]} {name}", style=COLOURS[name])
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], total: int, most: int = TOP) -> Table:
+    """Return a table; columns that end in > stand to the right; what is left out is said in the caption."""
+    left = total - most
+    caption = f"and {left} more: see the database" if left > 0 else None
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, caption=caption,
+                  caption_justify="left", pad_edge=False)  # fmt: skip
+    for column in columns:
+        table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
+    return table
+
+
+def _head(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], zone: Zone) -> None:
+    total = {
+        name: sum(row[name] or 0 for row in snapshot.recordings) for name in ("frames", "packets", "flows", "lost")
+    }
+    inputs = ", ".join(printable(path) for path in outcome["inputs"][:3])
+    more = f" and {len(outcome['inputs']) - 3} more" if len(outcome["inputs"]) > 3 else ""
+    console.print(Text(f"egress-watch: {inputs}{more}", style="bold"))
+    counts = "{frames:,} frames = {packets:,} packets + {0:,} skipped; {lost:,} lost; {flows:,} flows"
+    console.print(Text(counts.format(sum(row["frames"] for row in snapshot.skipped), **total)))
+    times = [row for row in snapshot.recordings if row["first_ns"]]
+    if times:
+        first, last = min(row["first_ns"] for row in times), max(row["last_ns"] for row in times)
+        console.print(Text(f"from {when(first)} to {when(last)}"))
+    console.print(Text(f"zone: {zone.name} ({zone.id}), as of {zone.as_of}\n"))
+
+
+def _verdicts(console: Console, snapshot: Snapshot) -> None:
+    rows = {row["verdict"]: row for row in snapshot.verdicts}
+    blank = {"flows": 0, "bytes_out": 0, "bytes_in": 0}
+    cells = [
+        (_verdict(name), size(row["bytes_out"]), size(row["bytes_in"]), f"{row['flows']:,}", MEANING[name])
+        for name in VERDICTS
+        for row in (rows.get(name, blank),)
+    ]
+    console.print(_table("By verdict", ("verdict", "out>", "in>", "flows>", ""), cells, 0))
+
+
+def _countries(console: Console, snapshot: Snapshot) -> None:
+    cells = [
+        (_country(row), _verdict(row["verdict"]), size(row["bytes_out"]), size(row["bytes_in"]), f"{row['flows']:,}")
+        for row in snapshot.countries[:TOP]
+    ]
+    columns = ("country", "verdict", "out>", "in>", "flows>")
+    console.print(_table("By country (traffic that stays local is left out)", columns, cells, len(snapshot.countries)))
+
+
+def _country(row: Mapping[str, Any]) -> str:
+    if row["country"]:
+        return f"{row['country']} ({row['location_status']})"
+    return f"{' or '.join(row['countries'])} ({row['location_status']})".strip()
+
+
+def _owners(console: Console, snapshot: Snapshot) -> None:
+    cells = [
+        (
+            row["provider"] or row["as_name"] or "?", _owner(row), _verdict(row["verdict"]), size(row["bytes_out"]),
+            size(row["bytes_in"]), f"{row['flows']:,}",
+        )
+        for row in snapshot.owners[:TOP]
+    ]  # fmt: skip
+    columns = ("network run by", "service owned by", "verdict", "out>", "in>", "flows>")
+    console.print(_table("By provider and owner", columns, cells, len(snapshot.owners)))
+
+
+def _owner(row: Mapping[str, Any]) -> str:
+    return f"{row['owner']} (seat {row['owner_seat']})" if row["owner"] else "not listed"
+
+
+def _devices(console: Console, snapshot: Snapshot) -> None:
+    cells = [
+        (row["ip"], row["mac"], *(size(row["verdicts"].get(name, 0)) for name in VERDICTS), f"{row['flows']:,}")
+        for row in snapshot.devices[:TOP]
+    ]
+    columns = ("device", "mac", *(f"{GLYPHS[name]} {name}>" for name in VERDICTS), "flows>")
+    console.print(_table("By device, bytes out", columns, cells, len(snapshot.devices)))
+
+
+def _alerts(console: Console, snapshot: Snapshot) -> None:
+    cells = [
+        (Text(row["level"], style=LEVEL_COLOURS.get(row["level"], "")), row["device_ip"], row["title"],
+         f"{row['hits']:,}", row["why"])
+        for row in snapshot.alerts[:TOP]
+    ]  # fmt: skip
+    columns = ("level", "device", "rule", "hits>", "why")
+    console.print(_table(f"Alerts: {len(snapshot.alerts)}", columns, cells, len(snapshot.alerts)))
+
+
+def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> None:
+    if snapshot.skipped:
+        reasons = ", ".join(f"{printable(row['reason'])} {row['frames']:,}" for row in snapshot.skipped)
+        console.print(Text(f"Skipped (no IP packet): {reasons}"))
+    for row in snapshot.damage:
+        lost = f"{row['lost_bytes']:,} bytes" if row["lost_bytes"] >= 0 else "an unknown number of bytes"
+        what = f"Damaged: {row['path']}: {row['reason']} at byte {row['offset']:,}; {lost} not read"
+        console.print(Text(printable(what), style="yellow"))
+    for path, reason in outcome["passed_over"]:
+        console.print(Text(printable(f"Passed over: {path}: {reason}"), style="dim"))
+    for path in outcome["held"]:
+        console.print(Text(printable(f"Held already, not recorded twice (--again does): {path}"), style="cyan"))
+    for error in outcome["broken_rules"]:
+        console.print(Text(f"Rule set aside: {printable(error.replace(chr(10), ' '))}", style="yellow"))
+    if outcome["interrupted"]:
+        console.print(Text("Stopped half-way; the same command records this input anew.", style="yellow"))
+
+
+def _foot(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> None:
+    data = ", ".join(f"{row['name']} {row['built']}" for row in snapshot.data)
+    console.print(Text(f"\nData: {data}"))
+    if any(row["licence"] == "CC-BY-4.0" for row in snapshot.data):
+        console.print(Text("IP Geolocation by DB-IP (https://db-ip.com), CC BY 4.0"))
+    db = outcome["db"]
+    console.print(Text(f"Database: {db}"))
+    console.print(Text("Next:", style="bold"))
+    for line in (f"egress-watch flows {db} --verdict OUT", f"egress-watch alerts {db} --format ndjson",
+                 f"egress-watch tui {db}", "egress-watch where ADDRESS"):  # fmt: skip
+        console.print(Text(f"  {line}"))

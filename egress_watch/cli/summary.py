@@ -1,0 +1,33 @@
+"""The report as one JSON object, for machines.
+
+In: a `Snapshot` and what came of the run. Out: plain values. Never: a key that comes and goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from egress_watch.model import VERDICTS, Snapshot
+
+COUNTERS = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments")
+SUMS = ("flows", "bytes_out", "bytes_in")
+
+
+def summary(snapshot: Snapshot, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the totals of these recordings; docs/schema.md describes the keys."""
+    verdicts = {row["verdict"]: {name: row[name] for name in SUMS} for row in snapshot.verdicts}
+    blank = dict.fromkeys(SUMS, 0)
+    return {
+        **{name: sum(row[name] for row in snapshot.recordings) for name in COUNTERS},
+        "skipped": {row["reason"]: row["frames"] for row in snapshot.skipped},
+        "damage": list(snapshot.damage),
+        "bytes_out": sum(row["bytes_out"] for row in snapshot.verdicts),
+        "bytes_in": sum(row["bytes_in"] for row in snapshot.verdicts),
+        "verdicts": {verdict: verdicts.get(verdict, blank) for verdict in VERDICTS},
+        "alerts": len(snapshot.alerts),
+        "zone": snapshot.recordings[0]["zone"] if snapshot.recordings else "",
+        "data": {row["name"]: {key: row[key] for key in ("built", "licence", "sha256")} for row in snapshot.data},
+        "recordings": [row["id"] for row in snapshot.recordings],
+        **outcome,
+    }

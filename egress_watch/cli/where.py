@@ -1,0 +1,77 @@
+"""Show everything known about an address: every source, its date, what it said, and the verdict.
+
+In: addresses. Out: an evidence sheet each. Never: a question to any network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from egress_watch import sinks
+from egress_watch.cli.options import with_zone
+from egress_watch.config import load
+from egress_watch.errors import UsageError
+from egress_watch.exports.plain import printable
+from egress_watch.exports.table import encode
+from egress_watch.library import atlas, zone
+from egress_watch.model import GLYPHS, address_words
+from egress_watch.places import Sheet
+
+HELP = "show the evidence for an address"
+EXAMPLES = (
+    "egress-watch where 52.208.0.10",
+    "egress-watch where 52.208.0.10 --name dev.hik-connect.com",
+    "egress-watch where 1.1.1.1 145.53.1.1 --zone eu27 --json",
+)
+
+
+def arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    command.add_argument("addresses", metavar="ADDRESS", nargs="+", help="an IPv4 or IPv6 address")
+    command.add_argument("--name", default="", help="a name the address was reached by (SNI, DNS, HTTP host)")
+    command.add_argument("--zone", default="", help="the legal zone; default: as configured")
+    command.add_argument("--config", default="", metavar="FILE", help="a TOML file of settings")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one sheet an address."""
+    addresses = [_words(text) for text in options.addresses]
+    config = with_zone(load(options.config), options.zone)
+    places = atlas(config)
+    sheets = [places.sheet(address, options.name.lower().rstrip(".")) for address in addresses]
+    if options.json:
+        sinks.write("-", [json.dumps(_object(sheet, config.zone)) for sheet in sheets])
+    else:
+        short = zone(config.zone).short
+        sinks.write("-", [line for sheet in sheets for line in _lines(sheet, short)])
+    return 0
+
+
+def _words(text: str) -> tuple[int, int]:
+    try:
+        return address_words(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no address", remedy="give IPv4 or IPv6, such as 52.208.0.10") from error
+
+
+def _object(sheet: Sheet, name: str) -> dict[str, Any]:
+    return {
+        "address": sheet.address, "name": sheet.name, "zone": name, **sheet.verdict._asdict(), **sheet.place._asdict(),
+        "sources": [row._asdict() for row in sheet.evidence],
+    }  # fmt: skip
+
+
+def _lines(sheet: Sheet, short: str) -> Iterator[str]:
+    place, answer = sheet.place, sheet.verdict
+    called = f" as {printable(sheet.name)}" if sheet.name else ""
+    yield f"{sheet.address}{called}"
+    yield f"  {GLYPHS[answer.verdict]} {answer.verdict} under {short}: {printable(answer.why)}"
+    for title, lines in (("laws", place.laws), ("ties", place.ties)):
+        yield from (f"  {title}: {printable(line)}" for line in lines)
+    rows = [row._asdict() for row in sheet.evidence]
+    yield from (f"  {line}" for line in encode(rows, ("source", "built", "prefix", "said")))
+    yield ""

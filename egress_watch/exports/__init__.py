@@ -1,0 +1,34 @@
+"""Rows become text: one file a format.
+
+In: rows of the views ``flows`` and ``alerts``. Out: lines. Never: a file or a terminal; sinks write.
+
+To add a format: a module with ``encode(rows, columns)`` and one line in FORMATS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from egress_watch.exports import csv, ndjson, table
+
+Encoder = Callable[[Iterable[Mapping[str, Any]], Sequence[str]], Iterator[str]]
+
+FORMATS: dict[str, Encoder] = {"table": table.encode, "ndjson": ndjson.encode, "csv": csv.encode}
+
+FLOW_COLUMNS = (
+    "id", "first_ns", "last_ns", "protocol", "device_ip", "device_port", "device_mac", "remote_ip", "remote_port",
+    "vlan", "packets_out", "bytes_out", "packets_in", "bytes_in", "end_reason", "name", "name_source", "country",
+    "location_status", "asn", "as_name", "provider", "region", "owner", "owner_seat", "laws", "ties", "zone",
+    "verdict", "why", "recording",
+)  # fmt: skip
+ALERT_COLUMNS = (
+    "id", "level", "title", "rule", "device_ip", "device_mac", "remote_ip", "owner", "country", "verdict", "first_ns",
+    "last_ns", "hits", "bytes_out", "bytes_in", "first_flow", "last_flow", "why", "data", "recording",
+)  # fmt: skip
+FLOW_TABLE = (
+    "first_ns", "device_ip", "protocol", "remote_ip", "remote_port", "name", "bytes_out", "bytes_in", "country",
+    "provider", "owner", "verdict",
+)  # fmt: skip
+ALERT_TABLE = ("level", "device_ip", "hits", "bytes_out", "title", "why")
+"""What a table on a terminal shows; the other formats carry every column."""
