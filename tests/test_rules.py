@@ -506,10 +506,10 @@ CLOUD = {
 
 
 def test_an_alert_can_be_read_out() -> None:
-    """Who sent how much to whom, where, and why that counts."""
+    """Who talks to whom, in whose hands, and why that counts."""
     (alert,) = evaluate([shipped("chinese-owned-destination")], Flows(CLOUD))
     assert alert.why == (
-        "10.20.1.11 sent 48,213 bytes to hik-connect.com (Hikvision, seat CN) in IE: hosted in IE, owned by Hikvision"
+        "10.20.1.11 to hik-connect.com (Hikvision, seat CN): hosted in IE, owned by Hikvision"
     )
     assert (alert.title, alert.level, alert.verdict) == ("Destination owned from China", "high", "OWN")
 
@@ -518,7 +518,7 @@ def test_an_alert_says_what_it_knows_and_no_more() -> None:
     """Without name, owner, country and reason the sentence is shorter."""
     rule = parse(rule_text("bytes_out|gt: 0"), "r")
     (alert,) = evaluate([rule], Flows({**PLAIN, "remote_ip": "192.0.2.7"}))
-    assert alert.why == "10.20.1.11 sent 5,000 bytes to 192.0.2.7"
+    assert alert.why == "10.20.1.11 to 192.0.2.7"
     assert (alert.owner, alert.country, alert.verdict) == ("", "", "")
 
 
@@ -536,7 +536,7 @@ def test_hits_of_one_device_owner_and_country_are_one_episode() -> None:
     first = alerts[0]
     assert (first.first_ns, first.last_ns, first.last_flow, first.remote_ip) == (5, 99, 9, "192.0.2.2")
     assert (first.bytes_out, first.bytes_in) == (3, 10)
-    assert "sent 3 bytes to hik-connect.com and 1 other address (" in first.why
+    assert "to hik-connect.com (" in first.why
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["DE", None]), st.integers(0, 9)), max_size=12))
