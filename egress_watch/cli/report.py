@@ -5,7 +5,11 @@ In: a `Snapshot` and what came of the run. Out: tables on standard output. Never
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -27,14 +31,14 @@ MEANING = {
     "OUT": "outside the zone",
     "UNKNOWN": "cannot tell, each with its reason",
 }
-UNPIPED_COLUMNS = 160
+PIPED_COLUMNS = 120
 
 
 def show(snapshot: Snapshot, outcome: Mapping[str, Any], zone: Zone) -> None:
     """Print the report."""
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=UNPIPED_COLUMNS, soft_wrap=True)
+        console = Console(highlight=False, width=PIPED_COLUMNS, soft_wrap=True)
     _head(console, snapshot, outcome, zone)
     if snapshot.recordings:
         _verdicts(console, snapshot)
@@ -143,10 +147,10 @@ def _devices(console: Console, snapshot: Snapshot) -> None:
 def _alerts(console: Console, snapshot: Snapshot) -> None:
     cells = [
         (Text(row["level"], style=LEVEL_COLOURS.get(row["level"], "")), row["device_ip"], row["title"],
-         f"{row['hits']:,}", row["why"])
+         f"{row['hits']:,}", size(row["bytes_out"]), row["why"].partition(" to ")[2])
         for row in snapshot.alerts[:TOP]
     ]  # fmt: skip
-    columns = ("level", "device", "rule", "hits>", "why")
+    columns = ("level", "device", "rule", "hits>", "out>", "to whom, and why that counts")
     console.print(_table(f"Alerts: {len(snapshot.alerts)}", columns, cells, len(snapshot.alerts)))
 
 
@@ -173,9 +177,18 @@ def _foot(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> N
     console.print(Text(f"\nData: {data}"))
     if any(row["licence"] == "CC-BY-4.0" for row in snapshot.data):
         console.print(Text("IP Geolocation by DB-IP (https://db-ip.com), CC BY 4.0"))
-    db = outcome["db"]
-    console.print(Text(f"Database: {db}"))
+    console.print(Text(f"Database: {outcome['db']}"))
     console.print(Text("Next:", style="bold"))
-    for line in (f"egress-watch flows {db} --verdict OUT", f"egress-watch alerts {db} --format ndjson",
-                 f"egress-watch tui {db}", "egress-watch where ADDRESS"):  # fmt: skip
-        console.print(Text(f"  {line}"))
+    command, db = _command(), os.path.relpath(outcome["db"])
+    for line in (f"flows {db} --verdict OUT", f"alerts {db} --format ndjson", f"tui {db}", "where 52.208.0.10"):
+        console.print(Text(f"  {command} {line}"))
+
+
+def _command() -> str:
+    """Return how the program is called from here: by name where the shell would find this very one, else by path."""
+    called = sys.argv[0]
+    if Path(called).name == "__main__.py":
+        return "python -m egress_watch"
+    found = shutil.which(Path(called).name)
+    same = found is not None and Path(found).exists() and Path(called).exists() and Path(found).samefile(called)
+    return Path(called).name if same else called

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import NamedTuple
 
 import numpy as np
@@ -199,7 +200,7 @@ class Atlas:
             sheet.append(Evidence("special addresses", "", special[0], f"{special[1].status}: {special[1].name}"))
         for source in (know.clouds, know.networks, *know.countries):
             found = source.find(text)
-            sheet.append(Evidence(source.name, source.built, found.prefix, _words(found)))
+            sheet.append(Evidence(source.name, source.built, _network(found.prefix), _words(found)))
         if edge := know.edges.get(know.networks.find(text).asn):
             sheet.append(Evidence("edge networks", "", "", f"{edge.status}: {edge.name}"))
         for kind, group in self._groups(text, name):
@@ -236,6 +237,11 @@ def _status(countries: tuple[str, ...]) -> str:
     if len(countries) == 1:
         return "single"
     return "agreed" if countries[0] == countries[1] else "disputed"
+
+
+def _network(prefix: str) -> str:
+    """Return the prefix without the bits of the address that was asked for."""
+    return str(ip_network(prefix, strict=False)) if prefix else ""
 
 
 def _words(found: Found) -> str:

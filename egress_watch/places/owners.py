@@ -38,8 +38,10 @@ class Owners:
         self._by_name: dict[str, Group] = {}
         self._by_provider: dict[str, Group] = {}
         self._by_asn: dict[int, Group] = {}
-        for row in groups:
-            group = _group(row, laws)
+        rows = list(groups)
+        names = {row["id"]: row["name"] for row in rows}
+        for row in rows:
+            group = _group(row, laws, names)
             self.by_id[group.id] = group
             self._by_name.update(dict.fromkeys(row.get("names", ()), group))
             self._by_provider.update(dict.fromkeys(row.get("providers", ()), group))
@@ -61,9 +63,12 @@ class Owners:
         return self._by_asn.get(asn, NOBODY)
 
 
-def _group(row: Mapping[str, Any], laws: Mapping[str, list[str]]) -> Group:
+def _group(row: Mapping[str, Any], laws: Mapping[str, list[str]], names: Mapping[str, str]) -> Group:
     reach = (*laws.get(row["seat"], ()), *row.get("laws", ()))
-    ties = tuple(f"{tie['to']}: {tie['relation']} ({tie['date']}; {tie['source']})" for tie in row.get("ties", ()))
+    ties = tuple(
+        f"{names.get(tie['to'], tie['to'])}: {tie['relation']} ({tie['date']}; {tie['source']})"
+        for tie in row.get("ties", ())
+    )
     return Group(row["id"], row["name"], row["seat"], reach, ties, row["source"], str(row["checked"]))
 
 
