@@ -2,7 +2,8 @@
 
 In: `Frames`. Out: `Packets`, and every other frame counted under a name. Never: an exception, a clock, or a guess.
 
-To add an encapsulation: one function in `link` and one line in its table.
+To add a link type: one function in `link` and one line in its table. To add what stands between the link and IP: the
+same in `tags`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import numpy as np
 
 from egress_watch.decode import link, network, reasons
 from egress_watch.decode.columns import DONE, Rows, Walk
+from egress_watch.decode.tags import TAGS
 from egress_watch.decode.transport import transport
 from egress_watch.model import Frames, Packets
 
-MOST_TAGS = 8
-"""Tags in front of one IP header; more is an attack or a loop."""
+MOST_TAGS = 16
+"""Tags and labels in front of one IP header; more is an attack or a loop."""
 
 
 def decode(frames: Frames) -> Packets:
@@ -49,8 +51,8 @@ def _tags(walk: Walk) -> None:
             return
         for kind in np.unique(walk.next[rows]).tolist():
             here = rows[walk.next[rows] == kind]
-            if kind in link.TAGS:
-                link.TAGS[kind](walk, here)
+            if kind in TAGS:
+                TAGS[kind](walk, here)
             else:
                 walk.skip(here, kind)
     walk.skip(_pending(walk), reasons.TOO_DEEP)

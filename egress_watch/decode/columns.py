@@ -49,7 +49,7 @@ class Walk:
     at: Ints
     """Offset of the header to read next; never beyond ``end``."""
     next: NDArray[np.int32]
-    """EtherType of that header, or DONE."""
+    """EtherType of that header, `reasons.LLC` where there is a length instead, or DONE."""
     reason: NDArray[np.int32]
     """0, or why the frame is no packet (see `decode.reasons`)."""
     src_mac: Words

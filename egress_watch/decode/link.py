@@ -1,4 +1,4 @@
-"""From the first byte of a frame to its EtherType: one function a link type, one a tag.
+"""From the first byte of a frame to its EtherType: one function a link type.
 
 In: a walk and the rows that stand at this header. Out: the walk moved on. Never: an exception, whatever the bytes.
 """
@@ -19,7 +19,6 @@ LOWEST_ETHERTYPE = 0x600  # IEEE 802.3, clause 3.2.6: below it the field is a le
 Step = Callable[[Walk, Rows], None]
 
 ETHERNET = np.dtype([("dst_high", ">u2"), ("dst_low", ">u4"), ("src_high", ">u2"), ("src_low", ">u4"), ("type", ">u2")])
-TAG = np.dtype([("tci", ">u2"), ("type", ">u2")])  # IEEE 802.1Q, clause 9.6
 COOKED = np.dtype(  # LINKTYPE_LINUX_SLL
     [
         ("kind", ">u2"),
@@ -39,7 +38,7 @@ FAMILY = np.dtype("<u4")
 FIRST_BYTE = np.dtype("u1")
 
 MAC_BYTES = 6
-VLAN_ID = 0x0FFF
+COOKED_LLC = 4  # the number Linux gives frames that begin with IEEE 802.2
 
 
 def ethernet(walk: Walk, rows: Rows) -> None:
@@ -49,16 +48,7 @@ def ethernet(walk: Walk, rows: Rows) -> None:
     walk.dst_mac[rows] = words(header, "dst_high", "dst_low")
     walk.src_mac[rows] = words(header, "src_high", "src_low")
     walk.at[rows] += ETHERNET.itemsize
-    _ethertype(walk, rows, header["type"])
-
-
-def vlan(walk: Walk, rows: Rows) -> None:
-    """One 802.1Q or 802.1ad tag; the outermost VLAN id other than 0 (priority only) is remembered."""
-    rows = walk.whole(rows, TAG.itemsize, reasons.CUT_LINK)
-    header = walk.read(rows, TAG)
-    walk.vlan[rows] = np.where(walk.vlan[rows] == 0, header["tci"] & VLAN_ID, walk.vlan[rows])
-    walk.at[rows] += TAG.itemsize
-    _ethertype(walk, rows, header["type"])
+    announce(walk, rows, header["type"])
 
 
 def cooked(walk: Walk, rows: Rows) -> None:
@@ -67,7 +57,7 @@ def cooked(walk: Walk, rows: Rows) -> None:
     header = walk.read(rows, COOKED)
     walk.src_mac[rows] = np.where(header["length"] == MAC_BYTES, words(header, "high", "low"), np.uint64(0))
     walk.at[rows] += COOKED.itemsize
-    _ethertype(walk, rows, header["type"])
+    _cooked_type(walk, rows, header["type"])
 
 
 def cooked2(walk: Walk, rows: Rows) -> None:
@@ -76,7 +66,7 @@ def cooked2(walk: Walk, rows: Rows) -> None:
     header = walk.read(rows, COOKED2)
     walk.src_mac[rows] = np.where(header["length"] == MAC_BYTES, words(header, "high", "low"), np.uint64(0))
     walk.at[rows] += COOKED2.itemsize
-    _ethertype(walk, rows, header["type"])
+    _cooked_type(walk, rows, header["type"])
 
 
 def raw(walk: Walk, rows: Rows) -> None:
@@ -110,9 +100,15 @@ def loopback(walk: Walk, rows: Rows) -> None:
     walk.skip(rows[~np.isin(family, (2, 10, 23, 24, 28, 30))], reasons.NOT_IP)
 
 
-def _ethertype(walk: Walk, rows: Rows, kind: NDArray[np.uint16]) -> None:
-    walk.next[rows] = kind
-    walk.skip(rows[kind < LOWEST_ETHERTYPE], reasons.LLC)
+def announce(walk: Walk, rows: Rows, kind: NDArray[np.uint16]) -> None:
+    """Go on with an EtherType; a number too small to be one is a length, and IEEE 802.2 follows."""
+    walk.next[rows] = np.where(kind < LOWEST_ETHERTYPE, reasons.LLC, kind.astype(np.int32))
+
+
+def _cooked_type(walk: Walk, rows: Rows, kind: NDArray[np.uint16]) -> None:
+    """Go on with an EtherType as Linux writes it: small numbers are its own, and none but COOKED_LLC carries IP."""
+    announce(walk, rows, kind)
+    walk.skip(rows[(kind < LOWEST_ETHERTYPE) & (kind != COOKED_LLC)], reasons.NOT_IP)
 
 
 LINKS: dict[int, Step] = {
@@ -128,12 +124,3 @@ LINKS: dict[int, Step] = {
     276: cooked2,
 }
 """LINKTYPE_ value to its reader (tcpdump.org/linktypes.html)."""
-
-TAGS: dict[int, Step] = {
-    0x8100: vlan,  # IEEE 802.1Q
-    0x88A8: vlan,  # IEEE 802.1ad, QinQ
-    0x9100: vlan,  # QinQ as switches sent it before 802.1ad
-    0x9200: vlan,
-    0x9300: vlan,
-}
-"""EtherType to the reader of what it announces, where that is not yet IP."""

@@ -27,7 +27,8 @@ MAPPED = np.uint64(0xFFFF << 32)
 WHOLE, FIRST, LATER = 0, 1, 2
 FRAGMENT, AUTHENTICATION, NO_NEXT = 44, 51, 59
 EXTENSIONS = np.zeros(256, np.bool_)
-EXTENSIONS[[0, 43, FRAGMENT, AUTHENTICATION, 60, 135, 139, 140]] = True  # IANA: IPv6 extension header types
+EXTENSIONS[[0, 43, FRAGMENT, AUTHENTICATION, 60, 140]] = True
+"""IPv6 extension headers (IANA), but Mobility and HIP: nothing follows those (RFC 6275, 6.1.1; RFC 7401, 5.1)."""
 DEEPEST_CHAIN = 8
 PADDED_BYTES = 100  # no link pads a frame to more than this
 

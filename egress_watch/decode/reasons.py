@@ -43,6 +43,7 @@ NAMES = {
     0x8864: "pppoe",
     0x888E: "eapol",
     0x8892: "profinet",
+    0x88A2: "ata over ethernet",
     0x88A4: "ethercat",
     0x88B8: "goose",
     0x88BA: "sampled values",
@@ -51,8 +52,9 @@ NAMES = {
     0x88E5: "macsec",
     0x88F7: "ptp",
     0x8809: "slow protocols",
-    0x8909: "cisco metadata",
+    0x8902: "cfm",
     0x893A: "ieee 1905",
+    0x8947: "geonetworking",
     0x894F: "nsh",
     0x9000: "loopback test",
 }
