@@ -61,17 +61,21 @@ def watch(
 
 def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> None:
     """Name and judge flows that ended, commit them, and let the rules look at the committed batch."""
+    tally.evicted, tally.late_fragments = stages.table.evicted, stages.table.late_fragments
     if not len(flows):
         return
     judged = stages.atlas.judge(stages.names.name(flows))
     tally.flows += len(flows)
-    tally.evicted, tally.late_fragments = stages.table.evicted, stages.table.late_fragments
     batch = recording.write(judged, tally)
     recording.alert(stages.rules.evaluate(batch), batch)
 
 
 def count(tally: Tally, frames: Frames, packets: Packets) -> None:
     """Add one batch to the counters: every frame is a packet or has a named reason."""
+    if len(frames):
+        first, last = int(frames.time_ns.min()), int(frames.time_ns.max())
+        tally.first_ns = min(tally.first_ns, first) if tally.frames else first  # 0 is a time like any other
+        tally.last_ns = max(tally.last_ns, last) if tally.frames else last
     tally.frames += len(frames)
     tally.packets += len(packets)
     tally.packet_bytes += int(packets.size.sum())
@@ -79,7 +83,3 @@ def count(tally: Tally, frames: Frames, packets: Packets) -> None:
     tally.damage += frames.damage
     for reason, frames_skipped in packets.skipped.items():
         tally.skipped[reason] = tally.skipped.get(reason, 0) + frames_skipped
-    if len(frames):
-        first, last = int(frames.time_ns.min()), int(frames.time_ns.max())
-        tally.first_ns = min(tally.first_ns, first) if tally.first_ns else first
-        tally.last_ns = max(tally.last_ns, last)

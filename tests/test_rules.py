@@ -508,9 +508,7 @@ CLOUD = {
 def test_an_alert_can_be_read_out() -> None:
     """Who talks to whom, in whose hands, and why that counts."""
     (alert,) = evaluate([shipped("chinese-owned-destination")], Flows(CLOUD))
-    assert alert.why == (
-        "10.20.1.11 to hik-connect.com (Hikvision, seat CN): hosted in IE, owned by Hikvision"
-    )
+    assert alert.why == ("10.20.1.11 to hik-connect.com (Hikvision, seat CN): hosted in IE, owned by Hikvision")
     assert (alert.title, alert.level, alert.verdict) == ("Destination owned from China", "high", "OWN")
 
 

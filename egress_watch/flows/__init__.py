@@ -43,15 +43,16 @@ class FlowTable:
         limit: int = 1_000_000, seed: int = 0,
     ) -> None:  # fmt: skip
         self._sides = Sides(networks)
-        self._active_ns = int(active_s * SECOND_NS)
-        self._idle_ns = np.full(256, int(idle_s * SECOND_NS), np.int64)
-        self._idle_ns[TCP] = int(tcp_idle_s * SECOND_NS)
+        self._active_ns = _ns(active_s)
+        self._idle_ns = np.full(256, _ns(idle_s), np.int64)
+        self._idle_ns[TCP] = _ns(tcp_idle_s)
         self._limit = limit
         self._seed = seed
         self._slots = Slots()
         self._fragments = Fragments()
         self._clock = -LATE
         self._count = 0
+        self._taken = 0
         self._ended: list[Flows] = []
         self.evicted = 0
 
@@ -67,7 +68,9 @@ class FlowTable:
     def update(self, packets: Packets) -> Flows:
         """Take the packets in and return the flows that ended meanwhile, in the order in which they ended."""
         for piece in self._pieces(packets):
-            self._take(self._fragments.settle(piece, max(self._clock, int(piece.time_ns[0]))))
+            clock = np.maximum.accumulate(np.clip(piece.time_ns, self._clock, LATE - 1))
+            self._clock = int(clock[-1])
+            self._take(*self._fragments.settle(piece, clock))
             self._count += len(piece)
             if self._count % SWEEP_PACKETS == 0:
                 self._sweep()
@@ -76,8 +79,9 @@ class FlowTable:
     def flush(self) -> Flows:
         """Return all flows that are still open: the input has ended."""
         if rest := self._fragments.rest():
-            self._take(joined(rest))
-        slots = np.flatnonzero(self._slots.live)
+            packets = joined(rest)
+            self._take(packets, np.full(len(packets), self._clock))
+        slots = self._in_order(np.flatnonzero(self._slots.live))
         self._end(slots, self._reason(slots, END))
         self._slots.forget(slots)
         return self._hand_over()
@@ -90,11 +94,9 @@ class FlowTable:
             yield take(packets, slice(at, stop))
             at = stop
 
-    def _take(self, packets: Packets) -> None:
+    def _take(self, packets: Packets, clock: Ints) -> None:
         if not len(packets):
             return
-        clock = np.maximum.accumulate(np.maximum(packets.time_ns, self._clock))
-        self._clock = int(clock[-1])
         key, back = keys(packets, packets.src_port, packets.dst_port)
         mixed = hashes(key, self._seed)
         slot = self._slots.find(key, mixed)
@@ -103,8 +105,10 @@ class FlowTable:
             fresh = self._open(packets, clock, back, key, mixed, slot, fresh)
         cut = self._cut(packets, clock, back, slot)
         self._add(packets, clock, back, slot)
-        self._end(cut, self._reason(cut, IDLE))
-        self._slots.release(cut)
+        if len(cut):
+            self._end(cut, self._reason(cut, IDLE))
+            self._slots.release(cut)
+        self._taken += len(packets)
 
     def _open(
         self, packets: Packets, clock: Ints, back: Flags, key: NDArray[np.uint64], mixed: NDArray[np.uint64],
@@ -126,6 +130,7 @@ class FlowTable:
     def _begin(self, slots: Slot, packets: Packets, clock: Ints, back: Flags, rows: Slot) -> None:
         """Set what a flow takes from its first packet."""
         open_, low_sent = self._slots, back[rows] == 0
+        open_.serial[slots] = self._taken + rows
         open_.first_clock[slots] = open_.last_clock[slots] = clock[rows]
         open_.idle_ns[slots] = self._idle_ns[packets.protocol[rows]]
         src_mac, dst_mac = packets.src_mac[rows], packets.dst_mac[rows]
@@ -142,7 +147,6 @@ class FlowTable:
         np.add.at(open_.bytes.reshape(-1), end, packets.size)
         np.minimum.at(open_.first_ns, slot, packets.time_ns)
         np.maximum.at(open_.last_ns, slot, packets.time_ns)
-        np.minimum.at(open_.first_clock, slot, clock)
         np.maximum.at(open_.last_clock, slot, clock)
         tagged = np.flatnonzero(packets.vlan)
         np.maximum.at(open_.vlan, slot[tagged], packets.vlan[tagged])
@@ -204,6 +208,7 @@ class FlowTable:
         """Return the rows of all flows that may be cut within this piece: nearly always few or none."""
         open_ = self._slots
         self._mark_closing(flags, clock, slot)
+        np.minimum.at(open_.first_clock, slot, clock)  # a flow restarted by a sweep runs from its next packet
         closing = open_.closing[slot]
         deadline = np.minimum(open_.first_clock[slot] + self._active_ns, open_.last_clock[slot] + open_.idle_ns[slot])
         doubt = (clock > deadline) | (clock > closing + LINGER_NS)
@@ -219,6 +224,11 @@ class FlowTable:
         """Return why these flows end: closed, else by the time-out that came first, else as told."""
         return ends(self._slots, slots, self._active_ns, self._clock, otherwise)
 
+    def _in_order(self, slots: Slot) -> Slot:
+        """Return the slots in the order in which their flows began."""
+        ordered: Slot = slots[np.argsort(self._slots.serial[slots])]
+        return ordered
+
     def _sweep(self) -> None:
         """End what has timed out by now, and the flows silent longest where the table is too full."""
         open_ = self._slots
@@ -229,7 +239,8 @@ class FlowTable:
         over[closed] = self._clock > open_.last_clock[slots][closed] + LINGER_NS
         silent = self._clock > open_.last_clock[slots] + open_.idle_ns[slots]
         runs = over & (reason == ACTIVE) & ~silent
-        self._end(slots[over], reason[over])
+        ended = self._in_order(slots[over])
+        self._end(ended, self._reason(ended, END))
         open_.restart(slots[runs])
         open_.forget(slots[over & ~runs])
         self._evict()
@@ -238,7 +249,7 @@ class FlowTable:
         surplus = len(self._slots) - self._limit
         if surplus <= 0:
             return
-        slots = np.flatnonzero(self._slots.live)
+        slots = self._in_order(np.flatnonzero(self._slots.live))
         oldest = slots[np.argsort(self._slots.last_clock[slots], kind="stable")[:surplus]]
         self._end(oldest, self._reason(oldest, EVICTED))
         self._slots.forget(oldest)
@@ -252,6 +263,11 @@ class FlowTable:
     def _hand_over(self) -> Flows:
         ended, self._ended = self._ended, []
         return together(ended)
+
+
+def _ns(seconds: float) -> int:
+    """Return a time-out in nanoseconds; one of centuries is as good as none, and stays safe to add to a time."""
+    return min(int(seconds * SECOND_NS), LATE)
 
 
 def _closed(flags: Flags) -> NDArray[np.bool_]:

@@ -26,9 +26,9 @@ def keys(packets: Packets, src_port: Ports, dst_port: Ports) -> tuple[Words, Fla
     src, dst = packets.src, packets.dst
     back = _greater(src[:, 0], dst[:, 0], _greater(src[:, 1], dst[:, 1], src_port > dst_port))
     key = np.empty((len(back), KEY_WORDS), np.uint64)
-    turned = back[:, None]
-    key[:, 0:2] = np.where(turned, dst, src)
-    key[:, 2:4] = np.where(turned, src, dst)
+    for word in (0, 1):  # one at a time: over pairs, `where` takes more than twice as long
+        key[:, word] = np.where(back, dst[:, word], src[:, word])
+        key[:, 2 + word] = np.where(back, src[:, word], dst[:, word])
     low, high = np.where(back, dst_port, src_port), np.where(back, src_port, dst_port)
     key[:, 4] = low.astype(np.uint64) << np.uint64(32) | high.astype(np.uint64) << np.uint64(16) | _kind(packets)
     return key, back.astype(np.uint8)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from egress_watch.model import Words
 
 Mask = NDArray[np.bool_]
-Block = tuple[int, int, int, int]
-"""Network and netmask, each as high and low word."""
+Blocks = NDArray[np.uint64]
+"""(n, 2, 2) Networks, each as network and netmask, each as high and low word."""
 
 PRIVATE = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
@@ -48,11 +48,12 @@ class Sides:
         return answer
 
 
-def _blocks(networks: Sequence[str]) -> list[Block]:
-    return [_block(ip_network(network)) for network in networks]
+def _blocks(networks: Sequence[str]) -> Blocks:
+    blocks = [_block(ip_network(network)) for network in networks]
+    return np.array(blocks, np.uint64).reshape(-1, 2, 2)
 
 
-def _block(network: IPv4Network | IPv6Network) -> Block:
+def _block(network: IPv4Network | IPv6Network) -> tuple[int, int, int, int]:
     prefix = network.prefixlen + (96 if network.version == 4 else 0)
     first = int(network.network_address) | (0xFFFF << 32 if network.version == 4 else 0)
     mask = ((1 << prefix) - 1) << (128 - prefix)
@@ -60,8 +61,10 @@ def _block(network: IPv4Network | IPv6Network) -> Block:
     return first >> 64, first & low, mask >> 64, mask & low
 
 
-def _within(address: Words, blocks: Sequence[Block]) -> Mask:
-    found = np.zeros(len(address), np.bool_)
-    for high, low, mask_high, mask_low in blocks:
-        found |= ((address[:, 0] & np.uint64(mask_high)) == high) & ((address[:, 1] & np.uint64(mask_low)) == low)
+def _within(address: Words, blocks: Blocks) -> Mask:
+    """Return which addresses lie in any block: all pairs at once, as a step for each block costs more in calls."""
+    network, netmask = blocks[:, 0], blocks[:, 1]
+    high = (address[:, 0, None] & netmask[:, 0]) == network[:, 0]
+    low = (address[:, 1, None] & netmask[:, 1]) == network[:, 1]
+    found: Mask = (high & low).any(axis=1)
     return found

@@ -25,8 +25,9 @@ _COLUMNS: dict[str, tuple[type[np.generic], tuple[int, ...], int]] = {
     "hash": (np.uint64, (), 0),
     "place": (np.int64, (), 0),
     "live": (np.bool_, (), 0),
-    "first_ns": (np.int64, (), LATE),
-    "last_ns": (np.int64, (), -LATE),
+    "serial": (np.int64, (), 0),
+    "first_ns": (np.int64, (), np.iinfo(np.int64).max),
+    "last_ns": (np.int64, (), np.iinfo(np.int64).min),
     "first_clock": (np.int64, (), LATE),
     "last_clock": (np.int64, (), -LATE),
     "closing": (np.int64, (), LATE),
@@ -49,6 +50,8 @@ class Slots:
     hash: Words
     place: Ints
     live: NDArray[np.bool_]
+    serial: Ints
+    """Number of the packet that began the flow: slot numbers depend on how the input was cut, this does not."""
     first_ns: Ints
     last_ns: Ints
     first_clock: Ints
