@@ -6,6 +6,9 @@ In: a database. Out: a screen. Never: a change to the database.
 from __future__ import annotations
 
 import argparse
+import sys
+
+from egress_watch.errors import UsageError
 
 HELP = "open the terminal UI"
 EXAMPLES = ("egress-watch tui egress.db",)
@@ -17,8 +20,16 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Open the screen until the user leaves it."""
+    """Open the screen until the user leaves it; what is wrong with the database is said before."""
+    from egress_watch.store import Reader
+
+    with Reader(options.db) as reader:
+        reader.newest_ns()
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+        remedy = f"run it in one, or print instead: egress-watch flows {options.db}"
+        raise UsageError("the screen needs a terminal", where="tui", remedy=remedy)
     from egress_watch_tui.app import EgressWatch
 
-    EgressWatch(options.db).run()
-    return 0
+    app = EgressWatch(options.db)
+    app.run()
+    return app.return_code or 0

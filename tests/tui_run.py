@@ -1,0 +1,73 @@
+"""Runs the terminal UI without a terminal, on a fixed day, over databases made for the purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections.abc import Awaitable, Callable
+from datetime import date
+from pathlib import Path
+from typing import TypeVar
+
+from textual.pilot import Pilot
+
+from egress_watch.cli import main
+from egress_watch.store import Store
+from egress_watch_tui.app import EgressWatch
+
+CAPTURE = Path(__file__).parent.parent / "captures" / "city.pcapng"
+DAY = date(2026, 11, 23)
+SMALL, LARGE = (80, 24), (160, 48)
+NEVER_S = 100_000.0
+"""The screens look at the database once; a test that wants a second look asks for it."""
+
+
+def city(folder: Path) -> Path:
+    """Return a database of the shipped city capture."""
+    path = folder / "city.db"
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["replay", str(CAPTURE), "--db", str(path)]) == 0
+    return path
+
+
+def empty(folder: Path) -> Path:
+    """Return a database in which nothing is recorded yet."""
+    path = folder / "empty.db"
+    Store(str(path)).close()
+    return path
+
+
+T = TypeVar("T")
+
+
+def run(path: Path, script: Callable[[EgressWatch, Pilot[None]], Awaitable[T]], size: tuple[int, int] = SMALL) -> T:
+    """Return what the script returns; it begins when the first look has been drawn."""
+
+    async def session() -> T:
+        app = EgressWatch(str(path), clock=lambda: DAY, period_s=NEVER_S)
+        async with app.run_test(size=size) as pilot:
+            await settle(pilot)
+            return await script(app, pilot)
+
+    return asyncio.run(session())
+
+
+async def press(pilot: Pilot[None], *keys: str) -> None:
+    """Press keys, each after what the one before it set going has come to rest."""
+    for key in keys:
+        await pilot.press(key)
+        await settle(pilot)
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    """Wait until nothing is being read and everything is drawn."""
+    await pilot.pause()
+    while any(not worker.is_finished for worker in pilot.app.workers):
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+
+
+def picture(app: EgressWatch) -> list[str]:
+    """Return what stands on the screen, line by line."""
+    return ["".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips()]

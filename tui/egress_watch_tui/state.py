@@ -1,0 +1,76 @@
+"""What was recorded, how much of it was lost, and how old the data is that judged it.
+
+In: a `View`. Out: lines of words. Never: a loss that is not said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from egress_watch.model import Snapshot
+from egress_watch_tui.pane import View
+from egress_watch_tui.plain import harmless
+from egress_watch_tui.words import age, when
+
+LABEL = 10
+GLYPH = {"running": "●", "finished": "■", "interrupted": "!"}
+
+
+def state(view: View, width: int) -> Iterator[Text]:
+    """Yield labelled lines, each cut to the width."""
+    lines = _lines(view) if view.snapshot.recordings else _empty()
+    for label, words, style in lines:
+        text = Text.assemble((f" {label:{LABEL}}", "dim"), (harmless(words), style), no_wrap=True)
+        text.truncate(width, overflow="ellipsis")
+        yield text
+
+
+def recording(snapshot: Snapshot) -> str:
+    """Return the state of the recording, or how many are in each state."""
+    states = Counter(row["state"] for row in snapshot.recordings)
+    words = [f"{GLYPH.get(name, '?')} {f'{many} ' if many > 1 else ''}{name}" for name, many in sorted(states.items())]
+    return ", ".join(words) or "nothing recorded"
+
+
+def _empty() -> Iterator[tuple[str, str, str]]:
+    yield "recording", "nothing yet; this fills by itself while egress-watch replay writes here", ""
+    yield "counted", "0 frames", ""
+    yield "data", "-", ""
+
+
+def _lines(view: View) -> Iterator[tuple[str, str, str]]:
+    snapshot = view.snapshot
+    zones = sorted({f"{row['zone']} as of {row['zone_as_of']}" for row in snapshot.recordings})
+    yield "recording", f"{recording(snapshot)}; zone {', '.join(zones)}; {_span(snapshot)}", ""
+    yield "counted", _counts(snapshot), ""
+    yield "data", _data(view), ""
+    if snapshot.damage:
+        first = snapshot.damage[0]
+        where = f"{first['path']}: {first['reason']} at byte {first['offset']:,}"
+        yield "damaged", f"! {len(snapshot.damage)} of the inputs: {where}", "bold"
+
+
+def _span(snapshot: Snapshot) -> str:
+    first = min((row["first_ns"] for row in snapshot.recordings if row["first_ns"]), default=0)
+    last = max((row["last_ns"] for row in snapshot.recordings if row["last_ns"]), default=0)
+    same_day = when(first, "%F") == when(last, "%F")
+    return f"{when(first, '%F %H:%M')} to {when(last, '%H:%M' if same_day else '%F %H:%M')} UTC"
+
+
+def _counts(snapshot: Snapshot) -> str:
+    names = ("frames", "packets", "lost", "flows")
+    total = {name: sum(row[name] or 0 for row in snapshot.recordings) for name in names}
+    skipped = sum(row["frames"] for row in snapshot.skipped)
+    lost = f"{'! ' if total['lost'] else ''}{total['lost']:,} lost"
+    head = f"{total['frames']:,} frames = {total['packets']:,} packets + {skipped:,} skipped"
+    return f"{head}; {lost}; {total['flows']:,} flows"
+
+
+def _data(view: View) -> str:
+    data = view.snapshot.data
+    credit = "; ".join(sorted({row["attribution"] for row in data if row.get("licence") == "CC-BY-4.0"}))
+    files = ", ".join(f"{row['name']} {row['built']}" for row in data)
+    return "; ".join(part for part in (age(data, view.today), credit, files) if part)
