@@ -8,14 +8,14 @@ import shutil
 import tomllib
 from collections import Counter
 from datetime import UTC, date, datetime
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import maxminddb
 import pytest
 
 DATA = Path(__file__).parents[1] / "egress_watch" / "data"
-TABLES = ("laws", "owners", "regions", "special", "zones")
+TABLES = ("laws", "local-zones", "owners", "regions", "special", "zones")
 # ISO 3166-1 alpha-2, the officially assigned codes.
 ASSIGNED = (
     "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN "
@@ -37,10 +37,54 @@ def table(name):
 
 
 MANIFEST = json.loads((DATA / "manifest.json").read_text(encoding="utf-8"))
-LAWS, OWNERS, REGIONS, SPECIAL, ZONES = (table(name) for name in TABLES)
+LAWS, LOCAL, OWNERS, REGIONS, SPECIAL, ZONES = (table(name) for name in TABLES)
 GROUPS = OWNERS["group"]
 BY_ZONE = {row["id"]: row for row in ZONES["zone"]}
 TIES = [(row["id"], tie) for row in GROUPS for tie in row.get("ties", [])]
+DECISIONS = BY_ZONE["eea+adequacy"]["decision"]
+# Names of makers as the IEEE writes them in its registry, and the group they belong to.
+REGISTERED = {
+    "Axis Communications AB": "canon",
+    "Bosch Rexroth AG": "bosch",
+    "Bosch Security Systems, Inc.": "keenfinity",
+    "Cisco Systems, Inc": "cisco",
+    "Dell EMC": "dell",
+    "Dell Inc.": "dell",
+    "Ericsson AB": "ericsson",
+    "Espressif Inc.": "espressif",
+    "HANWHA VISION VIETNAM COMPANY LIMITED": "hanwha",
+    "HUAWEI TECHNOLOGIES CO.,LTD": "huawei",
+    "Hangzhou Ezviz Software Co.,Ltd.": "hikvision",
+    "Hangzhou Hikvision Digital Technology Co.,Ltd.": "hikvision",
+    "Hewlett Packard Enterprise": "hpe",
+    "Hisilicon Technologies Co., Ltd": "huawei",
+    "Huawei Device Co., Ltd.": "huawei",
+    "Inspur Group Co., Ltd.": "inspur",
+    "LENOVO(BEIJING)CO., LTD.": "lenovo",
+    "Lenovo Mobile Communication Technology Ltd.": "lenovo",
+    "Mobotix AG": "mobotix",
+    "Nokia Solutions and Networks GmbH & Co. KG": "nokia",
+    "Philips Lighting BV": "signify",
+    "Philips Medical Systems - Cardiac and Monitoring Systems (CM": "philips",
+    "Quectel Wireless Solutions Co.,Ltd.": "quectel",
+    "Raspberry Pi (Trading) Ltd": "raspberry-pi",
+    "Reolink Innovation Limited": "reolink",
+    "Routerboard.com": "mikrotik",
+    "SAMSUNG TECHWIN CO.,LTD": "hanwha",
+    "Samsung Electronics Co.,Ltd": "samsung",
+    "Siemens AG": "siemens",
+    "Signify B.V.": "signify",
+    "TP-LINK TECHNOLOGIES CO.,LTD.": "tp-link-china",
+    "TP-Link Systems Inc": "tp-link",
+    "Tuya Smart Inc.": "tuya",
+    "UAB TELTONIKA NETWORKS": "teltonika",
+    "Ubiquiti Inc": "ubiquiti",
+    "Xiamen Milesight IoT Co., Ltd.": "milesight",
+    "Xiaomi Communications Co Ltd": "xiaomi",
+    "ZHEJIANG DAHUA TECHNOLOGYCO.,LTD": "dahua",
+    "Zhejiang Uniview Technologies Co., Ltd.": "uniview",
+    "Abbott Diagnostics": None,
+}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +115,35 @@ def regions(databases):
 def repeated(values):
     """Return what occurs more than once."""
     return [value for value, times in Counter(values).items() if times > 1]
+
+
+def called(name):
+    """Return the ids of the groups that go by a name: as id, name or alias, in any case."""
+    spoken = name.casefold()
+    return [
+        row["id"] for row in GROUPS
+        if spoken in {each.casefold() for each in (row["id"], row["name"], *row.get("aliases", []))}
+    ]  # fmt: skip
+
+
+def maker(name):
+    """Return the id of the group whose vendor name begins a registered one; the longest wins."""
+    vendors = {vendor.casefold(): row["id"] for row in GROUPS for vendor in row.get("vendors", [])}
+    return vendors.get(max((v for v in vendors if name.casefold().startswith(v)), key=len, default=""))
+
+
+def holds(row, day):
+    """Say whether a dated row of a zone counts on a day; `until` is the first day that does not."""
+    return row["since"] <= day < row.get("until", date.max)
+
+
+def on(zone, day):
+    """Return the countries of a zone on a day."""
+    row = BY_ZONE[zone]
+    found = {country for each in row.get("members", []) if holds(each, day) for country in each["countries"]}
+    found |= on(row["members_of"], day) if "members_of" in row else set()
+    decided = (each for each in row.get("decision", []) if not each.get("certified_only") and holds(each, day))
+    return found | {each["country"] for each in decided}
 
 
 def span(network):
@@ -138,6 +211,12 @@ def test_the_cloud_database_says_when_its_ranges_were_gathered(databases):
         ("34.90.0.1", "gcp", "europe-west4"),
         ("188.166.0.1", "digitalocean", "NL-NH"),
         ("104.16.0.1", "cloudflare", ""),
+        ("83.119.128.1", "aws", "eu-central-1-ist-1"),  # Istanbul, which AWS counts to Frankfurt
+        ("2a05:d01b::1", "aws", "eu-central-1-ist-1"),
+        ("13.160.16.1", "aws", "eu-central-1-waw-1"),
+        ("13.160.0.1", "aws", "eu-central-1"),  # Hamburg: the country of its parent
+        ("96.0.16.1", "aws", "us-east-1-lim-1"),
+        ("13.107.246.1", "azure", "GLOBAL"),  # Azure Front Door
     ],
 )
 def test_a_cloud_address_has_its_provider_and_region(databases, address, provider, region):
@@ -175,16 +254,73 @@ def test_a_table_says_when_it_was_checked(name):
 
 def test_every_entry_names_its_source():
     """Nothing stands in a table that nobody can look up."""
-    rows = [*GROUPS, *SPECIAL["prefix"], *SPECIAL["network"], *SPECIAL["local"], *ZONES["zone"]]
-    rows += [tie for _, tie in TIES] + BY_ZONE["eea+adequacy"]["decision"]
+    rows = [*GROUPS, *SPECIAL["prefix"], *SPECIAL["network"], *SPECIAL["local"], *ZONES["zone"], *LOCAL["zone"]]
+    rows += [tie for _, tie in TIES] + DECISIONS + [each for row in ZONES["zone"] for each in row.get("members", [])]
     assert [row for row in rows if not row["source"].strip()] == []
 
 
 def test_every_group_has_the_same_keys():
-    """A reader never meets a group with a key missing; ties are optional."""
+    """A reader never meets a group with a key missing; aliases, vendors and ties are optional, and never empty."""
     keys = {"id", "name", "parent", "seat", "laws", "providers", "asns", "names", "source", "checked"}
-    assert [row["id"] for row in GROUPS if row.keys() - {"ties"} != keys] == []
-    assert len(GROUPS) >= 40
+    optional = {"aliases", "vendors", "ties"}
+    assert [row["id"] for row in GROUPS if row.keys() - optional != keys] == []
+    assert [row["id"] for row in GROUPS for key in optional if row.get(key) == []] == []
+
+
+def test_the_groups_are_many_enough():
+    """At least 80 groups and 400 AS numbers."""
+    assert len(GROUPS) >= 80
+    assert len({asn for row in GROUPS for asn in row["asns"]}) >= 400
+
+
+def test_the_tables_stay_small():
+    """They are read at every start: less than 200 kB of TOML in all."""
+    assert sum((DATA / f"{name}.toml").stat().st_size for name in TABLES) < 200_000
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        *(
+            (name, name.lower().replace(" ", "-"))
+            for name in (
+                "Amazon", "Microsoft", "Google", "IBM", "HPE", "Cisco", "Oracle", "Alibaba", "Tencent", "Baidu",
+                "Huawei", "Lenovo", "Ping An", "Inspur", "SenseTime", "Malong", "Hikvision", "Dahua", "Accenture",
+                "Deloitte", "Atos", "KPN", "Ericsson", "Nokia", "Signify", "Tuya",
+            )
+        ),
+        ("dell emc", "dell"), ("azure", "microsoft"), ("onedrive", "microsoft"), ("alibaba cloud", "alibaba"),
+        ("city brain", "alibaba"), ("alipay", "ant"), ("tencent cloud", "tencent"), ("wechat", "tencent"),
+        ("wechat pay", "tencent"), ("hisilicon", "huawei"), ("huawei cloud", "huawei"), ("vision-box", "amadeus"),
+        ("malong technologies", "malong"), ("axis", "canon"), ("aws", "amazon"),
+    ],
+)  # fmt: skip
+def test_every_party_can_be_asked_for_by_the_name_people_use(name, group):
+    """Its id, its name or an alias, in any case, leads to one group."""
+    assert called(name) == [group]
+
+
+def test_no_two_groups_go_by_one_name():
+    """Ids, names and aliases together point to one group each, and no group repeats itself."""
+    spoken = [
+        each.casefold()
+        for row in GROUPS
+        for each in {row["id"].casefold(), row["name"].casefold(), *row.get("aliases", [])}
+    ]
+    assert repeated(spoken) == []
+
+
+@pytest.mark.parametrize(("name", "group"), REGISTERED.items())
+def test_a_maker_is_known_by_its_name_in_the_registry(name, group):
+    """The longest beginning wins: lamps of Philips Lighting are Signify's; a namesake belongs to nobody."""
+    assert maker(name) == group
+
+
+def test_no_two_groups_share_a_vendor_name():
+    """Each beginning of a maker's name belongs to one group, and is long enough to mean it."""
+    vendors = [vendor.casefold() for row in GROUPS for vendor in row.get("vendors", [])]
+    assert repeated(vendors) == []
+    assert min(map(len, vendors)) >= 3
 
 
 @pytest.mark.parametrize("key", ["asns", "names", "providers"])
@@ -236,8 +372,10 @@ def test_a_tie_names_its_other_end_and_its_date():
 def test_the_known_ties_are_there():
     """The links this project was asked about are told."""
     found = {(owner, tie["to"]) for owner, tie in TIES}
-    asked = {("kpn", "huawei"), ("accenture", "alibaba"), ("alibaba", "ping-an"), ("tencent", "ping-an")}
-    asked |= {("microsoft", "Inspur Group (CN)"), ("ibm", "Inspur Group (CN)"), ("huawei", "ping-an")}
+    path = ("alibaba", "huawei", "ping-an", "tencent")
+    asked = {(one, other) for one in path for other in path if one != other}
+    asked |= {("kpn", "huawei"), ("accenture", "alibaba"), ("accenture", "malong"), ("deloitte", "sensetime")}
+    asked |= {("microsoft", "inspur"), ("ibm", "inspur"), ("motorola-solutions", "huawei")}
     assert asked - found == set()
 
 
@@ -279,6 +417,7 @@ def test_every_region_lies_in_a_country():
     ("provider", "region", "country"),
     [
         ("aws", "cn-north-1", "CN"),
+        ("aws", "eu-central-1-ist-1", "TR"),
         ("aws", "eu-central-2", "CH"),
         ("aws", "eusc-de-east-1", "DE"),
         ("azure", "uksouth", "GB"),
@@ -293,6 +432,32 @@ def test_a_region_that_sounds_european_may_lie_outside_the_union(provider, regio
     assert REGIONS[provider][region] == country
 
 
+@pytest.mark.parametrize("row", LOCAL["zone"], ids=lambda row: row["region"])
+def test_a_local_zone_answers_with_its_own_region_and_country(databases, row):
+    """Each prefix answers with the zone, not with its parent; its country is another than the parent's."""
+    found = {databases["cloud"].get(ip_network(prefix)[1])["region"] for prefix in row["prefixes"]}
+    assert found == {row["region"]}
+    assert row["region"].startswith(row["parent"] + "-")
+    assert REGIONS[row["provider"]][row["region"]] == row["country"] != REGIONS[row["provider"]][row["parent"]]
+
+
+def test_the_country_databases_confirm_every_local_zone(databases):
+    """No prefix is a slip of the pen: the country database built from the operators' feeds says the same."""
+    said = {
+        (row["country"], databases["server-country"].get(ip_network(prefix)[1])["country_code"])
+        for row in LOCAL["zone"] for prefix in row["prefixes"]
+    }  # fmt: skip
+    assert [pair for pair in said if pair[0] != pair[1]] == []
+
+
+def test_a_local_zone_is_written_strictly_and_once():
+    """No host bits, canonical text, no repetition; the evidence is one of the two named."""
+    prefixes = [prefix for row in LOCAL["zone"] for prefix in row["prefixes"]]
+    assert [text for text in prefixes if str(ip_network(text)) != text] == []
+    assert repeated(prefixes) == []
+    assert {row["source"] for row in LOCAL["zone"]} == {"feed", "databases"}
+
+
 def test_the_zones_are_as_large_as_the_treaties_say():
     """27 members of the Union, 30 of the EEA, and every zone of real countries, each once."""
     assert (len(BY_ZONE["eu27"]["countries"]), len(BY_ZONE["eea"]["countries"])) == (27, 30)
@@ -303,12 +468,52 @@ def test_the_zones_are_as_large_as_the_treaties_say():
         assert isinstance(row["as_of"], date)
 
 
-def test_adequacy_adds_exactly_the_countries_with_a_decision_for_all_of_them():
-    """Beyond the EEA stands who has a decision in force; the United States have one for some companies only."""
-    row = BY_ZONE["eea+adequacy"]
-    decided = {each["country"] for each in row["decision"]}
-    assert set(row["countries"]) - set(BY_ZONE["eea"]["countries"]) == decided - {"US"}
-    assert all(each["since"] <= row["as_of"] < each.get("until", date.max) for each in row["decision"])
+@pytest.mark.parametrize("zone", BY_ZONE)
+def test_a_zone_by_date_is_today_what_its_list_says(zone):
+    """Joined and decided, counted on the day the table was checked, are the countries of the zone."""
+    assert on(zone, ZONES["checked"]) == set(BY_ZONE[zone]["countries"])
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "inside", "outside"),
+    [
+        ("eu27", date(2020, 1, 31), "GB HR", "NO US"),
+        ("eu27", date(2020, 2, 1), "HR", "GB"),
+        ("eu27", date(2013, 6, 30), "RO", "HR"),
+        ("eu27", date(1994, 12, 31), "DE DK", "AT FI SE"),
+        ("eea", date(1995, 1, 1), "IS NO SE", "LI PL"),
+        ("eea", date(2020, 12, 31), "GB LI", "CH"),
+        ("eea", date(2021, 1, 1), "IS", "GB"),
+        ("eea+adequacy", date(2021, 3, 1), "GB JP", "KR US BR"),
+        ("eea+adequacy", date(2003, 1, 1), "HU CH CA", "PL US AR"),
+        ("eea+adequacy", date(2026, 1, 25), "GB KR", "BR US"),
+        ("eea+adequacy", date(2031, 12, 28), "KR BR", "GB"),
+    ],
+)
+def test_a_zone_is_known_as_of_a_date(zone, day, inside, outside):
+    """Accessions, the departure of the United Kingdom and each decision count from their day on."""
+    assert set(inside.split()) <= on(zone, day)
+    assert set(outside.split()).isdisjoint(on(zone, day))
+
+
+@pytest.mark.parametrize(
+    "day", [date(1973, 1, 1), date(1986, 1, 1), date(2004, 5, 1), date(2019, 12, 31), date(2026, 1, 1)]
+)
+def test_the_union_grew_by_the_treaties_and_shrank_once(day):
+    """9, 12, 25, 28 and 27 members."""
+    sizes = {1973: 9, 1986: 12, 2004: 25, 2019: 28, 2026: 27}
+    assert len(on("eu27", day)) == sizes[day.year]
+
+
+def test_a_decision_says_since_when_for_whom_and_where_it_stands():
+    """Every decision has the same keys; the end and the restriction to certified companies are optional."""
+    optional = {"until", "certified_only"}
+    assert {frozenset(row.keys() - optional) for row in DECISIONS} == {
+        frozenset({"country", "since", "limits", "source"})
+    }
+    assert all(row["since"] < row.get("until", date.max) for row in DECISIONS)
+    assert {row["country"] for row in DECISIONS if row.get("certified_only")} == {"US"}
+    assert {row["country"] for row in DECISIONS} <= COUNTRIES
 
 
 def test_parts_of_a_member_belong_to_a_member():
@@ -338,10 +543,33 @@ def test_hosting_is_no_edge():
     assert {row["asn"] for row in SPECIAL["network"]}.isdisjoint({63949, 48337, 15169, 396982})
 
 
-def test_all_thirteen_root_servers_are_known_by_both_families():
-    """From a to m, each has an IPv4 and an IPv6 address listed."""
-    roots = Counter(row["name"] for row in SPECIAL["prefix"] if row["name"].endswith("root-servers.net"))
-    assert roots == {f"{letter}.root-servers.net": 2 for letter in "abcdefghijklm"}
+@pytest.mark.parametrize("zone", ["root-servers.net", "gtld-servers.net"])
+def test_all_thirteen_root_servers_are_known_by_both_families(zone):
+    """From a to m, each has an IPv4 and an IPv6 address listed; so have the servers of .com and .net."""
+    servers = Counter(row["name"] for row in SPECIAL["prefix"] if row["name"].endswith(zone))
+    assert servers == {f"{letter}.{zone}": 2 for letter in "abcdefghijklm"}
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("1.1.1.1", "Cloudflare DNS"),
+        ("8.8.8.8", "Google Public DNS"),
+        ("9.9.9.9", "Quad9"),
+        ("208.67.222.222", "OpenDNS"),
+        ("223.5.5.5", "AliDNS"),
+        ("119.29.29.29", "DNSPod Public DNS"),
+        ("45.90.28.1", "NextDNS"),
+        ("2620:fe::fe", "Quad9"),
+        ("151.101.1.1", "Fastly"),
+        ("104.16.0.1", "Cloudflare"),
+        ("192.5.6.30", "a.gtld-servers.net"),
+    ],
+)
+def test_an_address_without_a_place_has_a_name(address, name):
+    """The narrowest listed prefix names the service that answers from everywhere."""
+    found = [row for row in SPECIAL["prefix"] if ip_address(address) in ip_network(row["prefix"])]
+    assert max(found, key=lambda row: ip_network(row["prefix"]).prefixlen)["name"] == name
 
 
 def test_no_public_cloud_address_counts_as_local(databases):

