@@ -9,7 +9,6 @@ is what 255 bytes on the wire hold (RFC 1035, section 2.3.4), in labels of 1 to 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from ipaddress import ip_address
 
 from egress_watch.names.reader import Refusal
@@ -40,7 +39,6 @@ def domain(labels: list[bytes]) -> str:
     return text
 
 
-@lru_cache(4096)  # devices call the same few hosts again and again
 def host(raw: bytes) -> str:
     """Return the host name in ``raw``, "" where it is empty or an address.
 

@@ -1,0 +1,174 @@
+"""Time every stage of the pipeline, the whole replay as a process, and whichever peers are installed.
+
+In: a built capture. Out: a table, or JSON. Never: a figure from another day; all are taken in turns, in the same run.
+
+`make bench`, or `python benchmarks/stages.py --packets 1000000 --rounds 3 --json`. Everything runs on one core, the
+page cache is warm, and each figure is the median of the rounds. Beside wall time stands what the process itself used
+(user and system): where the two differ much, something else was running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from time import perf_counter_ns
+from typing import Any, NamedTuple
+
+import numpy as np
+from build import SCRATCH, Totals, build
+from processes import Run, peers, replay, timed
+
+from egress_watch import library, watch
+from egress_watch.config import Config
+from egress_watch.decode import decode
+from egress_watch.model import Flows, Tally
+from egress_watch.sources import open_inputs
+from egress_watch.store import Recording, Store
+
+BY_PACKET = ("read", "decode", "names.hear", "flows.update")
+BY_FLOW = ("flows.flush", "names.name", "places.judge", "store.write", "rules.evaluate", "store.alert")
+
+
+class Clock:
+    """Nanoseconds spent in each stage."""
+
+    def __init__(self) -> None:
+        self.spent_ns = dict.fromkeys((*BY_PACKET, *BY_FLOW), 0)
+
+    def time(self, stage: str, work: Callable[..., Any], *what: Any) -> Any:
+        """Do the work and note how long it took."""
+        begin_ns = perf_counter_ns()
+        result = work(*what)
+        self.spent_ns[stage] += perf_counter_ns() - begin_ns
+        return result
+
+
+class Pass(NamedTuple):
+    """One pass over the capture."""
+
+    clock: Clock
+    tally: Tally
+
+
+def stages_once(path: Path, folder: Path) -> Pass:
+    """Take the capture through all stages as `watch.watch` does, with a clock around each."""
+    config = Config(db=str(folder / "stages.db"))
+    clock, tally = Clock(), Tally()
+    good, _ = library.rules(config)
+    through = watch.stages(config, library.atlas(config), good)
+    store = Store(config.db)
+    recording = store.record(zone=config.zone, as_of="", data=[], rules=[], version="bench", inputs={})
+    source = iter(open_inputs([str(path)]).frames())
+    while (frames := clock.time("read", next, source, None)) is not None:
+        packets = clock.time("decode", decode, frames)
+        clock.time("names.hear", through.names.hear, packets)
+        flows = clock.time("flows.update", through.table.update, packets)
+        watch.count(tally, frames, packets)
+        _settle(clock, flows, through, recording, tally)
+    _settle(clock, clock.time("flows.flush", through.table.flush), through, recording, tally)
+    store.close()
+    return Pass(clock, tally)
+
+
+def _settle(clock: Clock, flows: Flows, through: watch.Stages, recording: Recording, tally: Tally) -> None:
+    if not len(flows):
+        return
+    tally.flows += len(flows)
+    judged = clock.time("places.judge", through.atlas.judge, clock.time("names.name", through.names.name, flows))
+    batch = clock.time("store.write", recording.write, judged, tally)
+    alerts = clock.time("rules.evaluate", through.rules.evaluate, batch)
+    clock.time("store.alert", recording.alert, alerts, batch)
+
+
+def measure(path: Path, totals: Totals, rounds: int) -> dict[str, Any]:
+    """Return all figures: stages, whole and peers, in turns, so that a slow minute hits all alike."""
+    passes: list[Pass] = []
+    runs: dict[str, list[Run]] = {}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(dir=SCRATCH) as name:
+            folder = Path(name)
+            passes.append(stages_once(path, folder))
+            for peer in (replay(path, folder), *peers(path, folder)):
+                runs.setdefault(peer.name, []).append(timed(peer))
+    return {
+        "capture": {name: getattr(totals, name) for name in totals.__slots__} | {"bytes": path.stat().st_size},
+        "machine": _machine(),
+        "found": {"packets": passes[0].tally.packets, "flows": passes[0].tally.flows},
+        "stages": list(_stage_rows(passes)),
+        "whole": [_whole_row(name, some, runs["egress-watch replay"], totals) for name, some in runs.items()],
+    }
+
+
+def _machine() -> dict[str, str]:
+    cpu = [line.partition(":")[2].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
+    return {
+        "cpu": cpu[0] if cpu else platform.processor(), "cores": str(os.cpu_count()),
+        "python": platform.python_version(), "numpy": np.__version__, "load": f"{os.getloadavg()[0]:.2f}",
+    }  # fmt: skip
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _stage_rows(passes: list[Pass]) -> Iterator[dict[str, Any]]:
+    tally = passes[0].tally
+    for stage in (*BY_PACKET, *BY_FLOW):
+        spent_ns = median(one.clock.spent_ns[stage] for one in passes)
+        yield {
+            "stage": stage, "ms": spent_ns / 1e6, "ns_a_packet": spent_ns / tally.packets,
+            "us_a_flow": spent_ns / 1e3 / tally.flows if stage in BY_FLOW else None,
+        }  # fmt: skip
+
+
+def _whole_row(name: str, runs: list[Run], ours: list[Run], totals: Totals) -> dict[str, Any]:
+    wall_s, base_s = median(run.wall_s for run in runs), median(run.wall_s for run in ours)
+    return {
+        "program": name, "wall_s": wall_s, "cpu_s": median(run.cpu_s for run in runs),
+        "packets_a_second": totals.packets / wall_s, "peak_mb": median(run.peak_mb for run in runs),
+        "our_speed_to_its": wall_s / base_s, "exit_codes": sorted({run.exit_code for run in runs}),
+    }  # fmt: skip
+
+
+def table(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield the figures as lines of text."""
+    capture, machine = figures["capture"], figures["machine"]
+    yield f"{capture['packets']:,} packets, {capture['flows']:,} flows, {capture['bytes'] / 1e6:,.0f} MB"
+    yield f"{machine['cpu']}, one of {machine['cores']} cores, Python {machine['python']}, NumPy {machine['numpy']}\n"
+    yield f"{'stage':<16}{'ms':>8}{'ns a packet':>13}{'us a flow':>11}"
+    for row in figures["stages"]:
+        by_flow = f"{row['us_a_flow']:>11.1f}" if row["us_a_flow"] is not None else ""
+        yield f"{row['stage']:<16}{row['ms']:>8.0f}{row['ns_a_packet']:>13.0f}{by_flow}"
+    total_ms = sum(row["ms"] for row in figures["stages"])
+    yield f"{'together':<16}{total_ms:>8.0f}{total_ms * 1e6 / capture['packets']:>13.0f}\n"
+    yield f"{'process':<26}{'wall s':>8}{'cpu s':>8}{'packets/s':>12}{'peak MB':>9}{'our speed to its':>18}"
+    for row in figures["whole"]:
+        failed = "" if row["exit_codes"] == [0] else f"  exit {row['exit_codes']}"
+        yield (
+            f"{row['program']:<26}{row['wall_s']:>8.2f}{row['cpu_s']:>8.2f}{row['packets_a_second']:>12,.0f}"
+            f"{row['peak_mb']:>9.0f}{row['our_speed_to_its']:>18.3f}{failed}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--packets", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    path = SCRATCH / f"mixed-{options.packets}.pcap"
+    totals = build(path, options.packets)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # children inherit it
+    figures = measure(path, totals, options.rounds)
+    print(json.dumps(figures, indent=1) if options.json else "\n".join(table(figures)))
+
+
+if __name__ == "__main__":
+    main()

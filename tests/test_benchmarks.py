@@ -1,0 +1,108 @@
+"""The benchmarks' capture is the same everywhere and holds what it says; nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+PACKETS = 6_000
+
+
+def build(path: Path, *options: str) -> dict[str, Any]:
+    """Run the builder as a user does and return the totals it prints."""
+    command = [sys.executable, str(BENCHMARKS / "build.py"), str(path), "--packets", str(PACKETS), *options]
+    printed: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return printed
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Return a built capture and the totals the builder printed."""
+    path = tmp_path_factory.mktemp("bench") / "mixed.pcap"
+    return path, build(path)
+
+
+@pytest.fixture(scope="module")
+def replayed(built: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return tally and names of the pipeline after the capture has gone through it."""
+    from egress_watch import library
+    from egress_watch.config import Config
+    from egress_watch.sources import open_inputs
+    from egress_watch.store import Store
+    from egress_watch.watch import stages, watch
+
+    config = Config()
+    through = stages(config, library.atlas(config), [])
+    store = Store(str(tmp_path_factory.mktemp("db") / "b.db"))
+    recording = store.record(zone="eea", as_of="", data=[], rules=[], version="test", inputs={})
+    tally = watch(open_inputs([str(built[0])]).frames(), through, recording)
+    store.close()
+    return tally, through.names
+
+
+def test_same_seed_same_bytes(built: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Two runs of the builder write the same bytes."""
+    again = tmp_path / "again.pcap"
+    assert build(again) == built[1]
+    assert sha256(again.read_bytes()).digest() == sha256(built[0].read_bytes()).digest()
+
+
+def test_other_seed_other_bytes(built: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Another seed builds another capture with as many packets."""
+    other = tmp_path / "other.pcap"
+    assert build(other, "--seed", "2")["packets"] == PACKETS
+    assert other.read_bytes() != built[0].read_bytes()
+
+
+def test_totals_of_frames_and_packets(built: tuple[Path, dict[str, Any]], replayed: Any) -> None:
+    """The pipeline counts the frames, packets and bytes that the builder says it wrote, and finds nothing damaged."""
+    totals, tally = built[1], replayed[0]
+    assert (tally.frames, tally.packets, tally.packet_bytes) == (
+        totals["frames"], totals["packets"], totals["packet_bytes"],
+    )  # fmt: skip
+    assert sum(tally.skipped.values()) == totals["frames"] - totals["packets"] > 0
+    assert set(tally.skipped) == {"arp", "profinet"}
+    assert tally.damage == []
+
+
+def test_totals_of_flows(built: tuple[Path, dict[str, Any]], replayed: Any) -> None:
+    """Every built conversation becomes one flow record."""
+    assert replayed[0].flows == built[1]["flows"]
+
+
+def test_totals_of_names(built: tuple[Path, dict[str, Any]], replayed: Any) -> None:
+    """Every name that was built in is heard, in all three ways, and none is refused."""
+    names = replayed[1]
+    assert sum(names.heard.values()) == built[1]["names"]
+    assert set(names.heard) == {"tls", "http", "dns"}
+    assert names.refused == {}
+
+
+def test_too_few_packets_is_refused(tmp_path: Path) -> None:
+    """A capture too small for its flows is refused with a remedy."""
+    command = [sys.executable, str(BENCHMARKS / "build.py"), str(tmp_path / "x.pcap"), "--packets", "3"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "try:" in done.stderr
+
+
+def test_stages_measure_everything(tmp_path: Path) -> None:
+    """The measuring pass does what the loop does: it finds as many packets and flows as were built."""
+    script = (
+        "import json, sys; from pathlib import Path; import stages; from build import build; "
+        "folder = Path(sys.argv[1]); totals = build(folder / 'x.pcap', 4000); "
+        "one = stages.stages_once(folder / 'x.pcap', folder); "
+        "print(json.dumps([totals.packets, totals.flows, one.tally.packets, one.tally.flows, one.clock.spent_ns]))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, cwd=BENCHMARKS)
+    packets, flows, found_packets, found_flows, spent_ns = json.loads(done.stdout)
+    assert (found_packets, found_flows) == (packets, flows)
+    assert all(spent > 0 for spent in spent_ns.values())
