@@ -5,6 +5,7 @@ In: a path or nothing. Out: a frozen `Config`. Never: a setting that is ignored 
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from egress_watch.errors import ConfigError
+
+MOST_BYTES = 1 << 20
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -70,17 +73,29 @@ def load(path: str = "") -> Config:
     """Return the settings of a TOML file over the defaults; raises ConfigError with file, key and remedy."""
     if not path:
         return Config()
+    config: Config = _fill(Config, _tables(path), path, "")
+    _check(config, path)
+    return config
+
+
+def _tables(path: str) -> dict[str, Any]:
+    remedy = "see `egress-watch config` for a sound file"
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(_text(path).decode("utf-8"))
     except OSError as error:
         raise ConfigError(error.strerror or str(error), where=path, remedy="give a readable TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"no TOML: {error}", where=path, remedy="see `egress-watch config` for a sound file"
-        ) from error
-    config: Config = _fill(Config, tables, path, "")
-    _check(config, path)
-    return config
+        raise ConfigError(f"no TOML: {error}", where=path, remedy=remedy) from error
+    except RecursionError as error:
+        raise ConfigError("no TOML: nested too deeply", where=path, remedy=remedy) from error
+
+
+def _text(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise ConfigError(f"holds more than {MOST_BYTES:,} bytes", where=path, remedy="give a file of settings")
+    return text
 
 
 def render(config: Config) -> str:
@@ -103,7 +118,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes as JSON does, and DEL
     return str(value)
 
 
@@ -136,6 +151,8 @@ def _typed(value: Any, kind: Any, path: str, key: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, kind):
         wanted = {str: "text", int: "a whole number", list: "a list", dict: "a table"}.get(kind, "a number")
         raise ConfigError(f"{key} must be {wanted}, is {value!r}", where=path, remedy="see `egress-watch config`")
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{key} holds a NUL character, is {value!r}", where=path, remedy="take it out")
     return value
 
 

@@ -6,12 +6,13 @@ In: settings. Out: knowledge for `places`, rules for `rules`, paths of shipped f
 from __future__ import annotations
 
 import json
+import stat
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ from egress_watch.rules import Rule, parse
 PACKAGE = Path(__file__).parent
 DATA = PACKAGE / "data"
 MOST_RULE_BYTES = 1 << 20
+
+BROKEN = (maxminddb.InvalidDatabaseError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""What reading a data file of the wrong make raises, in maxminddb, in geoip2 and in our own reading of a record."""
+
+EDITIONS = {"asn": ("ASN", "ISP"), "country": ("City", "Enterprise", "Country")}
+"""Words in the type of a user's own file; each names the method of geoip2 that reads it."""
 
 
 def shipped(folder: str) -> Path:
@@ -53,7 +60,7 @@ class DataFile:
 
 def data_files(config: Config) -> list[DataFile]:
     """Return the files in use: the user's own where configured, else the shipped ones."""
-    rows = json.loads(_text(DATA / "manifest.json"))
+    rows = _parsed(DATA / "manifest.json", json.loads)
     files = [_shipped_file(row) for row in rows]
     own = {"dbip-country-lite": config.data.country_db, "origin-asn": config.data.asn_db}
     return [_own_file(file, own[file.name]) if own.get(file.name) else file for file in files]
@@ -67,8 +74,12 @@ def _shipped_file(row: dict[str, Any]) -> DataFile:
 
 def _own_file(file: DataFile, path: str) -> DataFile:
     metadata = _reader(Path(path)).metadata()
-    built = datetime.fromtimestamp(metadata.build_epoch, UTC).date().isoformat()
-    return DataFile(metadata.database_type, file.kind, Path(path), built, "as you obtained it", "your own file", "")
+    try:
+        built = datetime.fromtimestamp(metadata.build_epoch, UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError, TypeError):
+        built = ""
+    kind = str(metadata.database_type)
+    return DataFile(kind, file.kind, Path(path), built, "as you obtained it", "your own file", "")
 
 
 @cache
@@ -78,28 +89,46 @@ def _reader(path: Path) -> maxminddb.Reader:
     except FileNotFoundError as error:
         remedy = "run `make setup`, which unpacks the data files" if path.parent == DATA else "mend the path in [data]"
         raise DataError("no such data file", where=str(path), remedy=remedy) from error
-    except (maxminddb.InvalidDatabaseError, OSError, ValueError) as error:
-        raise DataError(f"no MaxMind database: {error}", where=str(path), remedy="fetch the file anew") from error
+    except OSError as error:
+        remedy = "give a readable .mmdb file"
+        raise DataError(error.strerror or str(error), where=str(path), remedy=remedy) from error
+    except BROKEN as error:
+        what = "no MaxMind database, or one cut short"
+        raise DataError(what, where=str(path), remedy="fetch the file anew") from error
 
 
 def _lookup(file: DataFile) -> Lookup:
     """Return how to ask a file; the three record shapes in use are told apart once, not at each look-up."""
     if file.sha256 == "":
-        return _own_lookup(file)
-    shape = {"country": _flat_or_nested, "asn": _network, "cloud": _cloud}[file.kind]
-    return _asking(_reader(file.path), shape)
+        ask = _asking_own(file)
+    else:
+        shape = {"country": _flat_or_nested, "asn": _network, "cloud": _cloud}[file.kind]
+        ask = _asking(_reader(file.path), shape)
+    return _guarded(ask, file.path)
+
+
+def _guarded(ask: Lookup, path: Path) -> Lookup:
+    """Return the look-up with a broken record put into words; a file of IPv4 alone knows nothing of IPv6."""
+    narrow = _reader(path).metadata().ip_version == 4
+
+    def find(address: str) -> Found:
+        if narrow and ":" in address:
+            return NOTHING
+        try:
+            return ask(address)
+        except BROKEN as error:
+            what = f"holds a broken record for {address}"
+            raise DataError(what, where=str(path), remedy="fetch the file anew") from error
+
+    return find
 
 
 def _asking(reader: maxminddb.Reader, shape: Callable[[str, Any], Found]) -> Lookup:
     def find(address: str) -> Found:
         record, length = reader.get_with_prefix_len(address)
-        return shape(_prefix(address, length), record) if record else NOTHING
+        return shape(f"{address}/{length}", record) if record else NOTHING
 
     return find
-
-
-def _prefix(address: str, length: int) -> str:
-    return f"{address}/{length}"
 
 
 def _flat_or_nested(prefix: str, record: Any) -> Found:
@@ -116,35 +145,37 @@ def _cloud(prefix: str, record: Any) -> Found:
     return Found(prefix, provider=record["provider"], region=record["region"])
 
 
-def _own_lookup(file: DataFile) -> Lookup:
+def _asking_own(file: DataFile) -> Lookup:
     """Ask the user's own file through geoip2, which knows every edition that MaxMind and DB-IP sell."""
     from geoip2.database import Reader
     from geoip2.errors import AddressNotFoundError
 
-    reader = Reader(file.path)
-    kinds = {"asn": ("ASN", "asn"), "country": ("Country", "country")}
-    word, method = kinds[file.kind]
-    if file.kind == "country" and any(name in file.name for name in ("City", "Enterprise")):
-        method = "enterprise" if "Enterprise" in file.name else "city"
-    elif word.lower() not in file.name.lower():
-        remedy = f"give a GeoLite2, GeoIP2 or DB-IP {word} file, as .mmdb"
-        raise ConfigError(f"holds {file.name}, which is no {word} database", where=str(file.path), remedy=remedy)
+    method = getattr(Reader(file.path), _edition(file))
 
     def find(address: str) -> Found:
         try:
-            answer = getattr(reader, method)(address)
+            return _answered(method(address), file.kind, address)
         except AddressNotFoundError:
             return NOTHING
-        return _answered(answer, file.kind, address)
 
     return find
+
+
+def _edition(file: DataFile) -> str:
+    """Return the method of geoip2 for a file; raises ConfigError where it answers another question."""
+    for word in EDITIONS[file.kind]:
+        if word in file.name:
+            return word.lower()
+    wanted = {"asn": "ASN", "country": "country or city"}[file.kind]
+    remedy = f"give a GeoLite2, GeoIP2 or DB-IP {wanted} file, as .mmdb"
+    raise ConfigError(f"holds {file.name!r}, which is no {wanted} database", where=str(file.path), remedy=remedy)
 
 
 def _answered(answer: Any, kind: str, address: str) -> Found:
     if kind == "asn":
         prefix, asn = str(answer.network), answer.autonomous_system_number or 0
-        return Found(prefix, asn=asn, as_name=answer.autonomous_system_organization or "")
-    return Found(str(answer.traits.network or address), country=answer.country.iso_code or "")
+        return Found(prefix, asn=int(asn), as_name=str(answer.autonomous_system_organization or ""))
+    return Found(str(answer.traits.network or address), country=str(answer.country.iso_code or ""))
 
 
 def atlas(config: Config) -> Atlas:
@@ -170,12 +201,20 @@ def knowledge(config: Config) -> Knowledge:
 
 
 def _special(tables: dict[str, Any], config: Config) -> Iterator[tuple[str, Special]]:
+    """Yield the prefixes without a single place; within the user's own networks nothing else counts."""
+    own = [ip_network(network) for network in config.networks]
     for row in tables["local"]:
         yield row["prefix"], Special("local", row["kind"])
     for row in tables["prefix"]:
-        yield row["prefix"], Special(row["status"], row["name"], row.get("group", ""))
-    for network in config.networks:
-        yield str(ip_network(network)), Special("local", "your own network")
+        if not _within(row["prefix"], own):
+            yield row["prefix"], Special(row["status"], row["name"], row.get("group", ""))
+    for network in own:
+        yield str(network), Special("local", "your own network")
+
+
+def _within(prefix: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    inner: Any = ip_network(prefix)
+    return any(inner.subnet_of(outer) for outer in networks if outer.version == inner.version)
 
 
 def zone(name: str) -> Zone:
@@ -193,38 +232,51 @@ def country_sets() -> dict[str, list[str]]:
 
 def rules(config: Config) -> tuple[list[Rule], list[RuleError]]:
     """Return the sound rules of the configured folder, without the disabled ones, and what is wrong with the others."""
-    good, broken = read_rules(config.rules.folder)
     off = set(config.rules.disabled)
-    unknown = off - {rule.id for rule in good} - {Path(rule.origin).stem for rule in good}
+    files = rule_files(config.rules.folder)
+    good, broken = read_rules([path for path in files if path.stem not in off])
+    unknown = off - {rule.id for rule in good} - {path.stem for path in files}
     if unknown:
         raise ConfigError(f"rules.disabled names no rule: {', '.join(sorted(unknown))}", remedy="see `rules check`")
-    return [rule for rule in good if rule.id not in off and Path(rule.origin).stem not in off], broken
+    return [rule for rule in good if rule.id not in off], broken
 
 
-def read_rules(folder: str = "") -> tuple[list[Rule], list[RuleError]]:
-    """Return the sound rules of a folder (the shipped one by default), by file name, and what is wrong elsewhere."""
+def read_rules(files: Iterable[Path]) -> tuple[list[Rule], list[RuleError]]:
+    """Return the sound rules of some files and what is wrong with the others; an id stands for its first rule."""
     sets = country_sets()
-    good: list[Rule] = []
+    good: dict[str, Rule] = {}
     broken: list[RuleError] = []
-    for path in rule_files(folder):
+    for path in files:
         try:
-            good.append(parse(rule_text(path), str(path), sets))
+            rule = parse(rule_text(path), str(path), sets)
         except RuleError as error:
             broken.append(error)
-    return good, broken
+            continue
+        first = good.setdefault(rule.id, rule)
+        if first is not rule:
+            broken.append(RuleError(f"has the id of {first.origin}", where=str(path), remedy="give it a fresh UUID"))
+    return list(good.values()), broken
 
 
 def rule_files(folder: str = "") -> Sequence[Path]:
-    """Return the rule files of a folder, in order of name; raises UsageError where there is none."""
+    """Return the rule files of a folder, in order of name, or the one that is named; raises UsageError."""
     where = Path(folder) if folder else shipped("rules")
-    if not where.is_dir():
-        raise UsageError("no such folder of rules", where=str(where), remedy="name a folder that holds *.yml files")
-    return sorted(path for path in where.iterdir() if path.suffix in (".yml", ".yaml"))
+    remedy = "name a folder that holds *.yml files, or one such file"
+    try:
+        if stat.S_ISREG(where.stat().st_mode):
+            return [where]
+        return sorted(path for path in where.iterdir() if path.suffix in (".yml", ".yaml"))
+    except FileNotFoundError as error:
+        raise UsageError("no such folder of rules", where=str(where), remedy=remedy) from error
+    except OSError as error:
+        raise UsageError(error.strerror or str(error), where=str(where), remedy=remedy) from error
 
 
 def rule_text(path: Path) -> str:
     """Return the text of a rule file, read no further than MOST_RULE_BYTES; raises RuleError."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would make us wait for its writer
+            raise RuleError("no regular file", where=str(path), remedy="take it out of the folder")
         with path.open("rb") as file:
             return file.read(MOST_RULE_BYTES).decode("utf-8")
     except OSError as error:
@@ -234,11 +286,12 @@ def rule_text(path: Path) -> str:
 
 
 def _table(name: str) -> dict[str, Any]:
-    return tomllib.loads(_text(DATA / f"{name}.toml"))
+    return dict(_parsed(DATA / f"{name}.toml", tomllib.loads))
 
 
-def _text(path: Path) -> str:
+def _parsed(path: Path, loads: Callable[[str], Any]) -> Any:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(error.strerror or str(error), where=str(path), remedy="install egress-watch anew") from error
+        return loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        raise DataError(what, where=str(path), remedy="install egress-watch anew") from error

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from types import ModuleType
 
 from egress_watch import __version__
-from egress_watch.errors import EgressWatchError
+from egress_watch.errors import DATA_TROUBLE, EgressWatchError
 
 COMMANDS: tuple[str, ...] = ("replay", "flows", "alerts", "where", "rules", "config", "tui")
 """Modules of this folder, in the order of the help; each is loaded only when its turn comes."""
@@ -28,15 +30,21 @@ CODES = "exit codes: 0 fine, 1 trouble in data, 2 usage or configuration, 130 st
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that cannot show ✓ gets \u2713, not a crash
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = parser(given).parse_args(given)
         return int(options.run(options))
     except EgressWatchError as error:
-        print(f"egress-watch: {_safe(str(error))}", file=sys.stderr)
+        _say(f"egress-watch: {_safe(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("\negress-watch: stopped; what was committed stays", file=sys.stderr)
+        _say("\negress-watch: stopped; what was committed stays")
         return STOPPED
+    except MemoryError:
+        _say("egress-watch: out of memory; what was committed stays\n  try: lower flows.limit and names.limit")
+        return DATA_TROUBLE
 
 
 def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -58,6 +66,12 @@ def _add(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: st
     )  # fmt: skip
     module.arguments(command)
     command.set_defaults(run=module.run)
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:  # what Python makes of a descriptor that the caller closed
+        with suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def _safe(text: str) -> str:

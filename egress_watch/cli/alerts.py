@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import argparse
 
-from egress_watch import sinks
-from egress_watch.cli.options import add_filters, add_output, filters
-from egress_watch.exports import ALERT_COLUMNS, ALERT_TABLE, FORMATS
-from egress_watch.store.reader import ALERT_FILTERS, Reader
+from egress_watch.cli.options import ALERT_FILTERS, add_filters, add_output, filters, write_rows
+from egress_watch.exports import ALERT_COLUMNS, ALERT_TABLE
 
 HELP = "list alerts with their reasons"
 EXAMPLES = (
@@ -31,8 +29,9 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the rows."""
-    reader = Reader(options.db)
-    rows = reader.alerts(filters(options, ALERT_FILTERS, reader.newest_ns()), options.limit)
-    columns = ALERT_TABLE if options.format == "table" else ALERT_COLUMNS
-    sinks.write(options.output, FORMATS[options.format](rows, columns))
+    from egress_watch.store.reader import Reader
+
+    with Reader(options.db) as reader:
+        rows = reader.alerts(filters(options, ALERT_FILTERS, reader.newest_ns()), options.limit)
+        write_rows(options, rows, ALERT_TABLE if options.format == "table" else ALERT_COLUMNS)
     return 0

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from egress_watch import sinks
-from egress_watch.cli.options import add_filters, add_output, filters
-from egress_watch.exports import FLOW_COLUMNS, FLOW_TABLE, FORMATS
-from egress_watch.store.reader import FILTERS, Reader
+from egress_watch.cli.options import FLOW_FILTERS, add_filters, add_output, filters, write_rows
+from egress_watch.exports import FLOW_COLUMNS, FLOW_TABLE
 
 HELP = "list stored flows"
 EXAMPLES = (
@@ -25,13 +23,14 @@ def arguments(command: argparse.ArgumentParser) -> None:
     """Declare the options."""
     command.add_argument("db", metavar="DB", help="a database that replay wrote")
     add_output(command)
-    add_filters(command, tuple(FILTERS))
+    add_filters(command, FLOW_FILTERS)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the rows."""
-    reader = Reader(options.db)
-    rows = reader.flows(filters(options, tuple(FILTERS), reader.newest_ns()), options.limit)
-    columns = FLOW_TABLE if options.format == "table" else FLOW_COLUMNS
-    sinks.write(options.output, FORMATS[options.format](rows, columns))
+    from egress_watch.store.reader import Reader
+
+    with Reader(options.db) as reader:
+        rows = reader.flows(filters(options, FLOW_FILTERS, reader.newest_ns()), options.limit)
+        write_rows(options, rows, FLOW_TABLE if options.format == "table" else FLOW_COLUMNS)
     return 0

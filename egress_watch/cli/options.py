@@ -6,17 +6,21 @@ In: parsers and parsed options. Out: filters for the store. Never: a filter that
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from egress_watch import sinks
 from egress_watch.config import Config
 from egress_watch.errors import UsageError
 from egress_watch.exports import FORMATS
 
 SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+EARLIEST_NS, LATEST_NS = -(2**63), 2**63 - 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _HELP = {
     "verdict": "IN, OWN, OUT or UNKNOWN",
@@ -31,43 +35,117 @@ _HELP = {
     "since_ns": "not before: 2026-11-02, 2026-11-02T08:30, or a span back from the newest, such as 15m, 2h, 7d",
     "until_ns": "not after, in the same forms as --since",
 }
+FLOW_FILTERS = tuple(_HELP)
+ALERT_FILTERS = ("verdict", "country", "owner", "device", "since_ns", "until_ns")
 
 
 def add_filters(command: argparse.ArgumentParser, names: Sequence[str]) -> None:
     """Add one option for each filter of the store."""
     for name in names:
-        kind = int if name == "port" else str
-        command.add_argument(f"--{name.removesuffix('_ns')}", dest=name, type=kind, help=_HELP[name])
+        command.add_argument(f"--{name.removesuffix('_ns')}", dest=name, help=_HELP[name])
 
 
 def add_output(command: argparse.ArgumentParser) -> None:
     """Add the options of every command that prints rows."""
     command.add_argument("--format", choices=list(FORMATS), default="table", help="default: table")
     command.add_argument("-o", "--output", default="-", help="a file instead of standard output")
-    command.add_argument("--limit", type=int, default=0, help="at most this many rows; 0, the default, is all")
+    command.add_argument("--limit", type=_count, default=0, help="at most this many rows; 0, the default, is all")
 
 
 def filters(options: argparse.Namespace, names: Sequence[str], newest_ns: int) -> dict[str, Any]:
-    """Return the filters that were given; spans count back from ``newest_ns``."""
+    """Return the filters that were given, in the store's own spelling; spans count back from ``newest_ns``.
+
+    Raises UsageError for what no row can match: a word that is no verdict, an address that is none.
+    """
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    return {name: time_ns(value, newest_ns) if name.endswith("_ns") else value for name, value in given.items()}
+    return {
+        name: time_ns(value, newest_ns) if name.endswith("_ns") else _SPELLINGS.get(name, str)(value)
+        for name, value in given.items()
+    }
+
+
+def write_rows(options: argparse.Namespace, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows in the format and to the place asked for, which must not be the database they come from."""
+    if options.output != "-" and os.path.realpath(options.output) == os.path.realpath(options.db):
+        raise UsageError("is the database itself", where=options.output, remedy="name another file with -o")
+    sinks.write(options.output, FORMATS[options.format](rows, columns))
 
 
 def time_ns(text: str, newest_ns: int) -> int:
     """Return the moment a person means, in nanoseconds; raises UsageError."""
-    if span := re.fullmatch(r"(\d{1,9})([smhdw])", text):
-        return newest_ns - int(span[1]) * SPAN_S[span[2]] * 1_000_000_000
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            f"{text!r} is no time", remedy="write 2026-11-02, 2026-11-02T08:30Z, or a span: 15m, 2h, 7d"
-        ) from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1_000_000) * 1000
+    if span := re.fullmatch(r"([0-9]{1,9})([smhdw])", text):
+        moment_ns = newest_ns - int(span[1]) * SPAN_S[span[2]] * 1_000_000_000
+    else:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise UsageError(
+                f"{text!r} is no time", remedy="write 2026-11-02, 2026-11-02T08:30Z, or a span: 15m, 2h, 7d"
+            ) from error
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment_ns = (moment - EPOCH) // timedelta(microseconds=1) * 1000
+    return min(max(moment_ns, EARLIEST_NS), LATEST_NS)
 
 
 def with_zone(config: Config, zone: str) -> Config:
     """Return the settings with the zone of the command line, where one was given."""
     return replace(config, zone=zone) if zone else config
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+    return int(text)
+
+
+def _verdict(text: str) -> str:
+    from egress_watch.model import VERDICTS
+
+    if text.upper() not in VERDICTS:
+        raise UsageError(f"{text!r} is no verdict", remedy=f"one of: {', '.join(VERDICTS)}")
+    return text.upper()
+
+
+def _country(text: str) -> str:
+    if not re.fullmatch("[A-Za-z]{2}", text):
+        raise UsageError(f"{text!r} is no country code", remedy="give two letters (ISO 3166-1), such as CN")
+    return text.upper()
+
+
+def _address(text: str) -> str:
+    from egress_watch.model import address_text, address_words
+
+    try:
+        return address_text(*address_words(text))
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no address", remedy="give IPv4 or IPv6, such as 52.208.0.10") from error
+
+
+def _device(text: str) -> str:
+    if re.fullmatch("[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text):
+        return text.lower().replace("-", ":")
+    return _address(text)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 0xFFFF:
+        raise UsageError(f"{text!r} is no port", remedy="give a number from 0 to 65535")
+    return int(text)
+
+
+def _protocol(text: str) -> str:
+    from egress_watch.store.schema import PROTOCOLS
+
+    if re.fullmatch("[0-9]{1,3}", text) and int(text) < 256:
+        return PROTOCOLS.get(int(text), str(int(text)))
+    if text.lower() not in PROTOCOLS.values():
+        remedy = f"a number from 0 to 255, or one of: {', '.join(PROTOCOLS.values())}"
+        raise UsageError(f"{text!r} is no protocol known by name", remedy=remedy)
+    return text.lower()
+
+
+_SPELLINGS: dict[str, Callable[[str], Any]] = {
+    "verdict": _verdict, "country": _country, "device": _device, "remote": _address, "port": _port,
+    "protocol": _protocol,
+}  # fmt: skip
+"""How a filter's value is written in the store; the others are taken as they are."""

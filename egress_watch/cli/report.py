@@ -6,6 +6,7 @@ In: a `Snapshot` and what came of the run. Out: tables on standard output. Never
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from egress_watch import sinks
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import when
+from egress_watch.library import zone
 from egress_watch.model import GLYPHS, VERDICTS, Snapshot
 from egress_watch.places.zones import Zone
 
@@ -34,12 +37,18 @@ MEANING = {
 PIPED_COLUMNS = 120
 
 
-def show(snapshot: Snapshot, outcome: Mapping[str, Any], zone: Zone) -> None:
-    """Print the report."""
+def show(snapshot: Snapshot, outcome: Mapping[str, Any], asked: str) -> None:
+    """Print the report; ``asked`` is the id of the zone that this run would judge under."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPED_COLUMNS, soft_wrap=True)
-    _head(console, snapshot, outcome, zone)
+    with console.capture() as capture:
+        _report(console, snapshot, outcome, zone(asked))
+    sinks.write("-", capture.get().rstrip("\n").split("\n"))
+
+
+def _report(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], asked: Zone) -> None:
+    _head(console, snapshot, outcome, asked)
     if snapshot.recordings:
         _verdicts(console, snapshot)
         _countries(console, snapshot)
@@ -47,6 +56,7 @@ def show(snapshot: Snapshot, outcome: Mapping[str, Any], zone: Zone) -> None:
         _devices(console, snapshot)
         _alerts(console, snapshot)
     _troubles(console, snapshot, outcome)
+    _other_zone(console, snapshot, asked)
     _foot(console, snapshot, outcome)
 
 
@@ -77,7 +87,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], to
     return table
 
 
-def _head(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], zone: Zone) -> None:
+def _head(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], asked: Zone) -> None:
     total = {
         name: sum(row[name] or 0 for row in snapshot.recordings) for name in ("frames", "packets", "flows", "lost")
     }
@@ -90,7 +100,10 @@ def _head(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], zone
     if times:
         first, last = min(row["first_ns"] for row in times), max(row["last_ns"] for row in times)
         console.print(Text(f"from {when(first)} to {when(last)}"))
-    console.print(Text(f"zone: {zone.name} ({zone.id}), as of {zone.as_of}\n"))
+    judged = dict.fromkeys((row["zone"], row["zone_as_of"]) for row in snapshot.recordings) or [(asked.id, asked.as_of)]
+    for name, as_of in judged:
+        console.print(Text(f"zone: {zone(name).name} ({name}), as of {as_of}"))
+    console.print()
 
 
 def _verdicts(console: Console, snapshot: Snapshot) -> None:
@@ -172,14 +185,21 @@ def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) 
         console.print(Text("Stopped half-way; the same command records this input anew.", style="yellow"))
 
 
+def _other_zone(console: Console, snapshot: Snapshot, asked: Zone) -> None:
+    others = {row["zone"] for row in snapshot.recordings} - {asked.id}
+    if others:
+        what = f"Judged under {', '.join(sorted(others))} when it was recorded; --again judges it under {asked.id} too."
+        console.print(Text(what, style="yellow"))
+
+
 def _foot(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> None:
     data = ", ".join(f"{row['name']} {row['built']}" for row in snapshot.data)
-    console.print(Text(f"\nData: {data}"))
+    console.print(Text(f"\nData: {printable(data)}"))
     if any(row["licence"] == "CC-BY-4.0" for row in snapshot.data):
         console.print(Text("IP Geolocation by DB-IP (https://db-ip.com), CC BY 4.0"))
-    console.print(Text(f"Database: {outcome['db']}"))
+    console.print(Text(f"Database: {printable(outcome['db'])}"))
     console.print(Text("Next:", style="bold"))
-    command, db = _command(), os.path.relpath(outcome["db"])
+    command, db = _command(), printable(shlex.quote(os.path.relpath(outcome["db"])))
     for line in (f"flows {db} --verdict OUT", f"alerts {db} --format ndjson", f"tui {db}", "where 52.208.0.10"):
         console.print(Text(f"  {command} {line}"))
 

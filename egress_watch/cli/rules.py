@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from egress_watch import sinks
 from egress_watch.errors import DATA_TROUBLE, USAGE, RuleError
 from egress_watch.exports.plain import printable
-from egress_watch.library import country_sets, rule_files, rule_text
-from egress_watch.rules import check, parse
-from egress_watch.store import prepare
 
 HELP = "check Sigma rules"
 EXAMPLES = (
@@ -35,40 +32,52 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings; the exit code is 2 where there are any."""
+    from egress_watch.library import rule_files
+
     files = rule_files(options.folder)
-    findings = list(_findings(files))
+    found = {path: list(errors) for path, errors in _findings(files)}
+    findings = [error for errors in found.values() for error in errors]
     if options.json:
         sinks.write("-", [json.dumps({"where": e.where, "what": e.what, "remedy": e.remedy}) for e in findings])
     else:
-        sinks.write("-", _report(files, findings, explain=options.explain))
+        sinks.write("-", _report(found, explain=options.explain))
     return USAGE if findings else 0 if files else DATA_TROUBLE
 
 
-def _findings(files: Sequence[Path]) -> Iterator[RuleError]:
+def _findings(files: Sequence[Path]) -> Iterator[tuple[Path, list[RuleError]]]:
+    """Yield what is wrong with each file; of two rules with one id, the later is at fault."""
+    from egress_watch.library import country_sets, rule_text
+    from egress_watch.rules import check, parse
+    from egress_watch.store import prepare
+
     sets = country_sets()
-    ids: dict[str, str] = {}
+    ids: dict[str, Path] = {}
     for path in files:
         try:
             text = rule_text(path)
         except RuleError as error:
-            yield error
+            yield path, [error]
             continue
         if found := check(text, str(path), sets):
-            yield from found
+            yield path, found
             continue
         rule = parse(text, str(path), sets)
-        if rule.id in ids:
-            yield RuleError(f"has the id of {ids[rule.id]}", where=str(path), remedy="give it a fresh UUID")
-        ids.setdefault(rule.id, str(path))
-        yield from prepare([(rule.predicate, str(path))])
+        first = ids.setdefault(rule.id, path)
+        twice = RuleError(f"has the id of {first}", where=str(path), remedy="give it a fresh UUID")
+        yield path, [*([twice] if first != path else []), *prepare([(rule.predicate, str(path))])]
 
 
-def _report(files: Sequence[Path], findings: list[RuleError], *, explain: bool) -> Iterator[str]:
+def _report(found: Mapping[Path, Sequence[RuleError]], *, explain: bool) -> Iterator[str]:
+    findings = [error for errors in found.values() for error in errors]
     for error in findings:
         yield from map(printable, str(error).split("\n"))
-    broken = {error.where.split(":")[0] for error in findings}
     if explain:
-        for path in files:
-            if str(path) not in broken:
-                yield f"{path}\n  {printable(parse(rule_text(path), str(path), country_sets()).predicate)}"
-    yield f"{len(files)} rules, {len(findings)} findings" if files else "no rules here (*.yml)"
+        yield from (_explained(path) for path, errors in found.items() if not errors)
+    yield f"{len(found)} rules, {len(findings)} findings" if found else "no rules here (*.yml)"
+
+
+def _explained(path: Path) -> str:
+    from egress_watch.library import country_sets, rule_text
+    from egress_watch.rules import parse
+
+    return f"{printable(str(path))}\n  {printable(parse(rule_text(path), str(path), country_sets()).predicate)}"

@@ -16,9 +16,6 @@ from egress_watch.config import load
 from egress_watch.errors import UsageError
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import encode
-from egress_watch.library import atlas, zone
-from egress_watch.model import GLYPHS, address_words
-from egress_watch.places import Sheet
 
 HELP = "show the evidence for an address"
 EXAMPLES = (
@@ -39,6 +36,8 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one sheet an address."""
+    from egress_watch.library import atlas, zone
+
     addresses = [_words(text) for text in options.addresses]
     config = with_zone(load(options.config), options.zone)
     places = atlas(config)
@@ -52,20 +51,24 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _words(text: str) -> tuple[int, int]:
+    from egress_watch.model import address_words
+
     try:
         return address_words(text)
     except ValueError as error:
         raise UsageError(f"{text!r} is no address", remedy="give IPv4 or IPv6, such as 52.208.0.10") from error
 
 
-def _object(sheet: Sheet, name: str) -> dict[str, Any]:
+def _object(sheet: Any, name: str) -> dict[str, Any]:
     return {
         "address": sheet.address, "name": sheet.name, "zone": name, **sheet.verdict._asdict(), **sheet.place._asdict(),
         "sources": [row._asdict() for row in sheet.evidence],
     }  # fmt: skip
 
 
-def _lines(sheet: Sheet, short: str) -> Iterator[str]:
+def _lines(sheet: Any, short: str) -> Iterator[str]:
+    from egress_watch.model import GLYPHS
+
     place, answer = sheet.place, sheet.verdict
     called = f" as {printable(sheet.name)}" if sheet.name else ""
     yield f"{sheet.address}{called}"

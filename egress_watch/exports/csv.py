@@ -9,10 +9,10 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from egress_watch.exports.plain import printable
+from egress_watch.exports.plain import joined, printable
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that spreadsheets act on (OWASP, CSV Injection)."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+"""First characters that spreadsheets act on, in full width too (OWASP, CSV Injection)."""
 
 
 class _Line:
@@ -38,7 +38,7 @@ def encode(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterato
 
 def _cell(value: Any) -> Any:
     if isinstance(value, list):
-        value = "; ".join(value)
+        value = joined(value)
     if not isinstance(value, str):
         return value
     text = printable(value)

@@ -5,6 +5,8 @@ In: any string. Out: one line without controls, escapes or direction marks. Neve
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
 from unicodedata import category
 
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -17,6 +19,17 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escaped(char) if category(char) in UNSAFE else char for char in text)
+
+
+def joined(values: Iterable[Any]) -> str:
+    """Return a list in one cell; an object in it, such as a data file, as ``key=value`` in the order of the keys."""
+    return "; ".join(map(_item, values))
+
+
+def _item(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={value[key]}" for key in sorted(value))
+    return str(value)
 
 
 def _escaped(char: str) -> str:

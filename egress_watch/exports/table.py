@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from egress_watch.exports.plain import printable
-from egress_watch.model import GLYPHS
+from egress_watch.exports.plain import joined, printable
 
 WIDEST = 60
 NANOSECOND = 1_000_000_000
@@ -38,9 +38,16 @@ def _cell(column: str, value: Any) -> str:
         return ""
     if column.endswith("_ns"):
         return when(value)
-    if column == "verdict":
-        return f"{GLYPHS.get(value, ' ')} {value}"
-    return printable("; ".join(value) if isinstance(value, list) else str(value))
+    text = printable(joined(value) if isinstance(value, list) else str(value))
+    return f"{_glyphs().get(text, ' ')} {text}" if column == "verdict" else text
+
+
+@cache
+def _glyphs() -> dict[str, str]:
+    """Return the sign of each verdict; the model, and NumPy with it, is loaded only when there is a verdict to show."""
+    from egress_watch.model import GLYPHS
+
+    return GLYPHS
 
 
 def when(time_ns: int) -> str:

@@ -7,24 +7,46 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from errno import EISDIR
 from pathlib import Path
+from tempfile import mkstemp
 
 from egress_watch.errors import StoreError
 
-OWNER_ONLY = 0o600
-
 
 def write(target: str, lines: Iterable[str]) -> None:
-    """Write beside the target, then put it in place at once; raises StoreError."""
-    part = Path(f"{target}.part")
+    """Write beside the target, then put it in place at once; raises StoreError.
+
+    A device or a FIFO is written to as it is: /dev/stdout must not become a file. A symbolic link stays one.
+    """
     try:
-        with os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, OWNER_ONLY), "w", encoding="utf-8") as file:
-            file.writelines(line + "\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StoreError(
-            error.strerror or str(error), where=target, remedy="name a file in a folder you can write"
-        ) from error
+        path = Path(target).resolve()
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        if path.exists() and not path.is_file():
+            _fill(os.open(path, os.O_WRONLY), lines)
+        else:
+            _replace(path, lines)
+    except BrokenPipeError:
+        return  # the reader of the FIFO has seen enough
+    except (OSError, RuntimeError) as error:  # a circle of links is a RuntimeError before Python 3.13
+        what = getattr(error, "strerror", None) or str(error)
+        raise StoreError(what, where=target, remedy="name a file in a folder you can write, with room in it") from error
+
+
+def _replace(path: Path, lines: Iterable[str]) -> None:
+    descriptor, part = mkstemp(prefix=f"{path.name[:100]}.", suffix=".part", dir=path.parent)  # of mode 0600
+    try:
+        _fill(descriptor, lines, lasting=True)
+        Path(part).replace(path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def _fill(descriptor: int, lines: Iterable[str], *, lasting: bool = False) -> None:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(line + "\n" for line in lines)
+        file.flush()
+        if lasting:
+            os.fsync(descriptor)

@@ -11,14 +11,14 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Self
 
 from sqlite_utils import Database
 
 from egress_watch.errors import RuleError, StoreError
 from egress_watch.store.file import open_for_writing, transaction
 from egress_watch.store.reader import Reader
-from egress_watch.store.recording import FINISHED, RUNNING, Recording, begin
+from egress_watch.store.recording import FINISHED, RUNNING, Recording, begin, storable, writer
 from egress_watch.store.schema import MIGRATIONS, NEWEST
 
 __all__ = ["NEWEST", "Reader", "Recording", "Store", "prepare"]
@@ -38,6 +38,12 @@ class Store:
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
         self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def recorded(self, fingerprints: Iterable[str]) -> set[str]:
         """Return those fingerprints that a finished recording was made from."""
@@ -59,7 +65,7 @@ class Store:
             for number in self._unfinished(inputs.values()):
                 self._remove(number)
             dataset = self._dataset(data)
-            rows = [tuple(row) for row in rules]
+            rows = [tuple(map(storable, row)) for row in rules]
             self._db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
             number = begin(self._db, zone=zone, as_of=as_of, dataset=dataset, version=version, inputs=inputs)
         return Recording(self._db, self.path, number, dataset, zone)
@@ -71,12 +77,12 @@ class Store:
 
     def _unfinished(self, fingerprints: Iterable[str]) -> list[int]:
         wanted = set(fingerprints)
-        query = """SELECT recording.id, writer_pid, state, fingerprint FROM recording
+        query = """SELECT recording.id, writer, state, fingerprint FROM recording
           JOIN input ON recording.id = input.recording WHERE state <> ?"""
         found: dict[int, None] = {}
-        for number, pid, state, fingerprint in self._db.execute(query, [FINISHED]):
+        for number, mark, state, fingerprint in self._db.execute(query, [FINISHED]):
             if fingerprint in wanted:
-                if state == RUNNING and _alive(pid):
+                if state == RUNNING and (pid := _alive(mark)):
                     remedy = "wait for it, or name another file with --db"
                     raise StoreError(f"process {pid} is recording this input right now", where=self.path, remedy=remedy)
                 found[number] = None
@@ -109,17 +115,10 @@ def prepare(rules: Iterable[tuple[str, str]]) -> list[RuleError]:
     return found
 
 
-def _alive(pid: int | None) -> bool:
-    """Return whether another process of this number runs; our own was left over by a container's restart."""
-    if not pid or pid == os.getpid():
-        return False
-    with suppress(ProcessLookupError, OverflowError):
-        try:
-            os.kill(pid, 0)
-        except PermissionError:
-            return True
-        return True
-    return False
+def _alive(mark: str) -> int:
+    """Return the number of the process that marked a recording, if it still runs and is another one, else 0."""
+    pid = int(mark.partition(":")[0])
+    return pid if pid != os.getpid() and writer(pid) == mark else 0
 
 
 def _register_regexp(connection: sqlite3.Connection) -> None:

@@ -6,8 +6,11 @@ Never: a file that others may read, or a file of unknown make.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,21 +18,31 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from egress_watch.errors import StoreError, UsageError
-from egress_watch.store.schema import MIGRATIONS, NEWEST
+from egress_watch.store.schema import APPLICATION, MIGRATIONS, NEWEST
 
 BUSY_S = 10
+BUSY_PAUSE_S = 0.02
 OWNER_ONLY = 0o600
 
-_REMEDIES = (
-    ("disk is full", "make room; what was committed is safe, and the same command goes on"),
-    ("not a database", "name a database that egress-watch wrote, or a new file"),
-    ("readonly", "make the file and its folder writable, or name another with --db"),
-    ("read-only", "make the file and its folder writable, or name another with --db"),
-    ("unable to open", "make the folder, or name another file with --db"),
-    ("locked", "wait for the other egress-watch that writes here, or name another file with --db"),
-    ("malformed", "restore a copy, or name a new file and replay again"),
-    ("disk i/o", "look at the disk (dmesg); what was committed is safe"),
-)
+MAGIC, LEAST_BYTES = b"SQLite format 3\0", 512
+"""How a database begins, and its smallest page (sqlite.org/fileformat2.html, section 1.3)."""
+
+_NO_ROOM = "make room; what was committed is safe, and the same command records it anew"
+_REMEDIES = {
+    "disk is full": _NO_ROOM,
+    "no space left": _NO_ROOM,
+    "too large": _NO_ROOM,
+    "permission denied": "ask its owner for the right to it, or name another file",
+    "is a directory": "name a file in it",
+    "not a database": "name a database that egress-watch wrote, or a new file",
+    "readonly": "make the file and its folder writable, or name another with --db",
+    "read-only": "make the file and its folder writable, or name another with --db",
+    "unable to open": "make the folder, or name another file with --db",
+    "no such file": "make the folder, or name another file with --db",
+    "locked": "wait for the other egress-watch that writes here, or name another file with --db",
+    "malformed": "restore a copy, or name a new file and replay again",
+    "disk i/o": "look at the disk (dmesg); what was committed is safe",
+}
 
 
 @contextmanager
@@ -37,46 +50,71 @@ def trouble(path: str) -> Iterator[None]:
     """Turn what SQLite and the file system complain of into StoreError."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
         what = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        remedy = next((remedy for word, remedy in _REMEDIES if word in what.lower()), "look at the file and its folder")
+        remedy = next(
+            (remedy for word, remedy in _REMEDIES.items() if word in what.lower()), "look at the file and its folder"
+        )
         raise StoreError(what, where=path, remedy=remedy) from error
 
 
 def open_for_writing(path: str) -> Database:
     """Open or create a database; a new one is readable by its owner only. Raises StoreError."""
     with trouble(path):
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, OWNER_ONLY))
-        db = _connect(Path(path).resolve().as_uri() + "?mode=rw")
-        version = _version(db, path)
-        if version == 0:
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # must come before the first table
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        _migrate(db, version)
-        return db
+        _touch(path, os.O_CREAT | os.O_RDWR)
+        with _connected(Path(path).resolve().as_uri() + "?mode=rw") as db:
+            if _version(db, path) == 0:
+                db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # must come before the first table
+            _write_ahead(db)
+            db.execute("PRAGMA synchronous = NORMAL")
+            _migrate(db, path)
+            return db
 
 
 def open_for_reading(path: str) -> Database:
     """Open a database that must be there, without the right to change it. Raises UsageError, StoreError."""
-    if not Path(path).exists():
-        raise UsageError("no such database", where=path, remedy="make one: egress-watch replay CAPTURE --db " + path)
     with trouble(path):
-        db = _connect(_reading_uri(path))
-        if (version := _version(db, path)) != NEWEST:
-            remedy = "open it once for writing (replay), or name another"
-            raise StoreError(f"is no egress-watch database of this version ({version})", where=path, remedy=remedy)
-        return db
+        try:
+            _touch(path, os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            remedy = "make one: egress-watch replay CAPTURE --db " + path
+            raise UsageError("no such database", where=path, remedy=remedy) from error
+        with _connected(_reading_uri(Path(path).resolve())) as db:
+            if (version := _version(db, path)) != NEWEST:
+                what = (
+                    f"is of schema {version}, older than this egress-watch reads ({NEWEST})" if version else "is empty"
+                )
+                raise StoreError(what, where=path, remedy="open it once for writing (replay), or name another")
+            return db
 
 
-def _reading_uri(path: str) -> str:
+def _reading_uri(path: Path) -> str:
     """Return the address to read from; a file in a place that cannot be written is read as it stands.
 
-    SQLite needs to write beside a WAL database even to read it, unless it is told that nobody writes.
+    SQLite needs to write beside a WAL database even to read it, unless it is told that nobody writes. The log that a
+    reader leaves behind is empty.
     """
-    uri = Path(path).resolve().as_uri() + "?mode=ro"
-    writable = os.access(Path(path).resolve().parent, os.W_OK)
-    return uri if writable or Path(path + "-wal").exists() else uri + "&immutable=1"
+    uri = path.as_uri() + "?mode=ro"
+    log = path.with_name(path.name + "-wal")
+    written = log.exists() and log.stat().st_size
+    return uri if written or os.access(path.parent, os.W_OK) else uri + "&immutable=1"
+
+
+def _touch(path: str, flags: int) -> None:
+    """Look at a file before SQLite does.
+
+    SQLite does not say why it cannot open one, waits for ever for a FIFO's writer, and takes a file below its smallest
+    page for an empty one, which it fills: a short note would be gone.
+    """
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, OWNER_ONLY)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError("is no regular file", where=path, remedy="name a file")
+        if status.st_size and (os.read(descriptor, len(MAGIC)) != MAGIC or status.st_size < LEAST_BYTES):
+            raise StoreError("file is not a database", where=path, remedy=_REMEDIES["not a database"])
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -93,30 +131,46 @@ def transaction(db: Database, path: str) -> Iterator[None]:
             raise
 
 
-def _connect(uri: str) -> Database:
+@contextmanager
+def _connected(uri: str) -> Iterator[Database]:
+    """Yield a connection that stays open, unless the block fails."""
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
-    return Database(connection)
+    try:
+        yield Database(connection)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _version(db: Database, path: str) -> int:
     """Return the version of the file, 0 for an empty one; refuse what others made and what is newer than we are."""
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    version, owner = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "application_id"))
+    if owner != APPLICATION and (owner or version or db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]):
+        raise StoreError("is a database of something else", where=path, remedy="name another file with --db")
     if version > NEWEST:
         what = f"is of schema {version}, newer than this egress-watch knows ({NEWEST})"
         raise StoreError(what, where=path, remedy="use the egress-watch that wrote it, or a newer one")
-    if version == 0 and tables:
-        raise StoreError("is a database of something else", where=path, remedy="name another file with --db")
     return version
 
 
-def _migrate(db: Database, version: int) -> None:
-    for number, step in enumerate(MIGRATIONS[version:], version + 1):
-        db.execute("BEGIN IMMEDIATE")
+def _write_ahead(db: Database) -> None:
+    """Switch to a write-ahead log; while another process does the same, SQLite gives up without its time-out."""
+    until = time.monotonic() + BUSY_S
+    while True:
         try:
-            step(db)
-            db.execute(f"PRAGMA user_version = {number}")
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(BUSY_PAUSE_S)
+        else:
+            return
+
+
+def _migrate(db: Database, path: str) -> None:
+    """Take the file to the newest version, step by step; two processes that open a new file do it once."""
+    while _version(db, path) < NEWEST:
+        with transaction(db, path):
+            if (version := _version(db, path)) < NEWEST:
+                MIGRATIONS[version](db)
+                db.execute(f"PRAGMA user_version = {version + 1}")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from egress_watch.model import Snapshot
 from egress_watch.store.file import open_for_reading, trouble
 
 JSON_COLUMNS = ("laws", "ties", "data", "countries")
 PAGE_ROWS = 5_000
+_NEWER_THAN_ALL = 2**63 - 1
 LEVELS = ("critical", "high", "medium", "low", "informational")
 
 _SUMS = "count(*) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in"
@@ -48,8 +49,7 @@ FILTERS: dict[str, str] = {
     "since_ns": "last_ns >= :since_ns",
     "until_ns": "first_ns <= :until_ns",
 }
-"""What `flows` and `alerts` can be narrowed by, as SQL over their views."""
-ALERT_FILTERS = ("verdict", "country", "owner", "device", "since_ns", "until_ns")
+"""What the views `flows` and, as far as it has the columns, `alerts` can be narrowed by, as SQL."""
 
 
 class Reader:
@@ -62,6 +62,12 @@ class Reader:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def newest_ns(self) -> int:
         """Return the time of the newest frame in the database, 0 where there is none."""
@@ -79,6 +85,16 @@ class Reader:
             if len(rows) < size:
                 return
             last, left = rows[-1]["id"], left - size
+
+    def page(self, filters: Mapping[str, Any], size: int, *, before: int = 0, after: int = 0) -> list[dict[str, Any]]:
+        """Return up to ``size`` flow rows for a screen, the newest first: those next below or above an id, or of all.
+
+        Ids grow with the time of writing, so a page costs the same wherever it lies.
+        """
+        beside = "id > :after ORDER BY id" if after else "id < :before ORDER BY id DESC"
+        query = f"SELECT * FROM flows WHERE {_where(filters)} AND {beside} LIMIT :size"  # noqa: S608 - ours
+        rows = self._rows(query, {**filters, "size": size, "before": before or _NEWER_THAN_ALL, "after": after})
+        return rows[::-1] if after else rows
 
     def alerts(self, filters: Mapping[str, Any], limit: int = 0, *, of: str = "1") -> list[dict[str, Any]]:
         """Return alert rows, the gravest and largest first."""

@@ -9,12 +9,14 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlite_utils import Database
 
-from egress_watch.model import Alert, Flows, Ints, Judged, Place, Tally, Verdict, address_text, mac_text
+from egress_watch.errors import StoreError
+from egress_watch.model import Alert, Damage, Flows, Ints, Judged, Place, Tally, Verdict, address_text, mac_text
 from egress_watch.store.batch import Batch
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
@@ -28,14 +30,14 @@ _FLOW = f"INSERT INTO flow VALUES ({', '.join('?' * 20)})"  # noqa: S608 - a con
 _ALERT = """
 INSERT INTO alert(recording, dataset, rule, title, level, device, remote_ip, owner, country, verdict, first_ns, last_ns,
   hits, bytes_out, bytes_in, first_flow, last_flow, why)
-VALUES (:recording, :dataset, :rule, :title, :level, :device, :remote_ip, :owner, :country, :verdict, :first_ns,
-  :last_ns, :hits, :bytes_out, :bytes_in, :first_flow, :last_flow, :why)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
 ON CONFLICT(recording, rule, device, owner, country) DO UPDATE SET
   first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns), hits = hits + excluded.hits,
   bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in,
   remote_ip = excluded.remote_ip, verdict = excluded.verdict, last_flow = excluded.last_flow, why = excluded.why
 WHERE excluded.first_flow > last_flow
 """
+"""The values are recording, dataset and the fields of an `Alert` in their order; ?7, `device_ip`, is not kept."""
 
 
 class Recording:
@@ -44,7 +46,6 @@ class Recording:
     def __init__(self, db: Database, path: str, row: int, dataset: int, zone: str) -> None:
         self.id = row
         self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
-        self._last_id = int(db.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
         self._devices = Lookup[tuple[int, int, int]](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[tuple[int, int]](db, "remote", ("ip",), lambda key: (address_text(*key),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
@@ -52,23 +53,21 @@ class Recording:
 
     def write(self, judged: Judged, tally: Tally) -> Batch:
         """Store one batch with the counters so far, in one transaction, and return it for the rules."""
-        first = self._last_id + 1
         try:
             with transaction(self._db, self._path):
-                ids = self._insert(judged)
+                first, last = self._insert(judged)
                 self._count(tally)
         except BaseException:
             for lookup in (self._devices, self._remotes, self._names, self._places):
                 lookup.forget()
             raise
-        self._last_id = ids
         for lookup in (self._devices, self._remotes, self._names, self._places):
             lookup.trim()
-        return Batch(self._db, self._path, first, ids)
+        return Batch(self._db, self._path, first, last)
 
     def alert(self, alerts: Iterable[Alert], batch: Batch) -> None:
         """Store the batch's episodes; hits of a running episode are added to it, and none is counted twice."""
-        rows = [{"recording": self.id, "dataset": self._dataset, **alert._asdict()} for alert in alerts]
+        rows = [(self.id, self._dataset, *alert) for alert in alerts]
         with transaction(self._db, self._path):
             self._db.conn.executemany(_ALERT, rows)
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
@@ -78,21 +77,21 @@ class Recording:
         with transaction(self._db, self._path):
             self._count(tally)
             note_inputs(self._db, self.id, fingerprints)
-            self._db.conn.execute("UPDATE recording SET state = ?, writer_pid = NULL WHERE id = ?", (state, self.id))
+            self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
     def broken(self, rules: Mapping[str, str]) -> None:
         """Note the rules that could not run to their end, with the reason."""
         with transaction(self._db, self._path):
             self._db.conn.executemany("UPDATE rule SET broken = ? WHERE id = ?", [(why, i) for i, why in rules.items()])
 
-    def _insert(self, judged: Judged) -> int:
-        """Insert the flows and return the newest id."""
-        flows = judged.flows
-        if not len(flows):
-            return self._last_id
-        ids = flow_ids(flows.last_ns, self._last_id)
+    def _insert(self, judged: Judged) -> tuple[int, int]:
+        """Insert the flows and return their first and last id; another process may have written meanwhile."""
+        newest = int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
+        if not len(judged.flows):
+            return newest + 1, newest
+        ids = flow_ids(judged.flows.last_ns, newest)
         self._db.conn.executemany(_FLOW, zip(*self._columns(ids, judged), strict=True))
-        return int(ids[-1])
+        return int(ids[0]), int(ids[-1])
 
     def _columns(self, ids: Ints, judged: Judged) -> list[Sequence[Any]]:
         flows = judged.flows
@@ -128,11 +127,16 @@ class Recording:
     def _count(self, tally: Tally) -> None:
         settings = ", ".join(f"{name} = ?" for name in _TALLY)
         values = [getattr(tally, name) for name in _TALLY]
-        self._db.conn.execute(f"UPDATE recording SET {settings} WHERE id = ?", [*values, self.id])  # noqa: S608 - constants
+        cursor = self._db.conn.execute(f"UPDATE recording SET {settings} WHERE id = ?", [*values, self.id])  # noqa: S608 - constants
+        if not cursor.rowcount:
+            remedy = "let one process at a time record this input"
+            raise StoreError("another process has replaced this recording", where=self._path, remedy=remedy)
         rows = [(self.id, reason, frames) for reason, frames in tally.skipped.items()]
         self._db.conn.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", rows)
         self._db.conn.execute("DELETE FROM damage WHERE recording = ?", (self.id,))
-        self._db.conn.executemany("INSERT INTO damage VALUES (?, ?, ?, ?, ?)", [(self.id, *d) for d in tally.damage])
+        self._db.conn.executemany(
+            "INSERT INTO damage VALUES (?, ?, ?, ?, ?)", [_damage_row(self.id, d) for d in tally.damage]
+        )
 
 
 _PLACE_COLUMNS = (
@@ -141,11 +145,15 @@ _PLACE_COLUMNS = (
 )  # fmt: skip
 
 
+def _damage_row(recording: int, damage: Damage) -> tuple[int, str, int, str, int]:
+    return recording, storable(damage.origin), damage.offset, storable(damage.reason), damage.lost_bytes
+
+
 def begin(db: Database, *, zone: str, as_of: str, dataset: int, version: str, inputs: Mapping[str, str]) -> int:
     """Insert a running recording with its inputs and return its number; called within a transaction."""
-    row = (RUNNING, zone, as_of, dataset, version, os.getpid())
+    row = (RUNNING, zone, as_of, dataset, version, writer(os.getpid()))
     cursor = db.conn.execute(
-        "INSERT INTO recording(state, zone, zone_as_of, dataset, version, writer_pid) VALUES (?, ?, ?, ?, ?, ?)", row
+        "INSERT INTO recording(state, zone, zone_as_of, dataset, version, writer) VALUES (?, ?, ?, ?, ?, ?)", row
     )
     number = int(cursor.lastrowid or 0)
     note_inputs(db, number, inputs)
@@ -154,8 +162,32 @@ def begin(db: Database, *, zone: str, as_of: str, dataset: int, version: str, in
 
 def note_inputs(db: Database, recording: int, fingerprints: Mapping[str, str]) -> None:
     """Remember what a recording was made from."""
-    rows = [(recording, path, fingerprint) for path, fingerprint in fingerprints.items()]
+    rows = [(recording, storable(path), fingerprint) for path, fingerprint in fingerprints.items()]
     db.conn.executemany("INSERT OR REPLACE INTO input VALUES (?, ?, ?)", rows)
+
+
+def storable(text: str) -> str:
+    """Return a text that UTF-8 can hold: the name of a file may be any bytes (PEP 383), the others are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def writer(pid: int) -> str:
+    """Return what tells a running process from a later one of the same number: its number and when it began.
+
+    The start, in ticks since the machine's, is field 22 of /proc/PID/stat (proc_pid_stat(5)); "" where there is no such
+    process, and the bare number where there is no /proc.
+    """
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return ""
+    except PermissionError:
+        pass
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return str(pid)
+    return f"{pid}:{fields[19]}"
 
 
 def flow_ids(last_ns: Ints, newest: int) -> Ints:

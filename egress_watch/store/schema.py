@@ -20,6 +20,9 @@ PROTOCOLS = {
 }  # fmt: skip
 """Names of protocol numbers (IANA); any other is shown as its number."""
 
+APPLICATION = 0x45677257
+"""``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
+
 NAME_SOURCES = ("", "tls", "http", "dns")
 """Where a name was heard; the position is the code in ``flow.name_source``."""
 
@@ -28,7 +31,7 @@ CREATE TABLE dataset(
   id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, files TEXT NOT NULL);
 CREATE TABLE recording(
   id INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL, zone TEXT NOT NULL, zone_as_of TEXT NOT NULL,
-  dataset INTEGER NOT NULL REFERENCES dataset, version TEXT NOT NULL, writer_pid INTEGER,
+  dataset INTEGER NOT NULL REFERENCES dataset, version TEXT NOT NULL, writer TEXT,
   frames INTEGER NOT NULL DEFAULT 0, packets INTEGER NOT NULL DEFAULT 0, packet_bytes INTEGER NOT NULL DEFAULT 0,
   lost INTEGER NOT NULL DEFAULT 0, flows INTEGER NOT NULL DEFAULT 0, evicted INTEGER NOT NULL DEFAULT 0,
   late_fragments INTEGER NOT NULL DEFAULT 0, first_ns INTEGER, last_ns INTEGER, rules_done INTEGER NOT NULL DEFAULT 0);
@@ -105,6 +108,7 @@ FROM alert JOIN device ON device.id = alert.device JOIN dataset ON dataset.id = 
 
 
 def _version_1(db: Database) -> None:
+    db.execute(f"PRAGMA application_id = {APPLICATION}")
     for statement in (TABLES + FLOWS_VIEW + ALERTS_VIEW).split(";\n"):
         if statement.strip():
             db.execute(statement)

@@ -1,0 +1,176 @@
+"""One run of replay, from paths to a report.
+
+In: settings and paths. Out: a database and an exit code. Never: a signal that leaves the database in doubt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from egress_watch import __version__, sinks
+from egress_watch.config import Config
+from egress_watch.errors import DATA_TROUBLE, RuleError
+from egress_watch.library import DataFile, atlas, data_files, rules, zone
+from egress_watch.model import Frames, Snapshot, Tally
+from egress_watch.sources import Inputs, open_inputs
+from egress_watch.store import Reader, Recording, Store
+from egress_watch.store.recording import FINISHED, INTERRUPTED
+from egress_watch.watch import stages, watch
+
+STOPPED = 130
+
+
+class Job:
+    """One run of replay: what was asked, and what came of it."""
+
+    def __init__(self, config: Config, *, again: bool) -> None:
+        self._config, self._again = config, again
+        self._rules, self._broken = rules(config)
+        self._files, self._places = data_files(config), atlas(config)
+        self._held: dict[str, str] = {}
+        """Fingerprint by path of what the database holds already."""
+        self._pipes: list[str] = []
+        self._numbers: list[int] = []
+        self._failed: dict[str, str] = {}
+        self._stopped = False
+
+    def run(self, paths: Sequence[str], *, as_json: bool) -> int:
+        """Record what the database does not hold yet, print what it now says of these captures, return the exit code.
+
+        Files are recorded together and each pipe by itself: only at its end a pipe shows whether the database holds it
+        already; then its recording goes, and no other.
+        """
+        self._inputs = open_inputs(paths)
+        with Store(self._config.db) as store:
+            for group in self._groups(store):
+                if not self._stopped:
+                    self._record(group, store)
+            return self._report(as_json=as_json)  # the writer closes last and takes the write-ahead log with it
+
+    def _groups(self, store: Store) -> list[list[str]]:
+        inputs, prints = self._inputs, self._inputs.fingerprints()
+        known = set() if self._again else store.recorded(prints.values())
+        self._held = {path: mark for path, mark in prints.items() if mark in known}
+        self._failed = dict(inputs.failed)
+        self._pipes = [path for path in inputs.files if path not in prints and path not in self._failed]
+        files = [path for path in inputs.files if path not in self._held and path not in self._pipes]
+        return [group for group in (files, *([path] for path in self._pipes)) if group]
+
+    def _record(self, paths: Sequence[str], store: Store) -> None:
+        """Record some inputs, with a progress bar where a person watches; Ctrl-C ends it in good order."""
+        inputs = open_inputs(paths)
+        through = stages(self._config, self._places, self._rules, secrets.randbits(63))
+        recording = self._begin(inputs, store)
+        with _stop_signal() as stopped, _progress(inputs) as advance:
+
+            def go_on(frames: Frames, tally: Tally) -> bool:
+                advance(frames, tally)
+                return not stopped()
+
+            tally = watch(inputs.frames(), through, recording, go_on)
+            self._stopped = stopped()
+        self._failed |= dict(inputs.failed)
+        self._set_aside(through.rules.broken)
+        self._end(recording, inputs, store, tally)
+
+    def _begin(self, inputs: Inputs, store: Store) -> Recording:
+        law = zone(self._config.zone)
+        return store.record(
+            zone=law.id, as_of=law.as_of, data=[_described(file) for file in self._files],
+            rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
+            version=__version__, inputs=inputs.fingerprints(),
+        )  # fmt: skip
+
+    def _set_aside(self, broken: Mapping[str, str]) -> None:
+        self._broken += [RuleError(broken[rule.id], where=rule.origin) for rule in self._rules if rule.id in broken]
+
+    def _end(self, recording: Recording, inputs: Inputs, store: Store, tally: Tally) -> None:
+        """End the recording, unless it came through a pipe and is what the database holds already."""
+        prints = inputs.fingerprints()
+        late = {path: mark for path, mark in prints.items() if path in self._pipes}
+        if not self._again and store.recorded(late.values()):
+            self._held |= late
+            store.remove(recording)
+        else:
+            recording.finish(tally, prints, INTERRUPTED if self._stopped else FINISHED)
+            self._numbers.append(recording.id)
+
+    def _report(self, *, as_json: bool) -> int:
+        with Reader(self._config.db) as reader:
+            numbers = {*self._numbers, *reader.recordings_of(self._held.values())}
+            snapshot = reader.snapshot(sorted(numbers) or [0])
+        outcome = {
+            "db": str(Path(self._config.db).resolve()), "inputs": list(self._inputs.files), "held": list(self._held),
+            "passed_over": self._inputs.passed_over, "failed": list(self._failed.items()), "interrupted": self._stopped,
+            "broken_rules": [str(error) for error in self._broken],
+        }  # fmt: skip
+        self._print(snapshot, outcome, as_json=as_json)
+        if self._stopped:
+            return STOPPED
+        return DATA_TROUBLE if self._failed or snapshot.damage else 0
+
+    def _print(self, snapshot: Snapshot, outcome: Mapping[str, Any], *, as_json: bool) -> None:
+        if as_json:
+            from egress_watch.cli.summary import summary
+
+            sinks.write("-", [json.dumps(summary(snapshot, outcome))])
+        else:
+            from egress_watch.cli.report import show
+
+            show(snapshot, outcome, self._config.zone)
+
+
+def _described(file: DataFile) -> dict[str, str]:
+    return {
+        "name": file.name, "kind": file.kind, "built": file.built, "licence": file.licence,
+        "attribution": file.attribution, "sha256": file.sha256,
+    }  # fmt: skip
+
+
+@contextmanager
+def _stop_signal() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C (or SIGTERM) into a question that the loop asks after each batch; the second one kills."""
+    seen: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+        with suppress(OSError):  # not print: the signal may have come in the middle of one
+            os.write(2, b"\nstopping after this batch; Ctrl-C again to stop at once\n")
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(inputs: Inputs) -> Iterator[Callable[[Frames, Tally], None]]:
+    """Show bytes, packets and flows on standard error while a person watches; stay quiet in a pipe."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _, __: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("replay"), BarColumn(), TextColumn("{task.percentage:>3.0f}%  {task.fields[counts]}"),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("replay", total=inputs.total_bytes or None, counts="")
+
+        def advance(frames: Frames, tally: Tally) -> None:
+            counts = f"{tally.packets:,} packets, {tally.flows:,} flows"
+            progress.update(task, completed=frames.read_bytes, counts=counts)
+
+        yield advance

@@ -1,0 +1,154 @@
+"""The settings: every key typed and documented, every mistake named with the key that was meant."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from egress_watch.config import MOST_BYTES, Config, FlowSettings, RuleSettings, load, render
+from egress_watch.errors import ConfigError
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return a function that writes settings and returns the path."""
+
+    def write(text):
+        path = tmp_path / "c.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def test_without_a_file_the_defaults_hold():
+    """No file is the defaults, and so is an empty one."""
+    assert load() == load("") == Config()
+
+
+def test_an_empty_file_is_the_defaults(written):
+    """Every key may be left out."""
+    assert load(written("")) == Config()
+
+
+def test_what_is_printed_is_read_back(written):
+    """The settings as printed are a sound file that gives the same settings."""
+    assert load(written(render(Config()))) == Config()
+    tomllib.loads(render(Config()))
+
+
+@given(st.text(), st.lists(st.text()), st.floats(1e-6, 1e11), st.integers(1, 10**11))
+def test_any_settings_are_printed_as_toml(text, names, seconds, limit):
+    """Quotes, line breaks, control characters and odd numbers survive being printed and read."""
+    clean = text.encode("utf-8", "ignore").decode()
+    names = tuple(name.encode("utf-8", "ignore").decode() for name in names)
+    config = replace(
+        Config(), db=clean, rules=RuleSettings(clean, names), flows=replace(FlowSettings(), idle_s=seconds, limit=limit)
+    )
+    tables = tomllib.loads(render(config))
+    assert (tables["db"], tables["rules"]["folder"], tuple(tables["rules"]["disabled"])) == (clean, clean, names)
+    assert (tables["flows"]["idle_s"], tables["flows"]["limit"]) == (seconds, limit)
+
+
+def test_every_key_says_what_it_does():
+    """Each line of the printed settings carries a comment."""
+    lines = [line for line in render(Config()).splitlines() if line]
+    assert all("  # " in line for line in lines)
+    keys = sum(len(fields(getattr(Config(), row.name))) if is_dataclass(getattr(Config(), row.name)) else 1
+               for row in fields(Config))  # fmt: skip
+    assert len([line for line in lines if not line.startswith("[")]) == keys
+
+
+def test_values_take_the_place_of_defaults(written):
+    """What is given counts, and the rest stays."""
+    config = load(written('zone = "ch"\nnetworks = ["10.20.0.0/16", "2a02::/32"]\n[flows]\nidle_s = 5\nlimit = 7\n'))
+    assert config.zone == "ch"
+    assert config.networks == ("10.20.0.0/16", "2a02::/32")
+    assert config.flows == FlowSettings(idle_s=5.0, limit=7)
+    assert isinstance(config.flows.idle_s, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "remedy"),
+    [
+        ('zoen = "eea"', "unknown setting zoen", "did you mean zone?"),
+        ("[flows]\nidel_s = 5", "unknown setting flows.idel_s", "did you mean flows.idle_s?"),
+        ("[flow]\nidle_s = 5", "unknown setting flow", "did you mean flows?"),
+        ("qqqq = 1", "unknown setting qqqq", "known here: zone, networks, db"),
+        ("zone = 5", "zone must be text, is 5", ""),
+        ("zone = true", "zone must be text, is True", ""),
+        ('networks = "10.0.0.0/8"', "networks must be a list", ""),
+        ("networks = [5]", "networks must be text, is 5", ""),
+        ('flows = "x"', "flows must be a table", ""),
+        ("[[flows]]\nidle_s = 5", "flows must be a table", ""),
+        ('[flows]\nidle_s = "5"', "flows.idle_s must be a number", ""),
+        ("[flows]\nlimit = 5.5", "flows.limit must be a whole number", ""),
+        ("[flows]\nlimit = true", "flows.limit must be a whole number", ""),
+        ("[flows]\nlimit = 0", "flows.limit must lie between 0 and 10^12, is 0", "mend the number"),
+        ("[flows]\nlimit = -5", "flows.limit must lie between", ""),
+        ("[flows]\nidle_s = nan", "flows.idle_s must lie between", ""),
+        ("[flows]\nidle_s = inf", "flows.idle_s must lie between", ""),
+        (f"[flows]\nlimit = {10**30}", "flows.limit must lie between", ""),
+        ("zone = 2026-11-02", "zone must be text", ""),
+        ('networks = ["10.20.0.5/16"]', "host bits set", "10.20.0.0/16"),
+        ('networks = ["home"]', "'home' does not appear to be", "10.20.0.0/16"),
+        ('networks = ["10.0.0.0/33"]', "10.0.0.0/33", "10.20.0.0/16"),
+        ('db = "a\\u0000b"', "db holds a NUL character", "take it out"),
+        ("zone = ", "no TOML", "egress-watch config"),
+        ("zone = 'a'\nzone = 'b'", "no TOML", ""),
+        (b"zone = '\xff'", "no TOML", ""),
+        (b"\x00\x01\x02", "no TOML", ""),
+        ("a = " + "[" * 50_000, "no TOML: nested too deeply", ""),
+        (b"# " + b"x" * MOST_BYTES, "holds more than", ""),
+    ],
+    ids=lambda part: part[:20] if isinstance(part, (str, bytes)) else None,
+)
+def test_a_mistake_is_named(written, text, what, remedy):
+    """File, key and remedy stand in the message."""
+    path = written(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert what in caught.value.what
+    assert remedy in caught.value.remedy
+    assert caught.value.remedy
+    assert caught.value.where == path
+
+
+@pytest.mark.parametrize("name", ["missing.toml", ".", "x" * 300, "missing/c.toml"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+    """What is not there, or no file, is said with its path."""
+    with pytest.raises(ConfigError) as caught:
+        load(str(tmp_path / name))
+    assert caught.value.where == str(tmp_path / name)
+    assert caught.value.remedy == "give a readable TOML file"
+
+
+def test_an_endless_file_is_not_read_to_its_end():
+    """/dev/zero is refused after the first mebibyte."""
+    with pytest.raises(ConfigError, match="holds more than"):
+        load("/dev/zero")
+    assert os.path.exists("/dev/zero")  # noqa: PTH110 - a device
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_settings_or_a_mistake(data):
+    """No content of a file breaks the reading in any other way."""
+    path = f"/dev/fd/{_memory(data)}"
+    try:
+        load(path)
+    except ConfigError as error:
+        assert error.remedy  # noqa: PT017 - either way is fine
+    finally:
+        os.close(int(path.rpartition("/")[2]))
+
+
+def _memory(data):
+    descriptor = os.memfd_create("settings")
+    os.write(descriptor, data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
