@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
@@ -80,6 +81,7 @@ def on_a_full_disk(room_bytes: int) -> Callable[[], None]:
 @cache
 def _city() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="egress-watch-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     done = spawn("replay", CITY, "--db", folder / "city.db", "--json")
     assert done.returncode == 0, done.stderr
     return folder / "city.db"
@@ -88,13 +90,6 @@ def _city() -> Path:
 def city_db(folder: Path) -> Path:
     """Return a fresh copy of the database that the city capture makes."""
     return Path(shutil.copy(_city(), folder / "city.db"))
-
-
-def forget_city() -> None:
-    """Remove the database that the copies are made from."""
-    if _city.cache_info().currsize:
-        shutil.rmtree(_city().parent)
-        _city.cache_clear()
 
 
 def many_cities(path: Path, copies: int) -> Path:

@@ -180,12 +180,18 @@ def test_pyshark_counts_the_same_for_one_camera(replayed):
 
 
 def dissected(wanted):
-    """Yield the capture's packets that pass a display filter, as pyshark sees them, in an event loop of their own."""
+    """Yield the capture's packets that pass a display filter, as pyshark sees them, in an event loop of their own.
+
+    The iteration ends tshark; pyshark's `close` would end it once more and sometimes take that for a crash.
+    """
     loop = asyncio.new_event_loop()
+    capture = pyshark.FileCapture(str(CITY), display_filter=wanted, keep_packets=False, eventloop=loop)
     try:
-        with pyshark.FileCapture(str(CITY), display_filter=wanted, keep_packets=False, eventloop=loop) as capture:
-            yield from capture
+        yield from capture
     finally:
+        capture._running_processes.clear()
+        for task in asyncio.all_tasks(loop):
+            loop.run_until_complete(task)
         loop.close()
 
 
