@@ -183,7 +183,7 @@ class Place(NamedTuple):
     laws: tuple[str, ...]
     """Laws that reach the owner."""
     evidence: str
-    """What the owner rests on: name, cloud, asn, override or ""."""
+    """What the owner rests on: name, prefix, cloud, asn or ""."""
     ties: tuple[str, ...] = ()
     """Known links of the owner to groups of other seats, in words with their date."""
 

@@ -82,11 +82,11 @@ def test_what_is_no_capture_is_named(capsys, tmp_path, data, reason):
 
 @pytest.mark.parametrize("at", [0, 1, 27, 28, 100, 5000, 700_001, len(CAPTURE) - 1])
 def test_a_capture_cut_anywhere_gives_what_it_holds(capsys, tmp_path, at):
-    """What lies before the cut is recorded, the loss is told with its place, and the exit code is 1."""
+    """What lies before the cut is recorded, the loss is told; exit code 1 only where nothing could be read."""
     path = tmp_path / "cut.pcapng"
     path.write_bytes(CAPTURE[:at])
     code, found, _ = replay(capsys, path, tmp_path / "a.db")
-    assert code == 1
+    assert code == (at < 300)
     assert found["frames"] == found["packets"] + sum(found["skipped"].values()) < 4124
     assert (found["frames"] > 0) == (at > 300)
     assert found["damage"]
@@ -104,7 +104,7 @@ def test_a_lying_block_length_ends_the_reading_there(capsys, tmp_path, length):
     path = tmp_path / "liar.pcapng"
     path.write_bytes(CAPTURE[: at + 4] + struct.pack("<I", length) + CAPTURE[at + 8 :])
     code, found, _ = replay(capsys, path, tmp_path / "a.db")
-    assert code == 1
+    assert code == 0
     assert 1000 < found["frames"] < 4124
     assert found["damage"][0]["reason"]
     assert found["damage"][0]["offset"] == at
@@ -340,7 +340,7 @@ def test_a_file_name_may_be_any_bytes(tmp_path):
             check=False,
             env=environment(),
         )
-        assert done.returncode == 1
+        assert done.returncode == 0
         assert b"Traceback" not in done.stderr
         assert b"\x1b" not in done.stdout
         assert b"caf" in done.stdout

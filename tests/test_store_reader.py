@@ -103,13 +103,12 @@ def test_alerts_come_by_gravity_then_size(city):
 def test_the_sums_of_a_snapshot_are_those_of_the_rows(city):
     """Verdicts, countries, owners and devices add up to the flows."""
     snapshot, flows = city.snapshot(), list(city.flows({}))
-    away = [row for row in flows if row["location_status"] != "local"]
     for name in ("bytes_out", "bytes_in"):
         assert sum(row[name] for row in snapshot.verdicts) == sum(row[name] for row in flows)
         for rows in (snapshot.countries, snapshot.owners, snapshot.devices):
-            assert sum(row[name] for row in rows) == sum(row[name] for row in away)
+            assert sum(row[name] for row in rows) == sum(row[name] for row in flows)
     assert {row["verdict"]: row["flows"] for row in snapshot.verdicts} == Counter(row["verdict"] for row in flows)
-    assert sum(row["flows"] for row in snapshot.devices) == len(away)
+    assert sum(row["flows"] for row in snapshot.devices) == len(flows)
     assert all(sum(row["verdicts"].values()) == row["bytes_out"] for row in snapshot.devices)
     assert snapshot.recordings[0]["flows"] == len(flows)
 

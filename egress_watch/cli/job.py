@@ -100,12 +100,14 @@ class Job:
             self._held |= late
             store.remove(recording)
         else:
-            recording.finish(tally, prints, INTERRUPTED if self._stopped else FINISHED)
+            recording.finish(tally, prints, INTERRUPTED if self._stopped else FINISHED, self._failed)
             self._numbers.append(recording.id)
 
     def _report(self, *, as_json: bool) -> int:
         with Reader(self._config.db) as reader:
             numbers = {*self._numbers, *reader.recordings_of(self._held.values())}
+            reasons = reader.failed_inputs()
+            self._failed |= {path: reasons[mark] for path, mark in self._held.items() if mark in reasons}
             snapshot = reader.snapshot(sorted(numbers) or [0])
         outcome = {
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._inputs.files), "held": list(self._held),
@@ -115,7 +117,7 @@ class Job:
         self._print(snapshot, outcome, as_json=as_json)
         if self._stopped:
             return STOPPED
-        return DATA_TROUBLE if self._failed or snapshot.damage else 0
+        return DATA_TROUBLE if self._failed else 0
 
     def _print(self, snapshot: Snapshot, outcome: Mapping[str, Any], *, as_json: bool) -> None:
         if as_json:

@@ -123,10 +123,12 @@ def _countries(console: Console, snapshot: Snapshot) -> None:
         for row in snapshot.countries[:TOP]
     ]
     columns = ("country", "verdict", "out>", "in>", "flows>")
-    console.print(_table("By country (traffic that stays local is left out)", columns, cells, len(snapshot.countries)))
+    console.print(_table("By country", columns, cells, len(snapshot.countries)))
 
 
 def _country(row: Mapping[str, Any]) -> str:
+    if row["location_status"] == "local":
+        return "stays local"
     if row["country"]:
         return f"{row['country']} ({row['location_status']})"
     return f"{' or '.join(row['countries'])} ({row['location_status']})".strip()
@@ -135,7 +137,7 @@ def _country(row: Mapping[str, Any]) -> str:
 def _owners(console: Console, snapshot: Snapshot) -> None:
     cells = [
         (
-            row["provider"] or row["as_name"] or "?", _owner(row), _verdict(row["verdict"]), size(row["bytes_out"]),
+            _operator(row), _owner(row), _verdict(row["verdict"]), size(row["bytes_out"]),
             size(row["bytes_in"]), f"{row['flows']:,}",
         )
         for row in snapshot.owners[:TOP]
@@ -144,7 +146,15 @@ def _owners(console: Console, snapshot: Snapshot) -> None:
     console.print(_table("By provider and owner", columns, cells, len(snapshot.owners)))
 
 
+def _operator(row: Mapping[str, Any]) -> str:
+    if row["location_status"] == "local":
+        return "stays local"
+    return str(row["provider"] or row["as_name"] or "not listed")
+
+
 def _owner(row: Mapping[str, Any]) -> str:
+    if row["location_status"] == "local":
+        return "your own"
     return f"{row['owner']} (seat {row['owner_seat']})" if row["owner"] else "not listed"
 
 
@@ -182,7 +192,8 @@ def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) 
     for error in outcome["broken_rules"]:
         console.print(Text(f"Rule set aside: {printable(error.replace(chr(10), ' '))}", style="yellow"))
     if outcome["interrupted"]:
-        console.print(Text("Stopped half-way; the same command records this input anew.", style="yellow"))
+        what = "Stopped half-way; the same command records these files anew (a pipe has to come again)."
+        console.print(Text(what, style="yellow"))
 
 
 def _other_zone(console: Console, snapshot: Snapshot, asked: Zone) -> None:

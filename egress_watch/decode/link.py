@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.decode import reasons
 from egress_watch.decode.columns import Rows, Walk, words
+from egress_watch.decode.reasons import CUT_IP, CUT_LINK, LLC, NOT_IP
 
 IPV4, IPV6 = 0x0800, 0x86DD
 LOWEST_ETHERTYPE = 0x600  # IEEE 802.3, clause 3.2.6: below it the field is a length
@@ -43,7 +43,7 @@ COOKED_LLC = 4  # the number Linux gives frames that begin with IEEE 802.2
 
 def ethernet(walk: Walk, rows: Rows) -> None:
     """Ethernet II and IEEE 802.3 (LINKTYPE_ETHERNET)."""
-    rows = walk.whole(rows, ETHERNET.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, ETHERNET.itemsize, CUT_LINK)
     header = walk.read(rows, ETHERNET)
     walk.dst_mac[rows] = words(header, "dst_high", "dst_low")
     walk.src_mac[rows] = words(header, "src_high", "src_low")
@@ -53,7 +53,7 @@ def ethernet(walk: Walk, rows: Rows) -> None:
 
 def cooked(walk: Walk, rows: Rows) -> None:
     """Linux cooked capture v1 (LINKTYPE_LINUX_SLL): only the sender's address is there."""
-    rows = walk.whole(rows, COOKED.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, COOKED.itemsize, CUT_LINK)
     header = walk.read(rows, COOKED)
     walk.src_mac[rows] = np.where(header["length"] == MAC_BYTES, words(header, "high", "low"), np.uint64(0))
     walk.at[rows] += COOKED.itemsize
@@ -62,7 +62,7 @@ def cooked(walk: Walk, rows: Rows) -> None:
 
 def cooked2(walk: Walk, rows: Rows) -> None:
     """Linux cooked capture v2 (LINKTYPE_LINUX_SLL2)."""
-    rows = walk.whole(rows, COOKED2.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, COOKED2.itemsize, CUT_LINK)
     header = walk.read(rows, COOKED2)
     walk.src_mac[rows] = np.where(header["length"] == MAC_BYTES, words(header, "high", "low"), np.uint64(0))
     walk.at[rows] += COOKED2.itemsize
@@ -71,10 +71,10 @@ def cooked2(walk: Walk, rows: Rows) -> None:
 
 def raw(walk: Walk, rows: Rows) -> None:
     """Bare IP, either version (LINKTYPE_RAW); the first nibble says which (RFC 791, RFC 8200)."""
-    rows = walk.whole(rows, 1, reasons.CUT_IP)
+    rows = walk.whole(rows, 1, CUT_IP)
     version = walk.read(rows, FIRST_BYTE) >> 4
     walk.next[rows] = np.where(version == 4, IPV4, IPV6)
-    walk.skip(rows[(version != 4) & (version != 6)], reasons.NOT_IP)
+    walk.skip(rows[(version != 4) & (version != 6)], NOT_IP)
 
 
 def ipv4(walk: Walk, rows: Rows) -> None:
@@ -92,23 +92,23 @@ def loopback(walk: Walk, rows: Rows) -> None:
 
     AF_INET is 2 everywhere; AF_INET6 is 24 (NetBSD, OpenBSD), 28 (FreeBSD), 30 (Darwin), 10 (Linux), 23 (Windows).
     """
-    rows = walk.whole(rows, FAMILY.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, FAMILY.itemsize, CUT_LINK)
     family = walk.read(rows, FAMILY)
     family = np.where(family > 0xFFFF, family.byteswap(), family)
     walk.at[rows] += FAMILY.itemsize
     walk.next[rows] = np.where(family == 2, IPV4, IPV6)
-    walk.skip(rows[~np.isin(family, (2, 10, 23, 24, 28, 30))], reasons.NOT_IP)
+    walk.skip(rows[~np.isin(family, (2, 10, 23, 24, 28, 30))], NOT_IP)
 
 
 def announce(walk: Walk, rows: Rows, kind: NDArray[np.uint16]) -> None:
     """Go on with an EtherType; a number too small to be one is a length, and IEEE 802.2 follows."""
-    walk.next[rows] = np.where(kind < LOWEST_ETHERTYPE, reasons.LLC, kind.astype(np.int32))
+    walk.next[rows] = np.where(kind < LOWEST_ETHERTYPE, LLC, kind.astype(np.int32))
 
 
 def _cooked_type(walk: Walk, rows: Rows, kind: NDArray[np.uint16]) -> None:
     """Go on with an EtherType as Linux writes it: small numbers are its own, and none but COOKED_LLC carries IP."""
     announce(walk, rows, kind)
-    walk.skip(rows[(kind < LOWEST_ETHERTYPE) & (kind != COOKED_LLC)], reasons.NOT_IP)
+    walk.skip(rows[(kind < LOWEST_ETHERTYPE) & (kind != COOKED_LLC)], NOT_IP)
 
 
 LINKS: dict[int, Step] = {

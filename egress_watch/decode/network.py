@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.decode import reasons
 from egress_watch.decode.columns import Header, Rows, Walk
+from egress_watch.decode.reasons import BAD_IPV4, BAD_IPV6, CUT_IP
 from egress_watch.model import Ints
 
 IPV4 = np.dtype(  # RFC 791, section 3.1
@@ -35,13 +35,13 @@ PADDED_BYTES = 100  # no link pads a frame to more than this
 
 def ipv4(walk: Walk, rows: Rows) -> None:
     """Read IPv4 headers (RFC 791), options included."""
-    rows = walk.whole(rows, IPV4.itemsize, reasons.CUT_IP)
+    rows = walk.whole(rows, IPV4.itemsize, CUT_IP)
     header = walk.read(rows, IPV4)
     header_bytes = (header["version_ihl"] & 15).astype(np.int64) * 4
     size = _size(walk, rows, header["length"].astype(np.int64), stated=header["length"] != 0)
     good = (header["version_ihl"] >> 4 == 4) & (header_bytes >= IPV4.itemsize) & (size >= header_bytes)
     if not good.all():
-        walk.skip(rows[~good], reasons.BAD_IPV4)
+        walk.skip(rows[~good], BAD_IPV4)
         rows, header, header_bytes, size = rows[good], header[good], header_bytes[good], size[good]
     walk.version[rows] = 4
     walk.src[rows, 1] = MAPPED | header["src"]
@@ -52,11 +52,11 @@ def ipv4(walk: Walk, rows: Rows) -> None:
 
 def ipv6(walk: Walk, rows: Rows) -> None:
     """Read IPv6 headers (RFC 8200)."""
-    rows = walk.whole(rows, IPV6.itemsize, reasons.CUT_IP)
+    rows = walk.whole(rows, IPV6.itemsize, CUT_IP)
     header = walk.read(rows, IPV6)
     good = header["version_flow"] >> 28 == 6
     if not good.all():
-        walk.skip(rows[~good], reasons.BAD_IPV6)
+        walk.skip(rows[~good], BAD_IPV6)
         rows, header = rows[good], header[good]
     walk.version[rows] = 6
     for column, side in ((walk.src, "src"), (walk.dst, "dst")):

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.decode import reasons
 from egress_watch.decode.columns import Rows, Walk
 from egress_watch.decode.link import IPV4, IPV6, LOWEST_ETHERTYPE, Step, announce, ethernet
+from egress_watch.decode.reasons import CUT_LINK, LLC
 
 FRAME = 0x6558  # "transparent Ethernet bridging": a whole frame follows, with addresses of its own
 MPLS, PPPOE, MACSEC, NSH = 0x8847, 0x8864, 0x88E5, 0x894F
@@ -41,7 +41,7 @@ NSH_NEXT = {1: IPV4, 2: IPV6, 3: FRAME, 4: NSH, 5: MPLS}  # IANA: NSH next proto
 
 def vlan(walk: Walk, rows: Rows) -> None:
     """One 802.1Q or 802.1ad tag; the outermost VLAN id other than 0 (priority only) is remembered."""
-    rows = walk.whole(rows, TAG.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, TAG.itemsize, CUT_LINK)
     header = walk.read(rows, TAG)
     walk.vlan[rows] = np.where(walk.vlan[rows] == 0, header["tci"] & VLAN_ID, walk.vlan[rows])
     walk.at[rows] += TAG.itemsize
@@ -50,7 +50,7 @@ def vlan(walk: Walk, rows: Rows) -> None:
 
 def llc(walk: Walk, rows: Rows) -> None:
     """IEEE 802.2: IP by its own access point, or any EtherType by SNAP; spanning tree and the like end here."""
-    rows = walk.whole(rows, SNAP.itemsize, reasons.LLC)
+    rows = walk.whole(rows, SNAP.itemsize, LLC)
     header = walk.read(rows, SNAP)
     plain = header["control"] == UNNUMBERED
     bare = plain & (header["sap"] == IP_SAP)
@@ -58,7 +58,7 @@ def llc(walk: Walk, rows: Rows) -> None:
     snap = plain & (header["sap"] == SNAP_SAP) & ~vendor & (header["type"] >= LOWEST_ETHERTYPE)
     walk.at[rows] += np.where(bare, LLC_BYTES, SNAP.itemsize)
     walk.next[rows] = np.where(bare, IPV4, header["type"])
-    walk.skip(rows[~bare & ~snap], reasons.LLC)
+    walk.skip(rows[~bare & ~snap], LLC)
 
 
 def mpls(walk: Walk, rows: Rows) -> None:
@@ -66,7 +66,7 @@ def mpls(walk: Walk, rows: Rows) -> None:
 
     4 and 6 are IP; 0 is a control word (RFC 4385), taken to carry Ethernet, by far its commonest load.
     """
-    rows = walk.whole(rows, LABEL.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, LABEL.itemsize, CUT_LINK)
     header = walk.read(rows, LABEL)
     walk.at[rows] += 4
     walk.next[rows] = MPLS
@@ -78,7 +78,7 @@ def mpls(walk: Walk, rows: Rows) -> None:
 
 def pppoe(walk: Walk, rows: Rows) -> None:
     """PPP over Ethernet, session stage (RFC 2516); PPP's own control messages end here."""
-    rows = walk.whole(rows, SESSION.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, SESSION.itemsize, CUT_LINK)
     header = walk.read(rows, SESSION)
     walk.at[rows] += SESSION.itemsize
     _follow(walk, rows, np.where(header["code"] == 0, header["protocol"], 0), PPP, PPPOE)
@@ -86,7 +86,7 @@ def pppoe(walk: Walk, rows: Rows) -> None:
 
 def cisco_metadata(walk: Walk, rows: Rows) -> None:
     """Cisco metadata: version, length in words of four bytes, and group tags, seen on TrustSec links."""
-    rows = walk.whole(rows, METADATA.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, METADATA.itemsize, CUT_LINK)
     words = walk.read(rows, METADATA)["length"].astype(np.int64)
     walk.at[rows] += METADATA.itemsize + 4 * words
     _typed(walk, rows)
@@ -118,7 +118,7 @@ def backbone(walk: Walk, rows: Rows) -> None:
 
 def macsec(walk: Walk, rows: Rows) -> None:
     """IEEE 802.1AE: readable only where frames are signed and not encrypted; a channel id of 8 bytes may follow."""
-    rows = walk.whole(rows, SECURITY.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, SECURITY.itemsize, CUT_LINK)
     control = walk.read(rows, SECURITY)["tci"]
     walk.at[rows] += np.where(control & 0x20, SECURITY.itemsize + 8, SECURITY.itemsize)
     hidden = control & 0x0C > 0
@@ -128,7 +128,7 @@ def macsec(walk: Walk, rows: Rows) -> None:
 
 def nsh(walk: Walk, rows: Rows) -> None:
     """Network service header (RFC 8300): its length counts words of four bytes."""
-    rows = walk.whole(rows, SERVICE.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, SERVICE.itemsize, CUT_LINK)
     header = walk.read(rows, SERVICE)
     walk.at[rows] += 4 * (header["length"] & 0x3F).astype(np.int64)
     _follow(walk, rows, header["next"], NSH_NEXT, NSH)
@@ -136,7 +136,7 @@ def nsh(walk: Walk, rows: Rows) -> None:
 
 def _typed(walk: Walk, rows: Rows) -> None:
     """Read the EtherType at which these rows stand."""
-    rows = walk.whole(rows, TYPE.itemsize, reasons.CUT_LINK)
+    rows = walk.whole(rows, TYPE.itemsize, CUT_LINK)
     kind = walk.read(rows, TYPE)
     walk.at[rows] += TYPE.itemsize
     announce(walk, rows, kind)
@@ -150,7 +150,7 @@ def _follow(walk: Walk, rows: Rows, number: NDArray[np.integer[Any]], known: Map
 
 
 TAGS: dict[int, Step] = {
-    reasons.LLC: llc,  # a length where the EtherType should be
+    LLC: llc,  # a length where the EtherType should be
     FRAME: ethernet,
     0x8100: vlan,  # IEEE 802.1Q
     0x88A8: vlan,  # IEEE 802.1ad, QinQ

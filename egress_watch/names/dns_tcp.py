@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from egress_watch.names import dns
+from egress_watch.names.dns import HEADER_BYTES, PORT, SOURCE
+from egress_watch.names.dns import read as read_message
 from egress_watch.names.reader import TCP, Mask, Reading, Said, word
 
 if TYPE_CHECKING:
     from egress_watch.model import Packets, Words
 
-SOURCE = dns.SOURCE
+__all__ = ["SOURCE", "read", "wanted"]
+
 LENGTH_BYTES = 2
 
 _KIND = word(b"\x00\x00\x00\x00\xf8\x00\xff\xff")
@@ -25,8 +27,8 @@ _RESPONSE = word(b"\x00\x00\x00\x00\x80\x00\x00\x01")
 
 def wanted(packets: Packets, head: Words) -> Mask:
     """Return (n,) segments from port 53 that begin with a standard response to one question."""
-    port = (packets.src_port == dns.PORT) & (packets.protocol == TCP)
-    whole = packets.payload_bytes >= LENGTH_BYTES + dns.HEADER_BYTES
+    port = (packets.src_port == PORT) & (packets.protocol == TCP)
+    whole = packets.payload_bytes >= LENGTH_BYTES + HEADER_BYTES
     response: Mask = (head & _KIND) == _RESPONSE
     response &= port & whole
     return response
@@ -39,7 +41,7 @@ def read(payload: bytes) -> Reading:
     while at < len(payload):
         start = at + LENGTH_BYTES
         at = start + int.from_bytes(payload[at:start], "big")
-        rows, trouble = dns.read(payload[start:at])
+        rows, trouble = read_message(payload[start:at])
         said += rows
         reason = trouble or reason
     return said, reason

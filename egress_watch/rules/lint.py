@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from egress_watch.rules import search
 from egress_watch.rules.document import Finding, Node, at, shown, walk
 from egress_watch.rules.fields import BY_NAME, nearest
+from egress_watch.rules.search import findings as search_findings
+from egress_watch.rules.search import unknown_field
 from egress_watch.rules.values import text_trap
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def findings(document: Node, sets: Mapping[str, Sequence[str]]) -> Iterator[Find
             yield from SHAPES[key.text](node)
     detection = document.get("detection")
     if detection:
-        yield from search.findings(detection, sets)
+        yield from search_findings(detection, sets)
 
 
 def _duplicates(document: Node) -> Iterator[Finding]:
@@ -155,7 +156,7 @@ def _fields(node: Node) -> Iterator[Finding]:
     yield from _list(node)
     for item in node.items:
         if item.text not in BY_NAME:
-            yield search.unknown_field(item, item.text)
+            yield unknown_field(item, item.text)
 
 
 def _related(node: Node) -> Iterator[Finding]:

@@ -21,15 +21,14 @@ _SUMS = "count(*) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_
 _TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in"
 _BY_PLACE = f"""
 WITH sums AS (SELECT place, {_SUMS} FROM flow WHERE {{of}} GROUP BY place)
-SELECT {{columns}}, {_TOTALS} FROM sums JOIN place ON place.id = sums.place {{where}}
+SELECT {{columns}}, {_TOTALS} FROM sums JOIN place ON place.id = sums.place
 GROUP BY {{columns}} ORDER BY sum(bytes_out) DESC, {{columns}}
 """  # noqa: S608 - constants
-_AWAY = "WHERE place.location_status <> 'local'"
 _BY_DEVICE = f"""
 WITH sums AS (SELECT device, place, {_SUMS} FROM flow WHERE {{of}} GROUP BY device, place)
 SELECT device.ip, device.mac, verdict, {_TOTALS}
 FROM sums JOIN place ON place.id = sums.place JOIN device ON device.id = sums.device
-{_AWAY} GROUP BY device.id, verdict
+GROUP BY device.id, verdict
 """  # noqa: S608 - constants
 _RECORDINGS = "SELECT * FROM recording WHERE {of} ORDER BY id"
 _DAMAGE = "SELECT path, offset, reason, lost_bytes FROM damage WHERE {of}"
@@ -110,6 +109,11 @@ class Reader:
         wanted = set(fingerprints)
         return list(dict.fromkeys(row["recording"] for row in self._rows(query) if row["fingerprint"] in wanted))
 
+    def failed_inputs(self) -> dict[str, str]:
+        """Return why an input gave nothing, by its fingerprint."""
+        rows = self._rows("SELECT fingerprint, failed FROM input WHERE failed IS NOT NULL")
+        return {row["fingerprint"]: row["failed"] for row in rows}
+
     def snapshot(self, recordings: Sequence[int] = ()) -> Snapshot:
         """Return everything a report or an overview shows, as of now, of all or of some recordings."""
         numbers = ", ".join(str(int(number)) for number in recordings)
@@ -118,8 +122,8 @@ class Reader:
         return Snapshot(
             recordings=tuple(self._rows(_RECORDINGS.format(of=of_id))),
             verdicts=tuple(self._sums("verdict", of)),
-            countries=tuple(self._sums("country, countries, location_status, verdict", of, _AWAY)),
-            owners=tuple(self._sums("provider, owner, owner_seat, as_name, verdict", of, _AWAY)),
+            countries=tuple(self._sums("country, countries, location_status, verdict", of)),
+            owners=tuple(self._sums("provider, owner, owner_seat, as_name, location_status, verdict", of)),
             devices=tuple(_by_device(self._rows(_BY_DEVICE.format(of=of)))),
             alerts=tuple(self.alerts({}, of=of)),
             skipped=tuple(self._rows(_SKIPPED.format(of=of))),
@@ -127,8 +131,8 @@ class Reader:
             data=tuple(self._data(of_id)),
         )
 
-    def _sums(self, columns: str, of: str, where: str = "") -> list[dict[str, Any]]:
-        return self._rows(_BY_PLACE.format(columns=columns, where=where, of=of))
+    def _sums(self, columns: str, of: str) -> list[dict[str, Any]]:
+        return self._rows(_BY_PLACE.format(columns=columns, of=of))
 
     def _data(self, of: str) -> list[dict[str, Any]]:
         """Return the data files that judged what is here, each once."""

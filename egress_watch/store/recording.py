@@ -22,6 +22,7 @@ from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.schema import NAME_SOURCES
 
+NONE: Mapping[str, str] = {}
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
 SEQUENCE_BITS = 12
 NEWEST_MS = 1 << 50
@@ -72,11 +73,16 @@ class Recording:
             self._db.conn.executemany(_ALERT, rows)
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
 
-    def finish(self, tally: Tally, fingerprints: Mapping[str, str], state: str = FINISHED) -> None:
-        """Close the recording: it is whole (finished), or was stopped by hand (interrupted)."""
+    def finish(
+        self, tally: Tally, fingerprints: Mapping[str, str], state: str = FINISHED, failed: Mapping[str, str] = NONE
+    ) -> None:
+        """Close the recording: it is whole (finished), or was stopped by hand (interrupted).
+
+        ``failed`` says by path why an input gave nothing.
+        """
         with transaction(self._db, self._path):
             self._count(tally)
-            note_inputs(self._db, self.id, fingerprints)
+            note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
     def broken(self, rules: Mapping[str, str]) -> None:
@@ -160,10 +166,15 @@ def begin(db: Database, *, zone: str, as_of: str, dataset: int, version: str, in
     return number
 
 
-def note_inputs(db: Database, recording: int, fingerprints: Mapping[str, str]) -> None:
-    """Remember what a recording was made from."""
-    rows = [(recording, storable(path), fingerprint) for path, fingerprint in fingerprints.items()]
-    db.conn.executemany("INSERT OR REPLACE INTO input VALUES (?, ?, ?)", rows)
+def note_inputs(
+    db: Database, recording: int, fingerprints: Mapping[str, str], failed: Mapping[str, str] = NONE
+) -> None:
+    """Remember what a recording was made from, and which of it gave nothing."""
+    rows = [
+        (recording, storable(path), fingerprint, storable(failed[path]) if path in failed else None)
+        for path, fingerprint in fingerprints.items()
+    ]
+    db.conn.executemany("INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?)", rows)
 
 
 def storable(text: str) -> str:

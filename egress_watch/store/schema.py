@@ -37,7 +37,7 @@ CREATE TABLE recording(
   late_fragments INTEGER NOT NULL DEFAULT 0, first_ns INTEGER, last_ns INTEGER, rules_done INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE input(
   recording INTEGER NOT NULL REFERENCES recording, path TEXT NOT NULL, fingerprint TEXT NOT NULL,
-  PRIMARY KEY(recording, path)) WITHOUT ROWID;
+  failed TEXT, PRIMARY KEY(recording, path)) WITHOUT ROWID;
 CREATE INDEX input_fingerprint ON input(fingerprint);
 CREATE TABLE skipped(
   recording INTEGER NOT NULL REFERENCES recording, reason TEXT NOT NULL, frames INTEGER NOT NULL,

@@ -91,6 +91,8 @@ def _built(row: Mapping[str, Any]) -> date | None:
 
 def owner(row: Mapping[str, Any]) -> str:
     """Return the owner with the country of its seat, or that it is on no list."""
+    if row.get("location_status") == "local":
+        return "your own"
     if not row.get("owner"):
         return "not listed"
     seat = row.get("owner_seat")
@@ -99,8 +101,17 @@ def owner(row: Mapping[str, Any]) -> str:
 
 def country(row: Mapping[str, Any]) -> str:
     """Return the country, the countries in dispute, or the reason why there is none."""
+    if row.get("location_status") == "local":
+        return "stays local"
     named = row.get("country") or " or ".join(row.get("countries") or ())
     return f"{named} {row.get('location_status') or ''}".strip() or "unknown"
+
+
+def operator(row: Mapping[str, Any]) -> str:
+    """Return who runs the network."""
+    if row.get("location_status") == "local":
+        return "stays local"
+    return str(row.get("provider") or row.get("as_name") or "not listed")
 
 
 def protocol(row: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from egress_watch_tui.lines import Column
 from egress_watch_tui.listing import Listing
 from egress_watch_tui.pane import Pane, View
 from egress_watch_tui.state import state
-from egress_watch_tui.words import COLOURS, MEANING, country, owner, size, verdict
+from egress_watch_tui.words import COLOURS, MEANING, country, operator, owner, size, verdict
 
 MEANING_WIDTH = max(map(len, MEANING.values()))
 BESIDE_BAR = 52
@@ -39,7 +39,7 @@ COUNTRIES = (
 )  # fmt: skip
 OWNERS = (
     Column("owner (seat)", owner, 11, grow=2, most=30),
-    Column("network run by", lambda row: row["provider"] or row["as_name"] or "-", 14, grow=1, most=30, from_width=48),
+    Column("network run by", operator, 14, grow=1, most=30, from_width=48),
     _VERDICT, _BYTES, _FLOWS._replace(from_width=62),
 )  # fmt: skip
 
