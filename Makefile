@@ -12,7 +12,7 @@ help:  ## say what there is
 
 demo: $(SETUP)  ## set up, replay the shipped city capture and print who talks to whom
 	@rm -f demo.db demo.db-wal demo.db-shm
-	$(BIN)/egress-watch replay captures/city.pcapng --db demo.db
+	$(BIN)/egress-watch replay captures/city.pcapng --config captures/city.conf.toml --db demo.db
 
 test: $(CHECKED)  ## set up and pass every test
 	$(BIN)/python -m pytest -q

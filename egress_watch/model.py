@@ -117,6 +117,15 @@ class Packets:
         return len(self.time_ns)
 
 
+PROTOCOLS = {
+    1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
+    58: "ipv6-icmp", 88: "eigrp", 89: "ospf", 103: "pim", 112: "vrrp", 132: "sctp", 136: "udplite",
+}  # fmt: skip
+"""Names of protocol numbers (IANA); any other is shown as its number."""
+
+NAME_SOURCES = ("", "tls", "http", "dns")
+"""Where a name was heard; the position is the code in the store."""
+
 END_REASONS = ("end", "fin", "rst", "idle", "active", "evicted")
 """Why a flow record was written; the position is the code in `Flows.end_reason` and in the store.
 
@@ -209,7 +218,7 @@ class Judged:
 
 
 class Alert(NamedTuple):
-    """An episode: what one rule says of one device towards one owner and country."""
+    """An episode: what one rule says of one device towards one owner (or unlisted network) and country."""
 
     rule: str
     """The rule's id (UUID)."""
@@ -232,6 +241,9 @@ class Alert(NamedTuple):
     first_flow: int
     last_flow: int
     why: str
+    """The newest hit in words."""
+    network: str
+    """Name of the origin network where the owner is not listed, else "": strangers are not thrown together."""
 
 
 @dataclass(slots=True)

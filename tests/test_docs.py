@@ -21,9 +21,12 @@ DEMO = re.compile(r"<!-- demo -->\n```text\n(.*?)```\n<!-- /demo -->", re.DOTALL
 SHOWN = re.compile(r"^\$ (?:\.venv/bin/)?egress-watch (.*?)(?:\s{2,}#.*)?$", re.MULTILINE)
 
 
+DEMO_SETTINGS = ("captures/city.pcapng", "--config", "captures/city.conf.toml")
+
+
 def report(folder: Path) -> str:
     """Return what `make demo` prints, without the last lines, which name the database."""
-    command = [sys.executable, "-m", "egress_watch", "replay", "captures/city.pcapng", "--db", str(folder / "demo.db")]
+    command = [sys.executable, "-m", "egress_watch", "replay", *DEMO_SETTINGS, "--db", str(folder / "demo.db")]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"}
     env.pop("COLUMNS", None)
     shown = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)

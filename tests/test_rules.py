@@ -409,7 +409,8 @@ MEANINGS = [
     ("remote_ip: '2001:DB8::1'", {"remote_ip": "2001:db8::1"}, {"remote_ip": "2001:db8::2"}),
     ("remote_ip|cidr: 10.0.0.0/9", {"remote_ip": "10.127.0.1"}, {"remote_ip": "10.128.0.1"}),
     ("remote_ip|cidr: [10.0.0.0/8, 'fd00::/8']", {"remote_ip": "fd12::1"}, {"remote_ip": "fe80::1"}),
-    ("protocol: '47'", {"protocol": "47"}, {"protocol": "tcp"}),
+    ("protocol: '99'", {"protocol": "99"}, {"protocol": "tcp"}),
+    ("protocol: gre", {"protocol": "gre"}, {"protocol": "99"}),
 ]
 
 
@@ -505,11 +506,18 @@ CLOUD = {
 }
 
 
+def test_a_protocol_is_asked_for_as_it_is_stored() -> None:
+    """A number that has a name is refused with that name, and one beyond eight bits with the range."""
+    for number, remedy in (("47", "write `gre`"), ("256", "from 0 to 255")):
+        (finding,) = check(rule_text(f"protocol: '{number}'"), "r")
+        assert remedy in finding.remedy
+
+
 def test_an_alert_can_be_read_out() -> None:
     """Who talks to whom, in whose hands, and why that counts."""
     (alert,) = evaluate([shipped("chinese-owned-destination")], Flows(CLOUD))
     assert alert.why == ("10.20.1.11 to hik-connect.com (Hikvision, seat CN): hosted in IE, owned by Hikvision")
-    assert (alert.title, alert.level, alert.verdict) == ("Destination owned from China", "high", "OWN")
+    assert (alert.title, alert.level, alert.verdict) == ("Destination owned by a Chinese group", "high", "OWN")
 
 
 def test_an_alert_says_what_it_knows_and_no_more() -> None:

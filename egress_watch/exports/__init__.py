@@ -23,11 +23,11 @@ FLOW_COLUMNS = (
     "verdict", "why", "recording",
 )  # fmt: skip
 ALERT_COLUMNS = (
-    "id", "level", "title", "rule", "device_ip", "device_mac", "remote_ip", "owner", "country", "verdict", "first_ns",
+    "id", "level", "title", "rule", "device_ip", "device_mac", "remote_ip", "owner", "network", "country", "verdict", "first_ns",
     "last_ns", "hits", "bytes_out", "bytes_in", "first_flow", "last_flow", "why", "data", "recording",
 )  # fmt: skip
 FLOW_TABLE = (
-    "first_ns", "device_ip", "protocol", "remote_ip", "remote_port", "name", "bytes_out", "bytes_in", "country",
+    "last_ns", "device_ip", "protocol", "remote_ip", "remote_port", "name", "bytes_out", "bytes_in", "country",
     "provider", "owner", "verdict",
 )  # fmt: skip
 ALERT_TABLE = ("level", "device_ip", "hits", "bytes_out", "title", "why")

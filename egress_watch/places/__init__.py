@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from egress_watch.model import Flows, Judged, Place, Verdict, address_text
+from egress_watch.places.carried import carried
 from egress_watch.places.owners import NOBODY, Group, Owners
 from egress_watch.places.prefixes import Prefixes
 from egress_watch.places.verdicts import verdict
@@ -131,7 +132,7 @@ class Atlas:
         """Return the evidence sheet of one address, as spoken of by ``name``."""
         place, answer = self._answer(*address, name)
         text = address_text(*address)
-        return Sheet(text, name, place, answer, tuple(self._evidence(address, text, name)))
+        return Sheet(text, name, place, answer, tuple(self._inner_evidence(address, name)))
 
     def _number(self, high: int, low: int, name: str) -> int:
         answer = self._answer(high, low, name)
@@ -159,6 +160,8 @@ class Atlas:
         return self._owners.get(name) or self._owners.setdefault(name, self._know.owners.by_name(name))
 
     def _locate(self, high: int, low: int) -> _Spot:
+        if inner := carried(high, low):
+            return self._locate(*inner.address)
         know = self._know
         special = know.special.find(high, low)
         if special and special[1].status == "local":
@@ -192,6 +195,14 @@ class Atlas:
         said = [source.find(text).country for source in know.countries]
         countries = tuple(country for country in said if country)[:2]
         return _status(countries), tuple(dict.fromkeys(countries))
+
+    def _inner_evidence(self, address: tuple[int, int], name: str) -> list[Evidence]:
+        """Return the evidence, that of the IPv4 address where one is carried."""
+        if not (inner := carried(*address)):
+            return self._evidence(address, address_text(*address), name)
+        text = address_text(*inner.address)
+        carries = Evidence(inner.mechanism, "", inner.prefix, f"carries {text}: what follows is about that")
+        return [carries, *self._evidence(inner.address, text, name)]
 
     def _evidence(self, address: tuple[int, int], text: str, name: str) -> list[Evidence]:
         know = self._know

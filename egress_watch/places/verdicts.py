@@ -36,6 +36,9 @@ def _inside(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
         return Verdict(OWN, f"in {_said(place)}, but {_reached(place, foreign)}")
     if not place.owner:
         return Verdict(UNKNOWN, f"in {_said(place)}, but whose hands it is in cannot be told: {_unlisted(place)}")
+    if not place.provider:  # a name is the client's own word: it may make an answer worse, never better
+        by_name = f"by its name a service of {place.owner} (seat {place.owner_seat})"
+        return Verdict(UNKNOWN, f"in {_said(place)}, {by_name}, but its network cannot be told: {_unlisted(place)}")
     return Verdict(IN, f"in {_said(place)}; {_owned(place, hands)}")
 
 

@@ -63,10 +63,11 @@ def evaluate(rules: Sequence[Rule], batch: Batch) -> list[Alert]:
 
 
 def _episodes(rule: Rule, rows: Iterable[Mapping[str, Any]]) -> list[Alert]:
-    """Return one rule's hits, grouped by device, owner and country."""
-    groups: dict[tuple[int, str, str], list[Mapping[str, Any]]] = {}
+    """Return one rule's hits, grouped by device, owner (or unlisted network) and country."""
+    groups: dict[tuple[int, str, str, str], list[Mapping[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: int(row["id"])):
-        groups.setdefault((row["device"], row["owner"] or "", row["country"] or ""), []).append(row)
+        key = (row["device"], row["owner"] or "", row["country"] or "", _network(row))
+        groups.setdefault(key, []).append(row)
     return [_alert(rule, hits) for hits in groups.values()]
 
 
@@ -91,7 +92,13 @@ def _alert(rule: Rule, hits: Sequence[Mapping[str, Any]]) -> Alert:
         first_flow=hits[0]["id"],
         last_flow=newest["id"],
         why=_why(newest),
+        network=_network(newest),
     )
+
+
+def _network(row: Mapping[str, Any]) -> str:
+    """Return the network's name where the owner is not listed, so that strangers are not thrown together."""
+    return "" if row["owner"] else row["as_name"] or ""
 
 
 def _why(newest: Mapping[str, Any]) -> str:

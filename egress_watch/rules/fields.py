@@ -9,7 +9,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from egress_watch.model import END_REASONS, VERDICTS
+from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS, VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 Kind = Literal["number", "text", "address", "mac", "country", "protocol", "closed", "list"]
 
 LOCATION_STATUSES = ("declared", "agreed", "single", "disputed", "anycast", "edge", "local", "unknown")
-NAME_SOURCES = ("tls", "http", "dns")
-PROTOCOLS = ("tcp", "udp", "icmp", "ipv6-icmp", "sctp")
 
 
 class Field(NamedTuple):
@@ -42,7 +40,9 @@ FIELDS = (
     Field("recording", "number", "number of the recording the flow belongs to"),
     Field("first_ns", "number", "time of the first packet, nanoseconds since 1970-01-01 UTC"),
     Field("last_ns", "number", "time of the last packet, nanoseconds since 1970-01-01 UTC"),
-    Field("protocol", "protocol", "transport protocol by name, else its IANA number as text", PROTOCOLS),
+    Field(
+        "protocol", "protocol", "transport protocol by name, else its IANA number as text", tuple(PROTOCOLS.values())
+    ),
     Field("device_ip", "address", "address of our side"),
     Field("device_port", "number", "port of our side"),
     Field("device_mac", "mac", "MAC on our side of the link: the device's own, or its router's"),
@@ -55,7 +55,7 @@ FIELDS = (
     Field("bytes_in", "number", "bytes from remote to device, IP header included"),
     Field("end_reason", "closed", "why the record was written", END_REASONS),
     Field("name", "text", "best name heard for the remote"),
-    Field("name_source", "closed", "where that name was heard", NAME_SOURCES),
+    Field("name_source", "closed", "where that name was heard", NAME_SOURCES[1:]),
     Field("country", "country", "country the remote stands in"),
     Field("location_status", "closed", "how sure the country is", LOCATION_STATUSES),
     Field("asn", "number", "number of the autonomous system that announces the address"),

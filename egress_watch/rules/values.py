@@ -10,6 +10,7 @@ from importlib import import_module
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from egress_watch.model import PROTOCOLS
 from egress_watch.rules.document import Finding, Node, at, shown
 from egress_watch.rules.fields import BY_NAME, Field, nearest
 
@@ -214,6 +215,9 @@ def _country(_: Field, node: Node) -> Iterator[Finding]:
         yield at(node, f"{shown(node.text)} is no country code", "two upper-case letters, as in ISO 3166-1 alpha-2: US")
 
 
+MOST_PROTOCOL = 255
+
+
 def _closed(field: Field, node: Node) -> Iterator[Finding]:
     """Check a value of a field that has only a few."""
     if node.text not in field.values:
@@ -223,9 +227,13 @@ def _closed(field: Field, node: Node) -> Iterator[Finding]:
 
 
 def _protocol(field: Field, node: Node) -> Iterator[Finding]:
-    """Check a protocol: one of the named ones, or an IANA number."""
-    if not node.text.isdecimal():
+    """Check a protocol: one of the named ones, or the IANA number of one without a name."""
+    if not (node.text.isascii() and node.text.isdecimal()):
         yield from _closed(field, node)
+    elif known := PROTOCOLS.get(int(node.text)):
+        yield at(node, f"protocol {node.text} is stored by its name", f"write `{known}`")
+    elif int(node.text) > MOST_PROTOCOL:
+        yield at(node, f"there is no protocol {node.text}", f"write a number from 0 to {MOST_PROTOCOL}")
 
 
 def _in_list(field: Field, node: Node) -> Iterator[Finding]:

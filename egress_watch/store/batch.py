@@ -15,6 +15,11 @@ from sqlite_utils import Database
 from egress_watch.errors import RuleError
 from egress_watch.store.file import trouble
 
+COLUMNS = (
+    "id", "device", "device_ip", "remote_ip", "name", "owner", "owner_seat", "country", "as_name", "verdict", "why", "first_ns",
+    "last_ns", "bytes_out", "bytes_in",
+)  # fmt: skip
+"""What an episode is made of; a rule may ask for any column of the view."""
 RULE_LIMIT_S = 2.0
 STEPS_BETWEEN_LOOKS = 10_000
 
@@ -28,7 +33,7 @@ class Batch:
         self._joined = False
 
     def matching(self, predicate: str) -> list[Mapping[str, Any]]:
-        """Return the rows for which the predicate holds; raises RuleError where it fails or takes too long."""
+        """Return COLUMNS of the rows for which the predicate holds; raises RuleError where it fails or takes too long."""
         if self.last < self.first:
             return []
         self._join()
@@ -36,9 +41,8 @@ class Batch:
         deadline = time.monotonic() + RULE_LIMIT_S
         connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN_LOOKS)
         try:
-            cursor = connection.execute(f"SELECT * FROM temp.batch AS flows WHERE ({predicate})")  # noqa: S608 - compiled by us
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+            select = f"SELECT {', '.join(COLUMNS)} FROM temp.batch AS flows WHERE ({predicate})"  # noqa: S608 - compiled by us
+            return [dict(zip(COLUMNS, row, strict=True)) for row in connection.execute(select)]
         except sqlite3.Error as error:
             slow = "interrupted" in str(error)
             what = f"took longer than {RULE_LIMIT_S:g} s over one batch" if slow else str(error)

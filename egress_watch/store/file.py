@@ -67,6 +67,7 @@ def open_for_writing(path: str) -> Database:
                 db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # must come before the first table
             _write_ahead(db)
             db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: fold the log in every 32 MB, not every batch
             _migrate(db, path)
             return db
 

@@ -16,11 +16,22 @@ import numpy as np
 from sqlite_utils import Database
 
 from egress_watch.errors import StoreError
-from egress_watch.model import Alert, Damage, Flows, Ints, Judged, Place, Tally, Verdict, address_text, mac_text
+from egress_watch.model import (
+    NAME_SOURCES,
+    Alert,
+    Damage,
+    Flows,
+    Ints,
+    Judged,
+    Place,
+    Tally,
+    Verdict,
+    address_text,
+    mac_text,
+)
 from egress_watch.store.batch import Batch
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
-from egress_watch.store.schema import NAME_SOURCES
 
 NONE: Mapping[str, str] = {}
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
@@ -30,9 +41,9 @@ _TALLY = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late
 _FLOW = f"INSERT INTO flow VALUES ({', '.join('?' * 20)})"  # noqa: S608 - a constant
 _ALERT = """
 INSERT INTO alert(recording, dataset, rule, title, level, device, remote_ip, owner, country, verdict, first_ns, last_ns,
-  hits, bytes_out, bytes_in, first_flow, last_flow, why)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
-ON CONFLICT(recording, rule, device, owner, country) DO UPDATE SET
+  hits, bytes_out, bytes_in, first_flow, last_flow, why, network)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+ON CONFLICT(recording, rule, device, owner, country, network) DO UPDATE SET
   first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns), hits = hits + excluded.hits,
   bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in,
   remote_ip = excluded.remote_ip, verdict = excluded.verdict, last_flow = excluded.last_flow, why = excluded.why
@@ -185,8 +196,9 @@ def storable(text: str) -> str:
 def writer(pid: int) -> str:
     """Return what tells a running process from a later one of the same number: its number and when it began.
 
-    The start, in ticks since the machine's, is field 22 of /proc/PID/stat (proc_pid_stat(5)); "" where there is no such
-    process, and the bare number where there is no /proc.
+    The state is field 3 and the start, in ticks since the machine's, field 22 of /proc/PID/stat (proc_pid_stat(5)). ""
+    where there is no such process, or only what is left of one until its parent asks (state Z or X); the bare number
+    where there is no /proc.
     """
     try:
         os.kill(pid, 0)
@@ -198,7 +210,7 @@ def writer(pid: int) -> str:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return str(pid)
-    return f"{pid}:{fields[19]}"
+    return "" if fields[0] in "ZX" else f"{pid}:{fields[19]}"
 
 
 def flow_ids(last_ns: Ints, newest: int) -> Ints:

@@ -12,19 +12,10 @@ from collections.abc import Callable
 
 from sqlite_utils import Database
 
-from egress_watch.model import END_REASONS
-
-PROTOCOLS = {
-    1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
-    58: "ipv6-icmp", 88: "eigrp", 89: "ospf", 103: "pim", 112: "vrrp", 132: "sctp", 136: "udplite",
-}  # fmt: skip
-"""Names of protocol numbers (IANA); any other is shown as its number."""
+from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
 
 APPLICATION = 0x45677257
 """``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
-
-NAME_SOURCES = ("", "tls", "http", "dns")
-"""Where a name was heard; the position is the code in ``flow.name_source``."""
 
 TABLES = """
 CREATE TABLE dataset(
@@ -72,7 +63,8 @@ CREATE TABLE alert(
   device INTEGER NOT NULL REFERENCES device, remote_ip TEXT NOT NULL, owner TEXT NOT NULL, country TEXT NOT NULL,
   verdict TEXT NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, hits INTEGER NOT NULL,
   bytes_out INTEGER NOT NULL, bytes_in INTEGER NOT NULL, first_flow INTEGER NOT NULL, last_flow INTEGER NOT NULL,
-  why TEXT NOT NULL, UNIQUE(recording, rule, device, owner, country));
+  why TEXT NOT NULL, network TEXT NOT NULL,
+  UNIQUE(recording, rule, device, owner, country, network));
 """
 
 
@@ -101,7 +93,7 @@ ALERTS_VIEW = """
 CREATE VIEW alerts AS SELECT
   alert.id, alert.recording, alert.level, alert.title, alert.rule, device.ip AS device_ip,
   nullif(device.mac, '') AS device_mac, alert.remote_ip, nullif(alert.owner, '') AS owner,
-  nullif(alert.country, '') AS country, alert.verdict, alert.first_ns, alert.last_ns, alert.hits, alert.bytes_out,
+  nullif(alert.network, '') AS network, nullif(alert.country, '') AS country, alert.verdict, alert.first_ns, alert.last_ns, alert.hits, alert.bytes_out,
   alert.bytes_in, alert.first_flow, alert.last_flow, alert.why, dataset.files AS data
 FROM alert JOIN device ON device.id = alert.device JOIN dataset ON dataset.id = alert.dataset;
 """

@@ -111,7 +111,7 @@ def operator(row: Mapping[str, Any]) -> str:
     """Return who runs the network."""
     if row.get("location_status") == "local":
         return "stays local"
-    return str(row.get("provider") or row.get("as_name") or "not listed")
+    return str(row.get("provider") or "not listed")
 
 
 def protocol(row: Mapping[str, Any]) -> str:
