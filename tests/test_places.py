@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import tomllib
 from dataclasses import replace
+from datetime import date
 from ipaddress import IPv6Address, ip_address, ip_network
 
 import numpy as np
@@ -13,14 +15,14 @@ from hypothesis import strategies as st
 from judging import flows
 
 from egress_watch.config import Config
-from egress_watch.library import atlas, knowledge
+from egress_watch.library import DATA, atlas, knowledge
 from egress_watch.model import IN, OUT, OWN, UNKNOWN, Place, address_words
 from egress_watch.places import NOTHING, Atlas, Found, Knowledge, Source, Special
 from egress_watch.places.carried import carried
 from egress_watch.places.owners import NOBODY, Group, Owners
 from egress_watch.places.prefixes import Prefixes
 from egress_watch.places.verdicts import verdict
-from egress_watch.places.zones import Zone, zones
+from egress_watch.places.zones import Zone, own_zone, zones
 
 ZONE = Zone("eea", "European Economic Area", "2020-02-01", frozenset({"NL", "DE", "IE"}))
 DUTCH = Group("surf", "SURF", "NL", (), (), "", "2026-01-01")
@@ -389,20 +391,67 @@ def test_the_most_specific_prefix_wins(networks, data):
     assert (found[0] if found else None) == (str(max(fitting, key=length)) if fitting else None)
 
 
-def test_parts_of_a_member_belong_to_its_zones():
-    """A territory with a country code of its own is in every zone of the member it is part of."""
-    found = zones(
-        {
-            "parts": {"AX": "FI"},
-            "zone": [
-                {"id": "z", "name": "Z", "as_of": "2020", "countries": ["FI"]},
-                {"id": "y", "name": "Y", "as_of": "2020", "countries": ["NL"]},
-            ],
-        }
-    )
-    assert found["z"].countries == {"FI", "AX"}
-    assert found["y"].countries == {"NL"}
-    assert (found["z"].short, replace(ZONE, id="eu27").short) == ("Z", "the EU27")
+TABLES = {
+    "checked": date(2026, 11, 23),
+    "parts": {"GP": "FR", "AX": "FI"},
+    "zone": [
+        {"id": "eea", "name": "European Economic Area", "members": [
+            {"since": date(1994, 1, 1), "countries": ["FR", "NL"]},
+            {"since": date(1994, 1, 1), "until": date(2021, 1, 1), "countries": ["GB"]},
+        ]},
+        {"id": "wide", "name": "EEA and adequacy", "members_of": "eea", "decision": [
+            {"country": "GB", "since": date(2021, 6, 28), "until": date(2031, 12, 27), "limits": ""},
+            {"country": "CA", "since": date(2001, 12, 20), "limits": "commercial organisations only"},
+            {"country": "US", "since": date(2023, 7, 10), "limits": "certified companies", "certified_only": True},
+        ]},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("day", "eea", "wide"),
+    [
+        (date(1993, 12, 31), set(), set()),
+        (date(2020, 12, 31), {"FR", "NL", "GP", "GB"}, {"FR", "NL", "GP", "GB", "CA"}),
+        (date(2021, 1, 1), {"FR", "NL", "GP"}, {"FR", "NL", "GP", "CA"}),
+        (date(2031, 12, 27), {"FR", "NL", "GP"}, {"FR", "NL", "GP", "CA"}),
+        (None, {"FR", "NL", "GP"}, {"FR", "NL", "GP", "GB", "CA"}),
+    ],
+)
+def test_a_zone_is_what_the_law_was_on_that_day(day, eea, wide):
+    """Members and decisions count from their first day until the day they end; parts go with their member."""
+    found = zones(TABLES, day)
+    assert (set(found["eea"].countries), set(found["wide"].countries)) == (eea, wide)
+    assert found["eea"].as_of == (day or TABLES["checked"]).isoformat()
+    assert found["eea"].short == "the EEA"
+
+
+def test_what_a_decision_leaves_out_is_kept_with_it():
+    """A limit stands beside its country; companies that are certified one by one do not make a country."""
+    wide = zones(TABLES)["wide"]
+    assert wide.limits["CA"] == "commercial organisations only"
+    assert "US" not in wide.countries
+
+
+def test_the_shipped_zones_as_of_today_are_those_written_out():
+    """The list of countries in the zones file is what its dates come to, parts aside."""
+    tables = tomllib.loads((DATA / "zones.toml").read_text("utf-8"))
+    for row in tables["zone"]:
+        assert zones(tables)[row["id"]].countries - set(tables["parts"]) == set(row["countries"])
+
+
+@pytest.mark.parametrize(("country", "answer"), [("CA", UNKNOWN), ("US", OUT), ("NL", UNKNOWN)])
+def test_the_limits_of_a_decision_stand_in_the_reason(country, answer):
+    """Who reads that Canada is in the zone reads for whom, and why the United States are not."""
+    wide = zones(TABLES)["wide"]
+    found = verdict(place("agreed", (country,), NOBODY, NOBODY), wide, ())
+    assert found.verdict == answer
+    assert ("limits of the decision" in found.why) == (country != "NL")
+
+
+def test_a_zone_of_the_users_own_is_just_what_they_list():
+    """Its parts come along."""
+    assert own_zone("mine", ["FI", "CH"], TABLES).countries == {"FI", "AX", "CH"}
 
 
 # --- over the shipped data ---

@@ -26,8 +26,9 @@ def verdict(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
     if len(inside) > 1:
         return Verdict(UNKNOWN, f"cannot tell where: {_said(place)}; {_owned(place, hands)}")
     if not inside.pop():
-        return Verdict(OUT, f"in {_said(place)}, outside {zone.short}; {_owned(place, hands)}")
-    return _inside(place, zone, hands)
+        return Verdict(OUT, f"in {_said(place)}, outside {zone.short}; {_owned(place, hands)}{_limits(place, zone)}")
+    answer = _inside(place, zone, hands)
+    return answer._replace(why=answer.why + _limits(place, zone))
 
 
 def _inside(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
@@ -40,6 +41,12 @@ def _inside(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
         by_name = f"by its name a service of {place.owner} (seat {place.owner_seat})"
         return Verdict(UNKNOWN, f"in {_said(place)}, {by_name}, but its network cannot be told: {_unlisted(place)}")
     return Verdict(IN, f"in {_said(place)}; {_owned(place, hands)}")
+
+
+def _limits(place: Place, zone: Zone) -> str:
+    """Return what the law of the zone leaves out in these countries, to be read behind the reason."""
+    limits = [f"{country}: {zone.limits[country]}" for country in place.countries if country in zone.limits]
+    return f" (limits of the decision: {'; '.join(limits)})" if limits else ""
 
 
 def _said(place: Place) -> str:
