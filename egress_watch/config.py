@@ -9,6 +9,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import date
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 from egress_watch.errors import ConfigError
 
 MOST_BYTES = 1 << 20
+ZONES = ("eu27", "eea", "eea+adequacy", "ch")
+"""The ids of the shipped zones, as in data/zones.toml: a mistake is told with its file before any data is loaded."""
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -61,6 +64,7 @@ class Config:
     """All settings."""
 
     zone: str = _setting("eea", "the legal zone: eu27, eea, eea+adequacy or ch")
+    as_of: str = _setting("", "compute the zone for this day, such as 2019-05-01; empty: the day its data was checked")
     networks: tuple[str, ...] = _setting((), "your own networks in CIDR notation, beside the private ranges")
     db: str = _setting("egress.db", "the database that replay writes")
     flows: FlowSettings = field(default_factory=FlowSettings)
@@ -156,6 +160,13 @@ def _typed(value: Any, kind: Any, path: str, key: str) -> Any:
     return value
 
 
+def _day(text: str, path: str) -> None:
+    try:
+        date.fromisoformat(text or "2000-01-01")
+    except ValueError as error:
+        raise ConfigError(f"as_of: {text!r} is no day", where=path, remedy="write it as 2019-05-01") from error
+
+
 def _unknown(path: str, key: str, known: list[str]) -> ConfigError:
     near = get_close_matches(key, known, n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
@@ -163,6 +174,9 @@ def _unknown(path: str, key: str, known: list[str]) -> ConfigError:
 
 
 def _check(config: Config, path: str) -> None:
+    if config.zone.lower() not in ZONES:
+        raise ConfigError(f"zone: unknown zone {config.zone!r}", where=path, remedy=f"one of: {', '.join(ZONES)}")
+    _day(config.as_of, path)
     for network in config.networks:
         try:
             ip_network(network)

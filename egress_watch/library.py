@@ -10,7 +10,7 @@ import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -196,7 +196,7 @@ def knowledge(config: Config) -> Knowledge:
                           if row["region"].lower() == "global"),
         special=Prefixes(_special(special, config)),
         edges={row["asn"]: Special(row["status"], row["name"], row.get("group", "")) for row in special["network"]},
-        owners=Owners(_table("owners")["group"], _table("laws")["seats"]), zone=zone(config.zone),
+        owners=Owners(_table("owners")["group"], _table("laws")["seats"]), zone=zone(config.zone, config.as_of),
     )  # fmt: skip
 
 
@@ -217,12 +217,19 @@ def _within(prefix: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     return any(inner.subnet_of(outer) for outer in networks if outer.version == inner.version)
 
 
-def zone(name: str) -> Zone:
-    """Return the zone of this id, in any case; raises ConfigError naming the known ones."""
-    known = zones(_table("zones"))
+def zone(name: str, as_of: str = "") -> Zone:
+    """Return the zone of this id, in any case, as of an ISO day; raises ConfigError naming what is known."""
+    known = zones(_table("zones"), _day(as_of))
     if name.lower() not in known:
         raise ConfigError(f"unknown zone {name!r}", remedy=f"one of: {', '.join(known)}")
     return known[name.lower()]
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is no day", where="as_of", remedy="write it as 2019-05-01") from error
 
 
 def country_sets() -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -23,7 +24,7 @@ from egress_watch.model import GLYPHS, VERDICTS
 SUMMARY = {
     "frames", "packets", "packet_bytes", "skipped", "lost", "flows", "evicted", "late_fragments", "damage", "bytes_out",
     "bytes_in", "verdicts", "alerts", "zone", "data", "db", "recordings", "inputs", "held", "passed_over", "failed",
-    "interrupted", "broken_rules",
+    "interrupted", "broken_rules", "zone_asked",
 }  # fmt: skip
 HEAVY = ("numpy", "sqlite_utils", "sqlite3", "sigma", "yaml", "maxminddb", "geoip2", "rich", "textual", "zstandard")
 
@@ -117,6 +118,39 @@ def test_replay_prints_who_talks_to_whom(capsys, tmp_path):
         assert words in out
 
 
+def test_the_report_is_sound_text(capsys, tmp_path):
+    """No line ends in blanks or is wider than 120; a table that was cut says so, apart from the next title."""
+    lines = run(capsys, "replay", CITY, "--db", tmp_path / "a.db")[1].splitlines()
+    assert all(line == line.rstrip() for line in lines)
+    assert max(map(len, lines[:-9])) <= 120
+    cut = [at for at, line in enumerate(lines) if line.endswith(" more: see the database")]
+    assert cut
+    assert all(lines[at + 1] == "" for at in cut)
+
+
+def test_alerts_of_one_destination_stand_together(capsys, tmp_path):
+    """A device and whom it talks to are named once, then each rule with its level, then the reason, once."""
+    out = run(capsys, "replay", CITY, "--db", tmp_path / "a.db")[1]
+    block = out.partition(" 10.20.0.51 to ")[2].partition("\n\n")[0].splitlines()
+    assert block[0] == "crowd.veldhaven.example (Tencent, seat CN)"
+    assert [line.split()[0] for line in block[1:4]] == ["high", "high", "medium"]
+    assert block[4:] == ["   in SG (two databases agree), outside the EEA; owned by Tencent (seat CN)"]
+
+
+@pytest.mark.parametrize(("width", "shown"), [(80, False), (120, True)])
+def test_a_narrow_terminal_gets_no_mac(tmp_path, monkeypatch, width, shown):
+    """Below 100 columns the devices stand without their MAC, and no line is wider than the terminal."""
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert spawn_in_process("replay", CITY, "--db", tmp_path / "a.db") == 0
+    words = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+    assert ("44:19:b6:0b:6e:11" in words) is shown
+    assert max(map(len, words.splitlines())) <= width
+
+
 def test_the_database_is_its_owners_alone(capsys, tmp_path):
     """A new database has the mode 0600, and nothing else is left beside it."""
     run(capsys, "replay", CITY, "--db", tmp_path / "a.db")
@@ -189,8 +223,10 @@ def test_another_zone_is_said_not_silently_taken(capsys, tmp_path):
     assert code == 0
     assert "European Economic Area (eea)" in out
     assert "Judged under eea when it was recorded; --again judges it under ch too." in out
+    _, held = replay(capsys, CITY, "--db", db, "--zone", "CH")
+    assert (held["zone"], held["zone_asked"]) == ("eea", "ch")
     _, found = replay(capsys, CITY, "--db", db, "--zone", "CH", "--again")
-    assert found["zone"] == "ch"
+    assert found["zone"] == found["zone_asked"] == "ch"
     assert found["verdicts"]["OUT"]["flows"] > 37
 
 
@@ -243,16 +279,30 @@ def test_settings_and_command_line_choose_the_database(capsys, tmp_path):
 
 
 def test_a_broken_rule_is_set_aside_and_told(capsys, tmp_path):
-    """The other rules run, and the report and the JSON say what is wrong, where."""
+    """The other rules run; report, JSON, standard error and exit code 2 tell what is wrong, and where."""
     folder = tmp_path / "rules"
     shutil.copytree(ROOT / "rules", folder)
     (folder / "broken.yml").write_text("title: [oops\n")
     config = tmp_path / "c.toml"
     config.write_text(f'[rules]\nfolder = "{folder}"\n')
     code, found = replay(capsys, CITY, "--config", config, "--db", tmp_path / "a.db")
-    assert (code, found["alerts"], len(found["broken_rules"])) == (0, 20, 1)
+    assert (code, found["alerts"], len(found["broken_rules"])) == (2, 20, 1)
     assert f"{folder}/broken.yml:" in found["broken_rules"][0]
-    assert "Rule set aside: " in run(capsys, "replay", CITY, "--config", config, "--db", tmp_path / "b.db")[1]
+    code, out, err = run(capsys, "replay", CITY, "--config", config, "--db", tmp_path / "b.db")
+    assert code == 2
+    assert "Rule set aside: " in out
+    assert re.search(r"^egress-watch: rule set aside: \S+/broken\.yml:[0-9]+:[0-9]+: ", err)
+
+
+def test_trouble_in_data_is_graver_than_a_broken_rule(capsys, tmp_path):
+    """Where an input gave nothing and a rule is broken, both are told and the exit code is 1."""
+    (tmp_path / "broken.yml").write_text("title: [oops\n")
+    config = tmp_path / "c.toml"
+    config.write_text(f'[rules]\nfolder = "{tmp_path}"\n')
+    code, _, err = run(capsys, "replay", CITY, config, "--config", config, "--db", tmp_path / "a.db")
+    assert code == 1
+    assert f"egress-watch: {config}: no capture: a text file\n  try: " in err
+    assert "egress-watch: rule set aside: " in err
 
 
 def test_a_rule_that_fails_while_running_is_told(capsys, tmp_path, monkeypatch):
@@ -260,7 +310,7 @@ def test_a_rule_that_fails_while_running_is_told(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("egress_watch.store.batch.RULE_LIMIT_S", -1.0)
     monkeypatch.setattr("egress_watch.store.batch.STEPS_BETWEEN_LOOKS", 1)
     code, found = replay(capsys, CITY, "--db", tmp_path / "a.db")
-    assert (code, found["alerts"]) == (0, 0)
+    assert (code, found["alerts"]) == (2, 0)
     assert all("took longer than" in told for told in found["broken_rules"])
     assert found["broken_rules"]
 
@@ -278,6 +328,7 @@ def test_a_progress_bar_is_for_people_only(tmp_path, monkeypatch):
         code = spawn_in_process("replay", CITY, "--db", tmp_path / "a.db")
     assert code == 0
     assert "replay" in screen.getvalue()
+    assert re.findall(r"[0-9,]+ packets, [0-9,]+ flows", screen.getvalue())[-1] == "3,427 packets, 348 flows"
     with monkeypatch.context() as closed:
         closed.setattr(sys, "stderr", None)
         assert spawn_in_process("replay", CITY, "--db", tmp_path / "b.db") == 0
@@ -355,6 +406,7 @@ def test_output_never_replaces_the_database(capsys, tmp_path, name):
         (["--since", "30m"], ["--since", "2026-11-02T08:30:00Z"]),
         (["--until", "30m"], ["--until", "2026-11-02T09:30:00+01:00"]),
         (["--owner", "HIK"], ["--owner", "hikvision"]),
+        (["--zone", "EEA"], ["--recording", "1"]),
     ],
     ids=lambda part: part[-1],
 )
@@ -385,6 +437,9 @@ def test_a_filter_may_be_written_in_other_ways(capsys, tmp_path, given, same):
         ("--until", "2026-13-01"),
         ("--since", "5y"),
         ("--device", "\x1b[31m"),
+        ("--recording", "first"),
+        ("--recording", "-1"),
+        ("--zone", "mars"),
     ],
 )
 def test_a_filter_that_nothing_can_match_is_usage(capsys, tmp_path, option, value):
@@ -393,6 +448,16 @@ def test_a_filter_that_nothing_can_match_is_usage(capsys, tmp_path, option, valu
     assert (code, out) == (2, "")
     assert "\n  try: " in err
     assert "\x1b" not in err
+
+
+def test_rows_of_one_recording_or_zone_can_be_asked_for(capsys, tmp_path):
+    """Of a capture judged under two zones, --zone and --recording give the rows of one; alerts know --recording."""
+    db = city_db(tmp_path)
+    replay(capsys, CITY, "--db", db, "--zone", "ch", "--again")
+    assert {row["recording"] for row in rows(capsys, "flows", db, "--zone", "ch")} == {2}
+    assert {row["zone"] for row in rows(capsys, "flows", db, "--recording", "1")} == {"eea"}
+    assert len(rows(capsys, "alerts", db, "--recording", "1")) == 20
+    assert rows(capsys, "alerts", db, "--recording", "3") == []
 
 
 @pytest.mark.parametrize("value", ["-1", "x", "1.5", "9" * 30])
@@ -444,7 +509,7 @@ def test_where_tells_what_is_known(capsys, address, status, verdict, words):
     """The sheet of an address gives verdict, reason and every source, for people and as JSON."""
     code, out, _ = run(capsys, "where", address)
     assert code == 0
-    assert f"{GLYPHS[verdict]} {verdict} under the EEA: " in out
+    assert f"{GLYPHS[verdict]} {verdict} under the EEA as of 2026-11-23: " in out
     assert words in out
     assert all(name in out for name in ("dbip-country-lite", "server-country", "origin-asn", "cloud"))
     found = json.loads(run(capsys, "where", address, "--json")[1])
@@ -600,3 +665,16 @@ def test_ctrl_c_between_commands_is_130(capsys, monkeypatch):
     code, _, err = run(capsys, "config")
     assert code == STOPPED == 130
     assert "stopped" in err
+
+
+def test_the_zone_is_that_of_the_day_asked_for(capsys, tmp_path):
+    """The same capture under the law of another day: London was in the EEA until the end of 2020."""
+    for day, verdict in (("2020-12-31", "OWN"), ("2021-01-01", "OUT")):
+        db = tmp_path / f"{day}.db"
+        code, out, _ = run(capsys, "replay", CITY, "--db", db, "--as-of", day)
+        assert code == 0
+        assert f"(eea), as of {day}" in out
+        found = rows(capsys, "flows", db, "--name", "lamps.veldhaven.example")
+        assert {row["verdict"] for row in found} == {verdict}
+    code, _, err = run(capsys, "where", "5.9.1.1", "--as-of", "yesterday")
+    assert (code, "'yesterday' is no day" in err) == (2, True)

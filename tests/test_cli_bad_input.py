@@ -64,17 +64,22 @@ NO_CAPTURE = {
 
 @pytest.mark.parametrize(("data", "reason"), NO_CAPTURE.values(), ids=NO_CAPTURE.keys())
 def test_what_is_no_capture_is_named(capsys, tmp_path, data, reason):
-    """The reason says what it is; exit code 1, each time it is tried, by name and through a pipe."""
+    """What, where and remedy on standard error and exit code 1, each time, by name and by pipe; nothing is recorded."""
     path, db = tmp_path / "input", tmp_path / "a.db"
     path.write_bytes(data)
     for _ in range(2):
         code, found, _ = replay(capsys, path, db)
         assert code == 1
-        assert found["damage"][0]["path"] == str(path)
-        assert reason in found["damage"][0]["reason"]
-    code, out, _ = run(capsys, "replay", path, "--db", db)
-    assert code == 1
-    assert f"Damaged: {path}: " in out
+        assert found["failed"][0][0] == str(path)
+        assert reason in found["failed"][0][1]
+        assert (found["frames"], found["recordings"], found["held"]) == (0, [], [])
+    code, out, err = run(capsys, "replay", path, "--db", db)
+    assert (code, out) == (1, "")
+    what = reason.removesuffix(", unpack it first")
+    assert err.startswith(f"egress-watch: {path}: ")
+    assert what.partition(", packed")[0] in err
+    assert "\n  try: " in err
+    assert content(db)["recording"] == []
     done = spawn("replay", "-", "--db", tmp_path / "pipe.db", "--json", input=data)
     assert done.returncode == 1
     assert reason in json.loads(done.stdout)["failed"][0][1]
@@ -89,8 +94,9 @@ def test_a_capture_cut_anywhere_gives_what_it_holds(capsys, tmp_path, at):
     assert code == (at < 300)
     assert found["frames"] == found["packets"] + sum(found["skipped"].values()) < 4124
     assert (found["frames"] > 0) == (at > 300)
-    assert found["damage"]
-    assert 0 <= found["damage"][0]["offset"] <= at
+    assert bool(found["damage"]) == (at > 300)
+    assert bool(found["failed"]) == (at < 300)
+    assert all(0 <= damage["offset"] <= at for damage in found["damage"])
     again, held, _ = replay(capsys, path, tmp_path / "a.db")
     assert (again, held["frames"], held["damage"]) == (code, found["frames"], found["damage"])
 
@@ -160,6 +166,10 @@ def test_an_unreadable_capture_is_named(tmp_path):
         found = json.loads(done.stdout)
         assert (done.returncode, found["frames"]) == (1, 4124)
         assert found["failed"] == [[str(shut), "Permission denied"]]
+    assert done.stderr == f"egress-watch: {shut}: Permission denied\n  try: make it readable\n".encode()
+    done = spawn("replay", shut, CITY, "--db", tmp_path / "a.db", limits=as_a_user)
+    assert f"Gave nothing: {shut}: Permission denied\n".encode() in done.stdout
+    assert b"at byte 0" not in done.stdout
 
 
 def test_an_unreadable_folder_is_named(tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from egress_watch.config import MOST_BYTES, Config, FlowSettings, RuleSettings, load, render
+import egress_watch
+from egress_watch.config import MOST_BYTES, ZONES, Config, FlowSettings, RuleSettings, load, render
 from egress_watch.errors import ConfigError
 
 
@@ -55,6 +57,17 @@ def test_any_settings_are_printed_as_toml(text, names, seconds, limit):
     assert (tables["flows"]["idle_s"], tables["flows"]["limit"]) == (seconds, limit)
 
 
+def test_the_zones_of_the_settings_are_the_shipped_ones():
+    """What may be set as a zone is what data/zones.toml describes, in its order."""
+    shipped = tomllib.loads((Path(egress_watch.__file__).parent / "data" / "zones.toml").read_text())
+    assert [row["id"] for row in shipped["zone"]] == list(ZONES)
+
+
+def test_a_zone_may_be_written_in_any_case(written):
+    """EEA is eea."""
+    assert load(written('zone = "EEA"')).zone == "EEA"
+
+
 def test_every_key_says_what_it_does():
     """Each line of the printed settings carries a comment."""
     lines = [line for line in render(Config()).splitlines() if line]
@@ -79,7 +92,8 @@ def test_values_take_the_place_of_defaults(written):
         ('zoen = "eea"', "unknown setting zoen", "did you mean zone?"),
         ("[flows]\nidel_s = 5", "unknown setting flows.idel_s", "did you mean flows.idle_s?"),
         ("[flow]\nidle_s = 5", "unknown setting flow", "did you mean flows?"),
-        ("qqqq = 1", "unknown setting qqqq", "known here: zone, networks, db"),
+        ("qqqq = 1", "unknown setting qqqq", "known here: zone, as_of, networks, db"),
+        ('zone = "mars"', "zone: unknown zone 'mars'", "one of: eu27, eea, eea+adequacy, ch"),
         ("zone = 5", "zone must be text, is 5", ""),
         ("zone = true", "zone must be text, is True", ""),
         ('networks = "10.0.0.0/8"', "networks must be a list", ""),
@@ -152,3 +166,14 @@ def _memory(data):
     os.write(descriptor, data)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def test_a_day_is_checked_where_the_file_is_known(tmp_path):
+    """A zone can be asked for as of a day that the calendar has."""
+    path = tmp_path / "c.toml"
+    path.write_text('as_of = "2019-02-30"\n')
+    with pytest.raises(ConfigError, match="is no day") as error:
+        load(str(path))
+    assert error.value.where == str(path)
+    path.write_text('as_of = "2019-02-28"\n')
+    assert load(str(path)).as_of == "2019-02-28"

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import io
 import json
 import lzma
 import os
+import signal
+import sqlite3
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import tracemalloc
+from contextlib import closing, suppress
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
 import zstandard
 from build_capture import KUZNETZOV, MICRO, NANO, Dribble, Frame, pcap, pcapng, some_frames
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from running import CITY, as_a_user, command, environment
 
 from egress_watch.errors import CaptureError, UsageError
 from egress_watch.model import PAD_BYTES
-from egress_watch.sources import FORMATS, open_inputs, window
+from egress_watch.sources import FORMATS, open_inputs, tap, window
 from egress_watch.sources.packed import PACKINGS, Unpacked
 from egress_watch.sources.tap import Sampler, file_fingerprint
 
@@ -292,13 +302,14 @@ def test_a_file_that_cannot_be_opened_is_a_failure(tmp_path):
         inputs.fingerprint(loop)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission_in_a_folder_is_a_failure(tmp_path):
-    """Whether it is a capture cannot be told, so it is not passed over in silence."""
+    """Whether it is a capture cannot be told, so it is not passed over in silence, nor for root without rights."""
     first, _ = write(tmp_path, x=PLAIN, y=PLAIN)
     Path(first).chmod(0)
-    inputs = open_inputs([str(tmp_path)])
-    assert inputs.failed == [(first, "Permission denied")]
+    script = "import sys; from egress_watch.sources import open_inputs; print(open_inputs(sys.argv[1:]).failed)"
+    words = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment(), preexec_fn=as_a_user)
+    assert done.stdout.strip() == str([(first, "Permission denied")])
 
 
 def test_a_file_that_goes_away_is_a_failure(tmp_path):
@@ -342,28 +353,163 @@ def test_a_pipe_has_the_fingerprint_of_its_file(tmp_path, pack):
     data = pack(pcap([Frame(n, noise[n * 1000 : n * 1000 + 1000]) for n in range(1500)]) + b"\xff" * 700_000)
     path, short = write(tmp_path, x=data, short=data[:-1])
     piped = open_inputs(["-"], Dribble(data, 77_777))
-    last = list(piped.frames())[-1]
-    assert [damage.reason for damage in last.damage] == ["a record claims 4,294,967,295 bytes"]
+    found = [damage.reason for batch in piped.frames() for damage in batch.damage]
+    assert found == ["a record claims 4,294,967,295 bytes"]
     assert piped.fingerprints() == {"-": file_fingerprint(path)}
     assert open_inputs([path]).fingerprint(path) == file_fingerprint(path) != file_fingerprint(short)
 
 
-def test_the_fingerprint_samples_every_mebibyte():
-    """A byte within a sample changes it, a byte between samples does not, whatever pieces the bytes come in."""
+def streamed(data, steps):
+    """Return the fingerprint of bytes that come in pieces of these sizes, in turn."""
+    sampler, at, turn = Sampler(), 0, 0
+    while at < len(data):
+        step = steps[turn % len(steps)]
+        sampler.absorb(memoryview(data)[at : at + step])
+        at, turn = at + step, turn + 1
+    return sampler.fingerprint()
 
-    def fingerprint(data, step):
-        sampler = Sampler()
-        for at in range(0, len(data), step):
-            sampler.absorb(memoryview(data)[at : at + step])
-        return sampler.fingerprint()
 
-    data = bytearray(2_500_000)
-    first = fingerprint(data, 1000)
-    assert first == fingerprint(data, 1 << 22) == fingerprint(data, 4097)
-    data[1 << 19] = 1
-    assert fingerprint(data, 1000) == first
-    data[(1 << 21) + 4095] = 1
-    assert fingerprint(data, 1000) != first
+STEPS = st.lists(st.integers(1, 5000), min_size=1, max_size=5)
+
+
+@given(st.data(), st.binary(min_size=1, max_size=3000), STEPS)
+def test_any_byte_of_a_small_capture_shows_in_its_fingerprint(data, content, steps):
+    """Captures of one size that differ in a single byte of the first 64 MiB are two."""
+    at = data.draw(st.integers(0, len(content) - 1))
+    other = bytearray(content)
+    other[at] ^= data.draw(st.integers(1, 255))
+    assert streamed(content, [1 << 20]) == streamed(content, steps) != streamed(other, steps)
+
+
+@pytest.fixture
+def small_samples(monkeypatch):
+    """Let 4 KiB be hashed whole, and 64 bytes at every KiB behind them."""
+    monkeypatch.setattr(tap, "WHOLE_BYTES", 4096)
+    monkeypatch.setattr(tap, "STRIDE_BYTES", 1024)
+    monkeypatch.setattr(tap, "SAMPLE_BYTES", 64)
+
+
+AS_LONG_AS_THE_TEST = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@pytest.mark.usefixtures("small_samples")
+@AS_LONG_AS_THE_TEST
+@given(st.data(), st.integers(1, 9000), STEPS)
+def test_a_long_capture_is_hashed_whole_at_first_and_then_sampled(data, size_bytes, steps):
+    """A byte shows within the first part and within a sample, and nowhere else, whatever pieces the bytes come in."""
+    at = data.draw(st.integers(0, size_bytes - 1))
+    first = streamed(bytes(size_bytes), steps)
+    other = bytearray(size_bytes)
+    other[at] = 1
+    assert (streamed(other, [9000]) != first) == (at < 4096 or at % 1024 < 64)
+
+
+@pytest.mark.usefixtures("small_samples")
+@AS_LONG_AS_THE_TEST
+@given(st.integers(0, 9000), st.integers(0, 255), STEPS)
+def test_a_stream_has_the_fingerprint_of_the_file(tmp_path, size_bytes, salt, steps):
+    """However a pipe dribbles, its fingerprint is that of the file with the same bytes."""
+    path = tmp_path / "x"
+    content = bytes((n * 7 + salt) % 251 for n in range(size_bytes))
+    path.write_bytes(content)
+    assert streamed(content, steps) == file_fingerprint(str(path))
+
+
+class Hesitant(Dribble):
+    """A stream that is silent before everything it gives."""
+
+    silent = False
+
+    def readinto(self, room):
+        """Fill some of the room, every other time."""
+        self.silent = not self.silent
+        return None if self.silent else super().readinto(room)
+
+
+@pytest.mark.parametrize("step", [1, 5, 11, 64, 4096])
+@pytest.mark.parametrize(
+    "pack",
+    [
+        bytes,
+        gzip.compress,
+        lzma.compress,
+        zstandard.compress,
+        lambda data: gzip.compress(data[:99]) + gzip.compress(data[99:]) + bytes(9),
+    ],
+)
+def test_silence_anywhere_changes_nothing(pack, step):
+    """A pipe that is silent before every byte gives an empty batch each time, and the same frames and fingerprint."""
+    data = pack(pcapng(FRAMES))
+    inputs = open_inputs(["-"], Hesitant(data, step))
+    batches = list(inputs.frames())
+    assert rows(batches) == wanted(FRAMES)
+    assert not any(batch.damage for batch in batches)
+    assert sum(not len(batch) for batch in batches) >= len(data) // step
+    assert inputs.failed == []
+    assert inputs.fingerprints() == {"-": streamed(data, [1 << 20])}
+
+
+def test_silence_behind_damage_changes_nothing():
+    """What is read on for the fingerprint only can be silent too."""
+    data = PLAIN + b"\xff" * 100_000
+    inputs = open_inputs(["-"], Hesitant(data, 4096))
+    assert rows(inputs.frames()) == wanted(FRAMES)
+    assert inputs.fingerprints() == {"-": streamed(data, [1 << 20])}
+
+
+def test_a_fifo_that_nobody_writes_to_is_silent(tmp_path, monkeypatch):
+    """Reading does not hang before the other end is opened, nor before the first bytes, nor behind the last."""
+    monkeypatch.setattr(tap, "SILENCE_S", 0.001)
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+    batches = open_inputs([fifo]).frames()
+    assert len(next(batches)) == 0
+    with Path(fifo).open("wb", buffering=0) as out:
+        assert len(next(batches)) == 0
+        out.write(PLAIN[:5])
+        assert len(next(batches)) == 0
+        out.write(PLAIN[5:])
+        assert rows([next(batches)]) == wanted(FRAMES)
+        assert len(next(batches)) == 0
+    assert sum(map(len, batches)) == 0
+
+
+def fed(process, fifo, data):
+    """Write to a FIFO that a process reads, until it has taken all and sleeps again."""
+    before, until = [], monotonic() + 60
+    while process.poll() is None and monotonic() < until:
+        with suppress(BlockingIOError):
+            data = data[os.write(fifo, data) :] if data else data
+        (left,) = struct.unpack("i", fcntl.ioctl(fifo, termios.FIONREAD, bytes(4)))
+        idle = not data and not left
+        state, *now = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        if idle and state == "S" and now[10:12] == before:  # it sleeps and has spent no time since
+            return
+        before = now[10:12] if idle else []
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.3 if idle else 0.005)
+    pytest.fail("the process did not take what was written")
+
+
+def test_ctrl_c_ends_the_reading_of_a_silent_pipe(tmp_path):
+    """The first Ctrl-C is enough although nothing comes any more; all that came before is stored."""
+    path, db = tmp_path / "fifo", tmp_path / "a.db"
+    os.mkfifo(path)
+    fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    words, pipe = command("replay", path, "--db", db), subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, env=environment()) as process:
+        try:
+            fed(process, fifo, CITY.read_bytes())
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=3)
+        finally:
+            process.kill()
+            os.close(fifo)
+    assert b"Traceback" not in err
+    assert process.returncode == 130, err
+    with closing(sqlite3.connect(db)) as connection:
+        assert connection.execute("SELECT count(*) FROM flow").fetchone() == (348,)
+        assert connection.execute("SELECT state FROM recording").fetchall() == [("interrupted",)]
 
 
 @pytest.mark.parametrize("name", ["gzip", "xz", "zstd"])

@@ -12,12 +12,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from errno import EACCES
 from pathlib import Path
 from typing import Any
 
 from egress_watch import __version__, sinks
 from egress_watch.config import Config
-from egress_watch.errors import DATA_TROUBLE, RuleError
+from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
+from egress_watch.exports.plain import printable
 from egress_watch.library import DataFile, atlas, data_files, rules, zone
 from egress_watch.model import Frames, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
@@ -76,13 +78,14 @@ class Job:
                 return not stopped()
 
             tally = watch(inputs.frames(), through, recording, go_on)
+            advance(None, tally)  # the flows that the end of the captures closed
             self._stopped = stopped()
         self._failed |= dict(inputs.failed)
         self._set_aside(through.rules.broken)
         self._end(recording, inputs, store, tally)
 
     def _begin(self, inputs: Inputs, store: Store) -> Recording:
-        law = zone(self._config.zone)
+        law = zone(self._config.zone, self._config.as_of)
         return store.record(
             zone=law.id, as_of=law.as_of, data=[_described(file) for file in self._files],
             rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
@@ -93,12 +96,14 @@ class Job:
         self._broken += [RuleError(broken[rule.id], where=rule.origin) for rule in self._rules if rule.id in broken]
 
     def _end(self, recording: Recording, inputs: Inputs, store: Store, tally: Tally) -> None:
-        """End the recording, unless it came through a pipe and is what the database holds already."""
+        """End the recording, unless it is barren, or came through a pipe and is what the database holds already."""
         prints = inputs.fingerprints()
         late = {path: mark for path, mark in prints.items() if path in self._pipes}
         if not self._again and store.recorded(late.values()):
             self._held |= late
             store.remove(recording)
+        elif not tally.frames and not self._stopped and self._failed.keys() >= set(inputs.files):
+            store.remove(recording)  # nothing was read at all; the next run tries again
         else:
             recording.finish(tally, prints, INTERRUPTED if self._stopped else FINISHED, self._failed)
             self._numbers.append(recording.id)
@@ -109,25 +114,47 @@ class Job:
             reasons = reader.failed_inputs()
             self._failed |= {path: reasons[mark] for path, mark in self._held.items() if mark in reasons}
             snapshot = reader.snapshot(sorted(numbers) or [0])
-        outcome = {
+        outcome: dict[str, Any] = {
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._inputs.files), "held": list(self._held),
             "passed_over": self._inputs.passed_over, "failed": list(self._failed.items()), "interrupted": self._stopped,
-            "broken_rules": [str(error) for error in self._broken],
+            "broken_rules": list(dict.fromkeys(map(str, self._broken))), "zone_asked": zone(self._config.zone).id,
         }  # fmt: skip
         self._print(snapshot, outcome, as_json=as_json)
+        _complain(self._failed, outcome["broken_rules"])
         if self._stopped:
             return STOPPED
-        return DATA_TROUBLE if self._failed else 0
+        return DATA_TROUBLE if self._failed else USAGE if self._broken else 0
 
     def _print(self, snapshot: Snapshot, outcome: Mapping[str, Any], *, as_json: bool) -> None:
         if as_json:
             from egress_watch.cli.summary import summary
 
             sinks.write("-", [json.dumps(summary(snapshot, outcome))])
-        else:
+        elif snapshot.recordings or not self._failed:
             from egress_watch.cli.report import show
 
             show(snapshot, outcome, self._config.zone)
+
+
+def _complain(failed: Mapping[str, str], broken_rules: Sequence[str]) -> None:
+    """Say on standard error why the exit code is not 0, whatever becomes of the report."""
+    told = [str(_fruitless(path, reason)) for path, reason in failed.items()]
+    told += [f"rule set aside: {error}" for error in broken_rules]
+    if sys.stderr is not None:
+        with suppress(OSError):
+            for error in told:
+                print(*map(printable, f"egress-watch: {error}".split("\n")), sep="\n", file=sys.stderr, flush=True)
+
+
+def _fruitless(path: str, reason: str) -> EgressWatchError:
+    """Return what is wrong with an input that gave nothing, and what to do about it."""
+    what, unpack, _ = reason.partition(", unpack it first")
+    remedy = "name a pcap or pcapng file" if what.startswith("no capture") else "capture or copy it anew"
+    if unpack:
+        remedy = "unpack it first"
+    elif what == os.strerror(EACCES):
+        remedy = "make it readable"
+    return CaptureError(what, where=path, remedy=remedy)
 
 
 def _described(file: DataFile) -> dict[str, str]:
@@ -158,7 +185,7 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _progress(inputs: Inputs) -> Iterator[Callable[[Frames, Tally], None]]:
+def _progress(inputs: Inputs) -> Iterator[Callable[[Frames | None, Tally], None]]:
     """Show bytes, packets and flows on standard error while a person watches; stay quiet in a pipe."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda _, __: None
@@ -171,8 +198,8 @@ def _progress(inputs: Inputs) -> Iterator[Callable[[Frames, Tally], None]]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("replay", total=inputs.total_bytes or None, counts="")
 
-        def advance(frames: Frames, tally: Tally) -> None:
+        def advance(frames: Frames | None, tally: Tally) -> None:
             counts = f"{tally.packets:,} packets, {tally.flows:,} flows"
-            progress.update(task, completed=frames.read_bytes, counts=counts)
+            progress.update(task, completed=frames.read_bytes if frames else None, counts=counts)
 
         yield advance

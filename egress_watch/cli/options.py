@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from egress_watch import sinks
-from egress_watch.config import Config
+from egress_watch.config import ZONES, Config
 from egress_watch.errors import UsageError
 from egress_watch.exports import FORMATS
 
@@ -34,22 +34,29 @@ _HELP = {
     "protocol": "tcp, udp, icmp ... or a number",
     "since_ns": "not before: 2026-11-02, 2026-11-02T08:30, or a span back from the newest, such as 15m, 2h, 7d",
     "until_ns": "not after, in the same forms as --since",
+    "recording": "number of the recording, as replay --json tells",
+    "zone": "zone it was judged under: eu27, eea, eea+adequacy or ch",
 }
+_METAVARS = {"since_ns": "TIME", "until_ns": "TIME", "device": "ADDRESS", "remote": "ADDRESS", "country": "CC",
+             "recording": "N", "port": "N"}  # fmt: skip
 FLOW_FILTERS = tuple(_HELP)
-ALERT_FILTERS = ("verdict", "country", "owner", "device", "since_ns", "until_ns")
+ALERT_FILTERS = ("verdict", "country", "owner", "device", "since_ns", "until_ns", "recording")
 
 
 def add_filters(command: argparse.ArgumentParser, names: Sequence[str]) -> None:
     """Add one option for each filter of the store."""
     for name in names:
-        command.add_argument(f"--{name.removesuffix('_ns')}", dest=name, help=_HELP[name])
+        metavar = _METAVARS.get(name, name.upper())
+        command.add_argument(f"--{name.removesuffix('_ns')}", dest=name, metavar=metavar, help=_HELP[name])
 
 
 def add_output(command: argparse.ArgumentParser) -> None:
     """Add the options of every command that prints rows."""
     command.add_argument("--format", choices=list(FORMATS), default="table", help="default: table")
-    command.add_argument("-o", "--output", default="-", help="a file instead of standard output")
-    command.add_argument("--limit", type=_count, default=0, help="at most this many rows; 0, the default, is all")
+    command.add_argument("-o", "--output", default="-", metavar="FILE", help="a file instead of standard output")
+    command.add_argument(
+        "--limit", type=_count, default=0, metavar="N", help="at most this many rows; 0, the default, is all"
+    )
 
 
 def filters(options: argparse.Namespace, names: Sequence[str], newest_ns: int) -> dict[str, Any]:
@@ -87,9 +94,17 @@ def time_ns(text: str, newest_ns: int) -> int:
     return min(max(moment_ns, EARLIEST_NS), LATEST_NS)
 
 
-def with_zone(config: Config, zone: str) -> Config:
-    """Return the settings with the zone of the command line, where one was given."""
-    return replace(config, zone=zone) if zone else config
+def add_zone(command: argparse.ArgumentParser) -> None:
+    """Add the options that say under which law to judge."""
+    zones = "eu27, eea, eea+adequacy or ch; default: as configured (eea)"
+    command.add_argument("--zone", default="", metavar="NAME", help=zones)
+    days = "the zone as it was on that day, such as 2019-05-01; default: the day its data was checked"
+    command.add_argument("--as-of", default="", metavar="DATE", help=days)
+
+
+def with_zone(config: Config, options: argparse.Namespace) -> Config:
+    """Return the settings with the zone and the day of the command line, where given."""
+    return replace(config, zone=options.zone or config.zone, as_of=options.as_of or config.as_of)
 
 
 def _count(text: str) -> int:
@@ -134,7 +149,7 @@ def _port(text: str) -> int:
 
 
 def _protocol(text: str) -> str:
-    from egress_watch.store.schema import PROTOCOLS
+    from egress_watch.model import PROTOCOLS
 
     if re.fullmatch("[0-9]{1,3}", text) and int(text) < 256:
         return PROTOCOLS.get(int(text), str(int(text)))
@@ -144,8 +159,20 @@ def _protocol(text: str) -> str:
     return text.lower()
 
 
+def _recording(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise UsageError(f"{text!r} is no recording", remedy="give its number, such as 1")
+    return int(text)
+
+
+def _zone(text: str) -> str:
+    if text.lower() not in ZONES:
+        raise UsageError(f"unknown zone {text!r}", remedy=f"one of: {', '.join(ZONES)}")
+    return text.lower()
+
+
 _SPELLINGS: dict[str, Callable[[str], Any]] = {
     "verdict": _verdict, "country": _country, "device": _device, "remote": _address, "port": _port,
-    "protocol": _protocol,
+    "protocol": _protocol, "recording": _recording, "zone": _zone,
 }  # fmt: skip
 """How a filter's value is written in the store; the others are taken as they are."""

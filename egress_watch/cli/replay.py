@@ -2,6 +2,7 @@
 
 Captures are pcap or pcapng, plain or packed with gzip, xz or zstd: files, a folder of them, or - for standard input.
 A capture that the database holds already is not recorded twice; one that was stopped half-way is recorded anew.
+A broken rule is set aside and told; the others run, and the exit code is then 2 where it would be 0.
 
 In: captures and settings. Out: a database and a report. Never: a packet sent, or a name looked up.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
-from egress_watch.cli.options import with_zone
+from egress_watch.cli.options import add_zone, with_zone
 from egress_watch.config import load
 
 HELP = "judge captures and store the flows"
@@ -31,7 +32,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--db", default="", metavar="FILE", help="the database to write; default: as configured (egress.db)"
     )
-    command.add_argument("--zone", default="", help="eu27, eea, eea+adequacy or ch; default: as configured (eea)")
+    add_zone(command)
     command.add_argument("--config", default="", metavar="FILE", help="a TOML file of settings")
     command.add_argument(
         "--again", action="store_true", help="record captures that the database holds already once more"
@@ -43,6 +44,6 @@ def run(options: argparse.Namespace) -> int:
     """Replay and report."""
     from egress_watch.cli.job import Job
 
-    config = with_zone(load(options.config), options.zone)
+    config = with_zone(load(options.config), options)
     job = Job(replace(config, db=options.db or config.db), again=options.again)
     return job.run(options.paths, as_json=options.json)

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -35,6 +36,7 @@ MEANING = {
     "UNKNOWN": "cannot tell, each with its reason",
 }
 PIPED_COLUMNS = 120
+ROOM_FOR_MAC = 100
 
 
 def show(snapshot: Snapshot, outcome: Mapping[str, Any], asked: str) -> None:
@@ -44,7 +46,7 @@ def show(snapshot: Snapshot, outcome: Mapping[str, Any], asked: str) -> None:
         console = Console(highlight=False, width=PIPED_COLUMNS, soft_wrap=True)
     with console.capture() as capture:
         _report(console, snapshot, outcome, zone(asked))
-    sinks.write("-", capture.get().rstrip("\n").split("\n"))
+    sinks.write("-", (line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
 def _report(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], asked: Zone) -> None:
@@ -77,7 +79,7 @@ def _verdict(name: str) -> Text:
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], total: int, most: int = TOP) -> Table:
     """Return a table; columns that end in > stand to the right; what is left out is said in the caption."""
     left = total - most
-    caption = f"and {left} more: see the database" if left > 0 else None
+    caption = f" and {left} more: see the database\n" if left > 0 else None  # the next title stands apart
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, caption=caption,
                   caption_justify="left", pad_edge=False)  # fmt: skip
     for column in columns:
@@ -149,7 +151,7 @@ def _owners(console: Console, snapshot: Snapshot) -> None:
 def _operator(row: Mapping[str, Any]) -> str:
     if row["location_status"] == "local":
         return "stays local"
-    return str(row["provider"] or row["as_name"] or "not listed")
+    return str(row["provider"] or "not listed")
 
 
 def _owner(row: Mapping[str, Any]) -> str:
@@ -159,29 +161,63 @@ def _owner(row: Mapping[str, Any]) -> str:
 
 
 def _devices(console: Console, snapshot: Snapshot) -> None:
+    names = ("ip", "mac")[: 2 if console.width >= ROOM_FOR_MAC else 1]
     cells = [
-        (row["ip"], row["mac"], *(size(row["verdicts"].get(name, 0)) for name in VERDICTS), f"{row['flows']:,}")
+        (
+            *(row[name] for name in names),
+            *(size(row["verdicts"].get(name, 0)) for name in VERDICTS),
+            f"{row['flows']:,}",
+        )
         for row in snapshot.devices[:TOP]
     ]
-    columns = ("device", "mac", *(f"{GLYPHS[name]} {name}>" for name in VERDICTS), "flows>")
+    columns = ("device", *names[1:], *(f"{GLYPHS[name]} {name}>" for name in VERDICTS), "flows>")
     console.print(_table("By device, bytes out", columns, cells, len(snapshot.devices)))
 
 
 def _alerts(console: Console, snapshot: Snapshot) -> None:
-    cells = [
-        (Text(row["level"], style=LEVEL_COLOURS.get(row["level"], "")), row["device_ip"], row["title"],
-         f"{row['hits']:,}", size(row["bytes_out"]), row["why"].partition(" to ")[2])
-        for row in snapshot.alerts[:TOP]
-    ]  # fmt: skip
-    columns = ("level", "device", "rule", "hits>", "out>", "to whom, and why that counts")
-    console.print(_table(f"Alerts: {len(snapshot.alerts)}", columns, cells, len(snapshot.alerts)))
+    """Print the alerts by destination, so that what several rules say of one is told once, at full width."""
+    destinations: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in snapshot.alerts:
+        destinations.setdefault((row["device_ip"], row["owner"] or row["remote_ip"], row["country"]), []).append(row)
+    most = "" if len(destinations) < 2 else f", towards {len(destinations)} destinations"
+    console.print(Text(f"Alerts: {len(snapshot.alerts)}{most}\n", style="bold"))
+    for rows in list(destinations.values())[:TOP]:
+        _destination(console, rows)
+    if len(destinations) > TOP:
+        console.print(Text(f" and {len(destinations) - TOP} more: see the database\n", style="dim italic"))
+
+
+def _destination(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print who talks to whom, a line for each rule, and why that counts, at full width."""
+    told = [_told(row) for row in rows]
+    device, whom = rows[0]["device_ip"], told[0][0]
+    console.print(Text.assemble(" ", (printable(device), "bold"), " to ", (printable(whom), "bold")))
+    for row in rows:
+        level = (f"   {row['level']:<8}", LEVEL_COLOURS.get(row["level"], ""))
+        hits = f"{row['hits']:>5,} {'hit ' if row['hits'] == 1 else 'hits'}"
+        console.print(Text.assemble(level, f"{hits} {size(row['bytes_out']):>8} out  {printable(row['title'])}"))
+    for why in dict.fromkeys(why for _, why in told if why):
+        for line in wrap(printable(why), console.width - 1, initial_indent=" " * 3, subsequent_indent=" " * 3):
+            console.print(Text(line, style="dim"))
+    console.print()
+
+
+def _told(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return to whom, and why that counts: the two halves of an alert's sentence."""
+    sentence = row["why"].removeprefix(f"{row['device_ip']} to ")
+    end = "): " if row["owner"] else ": "
+    whom, found, why = sentence.partition(end)
+    return whom + (end[:-2] if found else ""), why
 
 
 def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> None:
     if snapshot.skipped:
         reasons = ", ".join(f"{printable(row['reason'])} {row['frames']:,}" for row in snapshot.skipped)
         console.print(Text(f"Skipped (no IP packet): {reasons}"))
-    for row in snapshot.damage:
+    for path, reason in outcome["failed"]:
+        console.print(Text(printable(f"Gave nothing: {path}: {reason}"), style="yellow"))
+    failed = {path for path, _ in outcome["failed"]}
+    for row in (row for row in snapshot.damage if row["path"] not in failed):
         lost = f"{row['lost_bytes']:,} bytes" if row["lost_bytes"] >= 0 else "an unknown number of bytes"
         what = f"Damaged: {row['path']}: {row['reason']} at byte {row['offset']:,}; {lost} not read"
         console.print(Text(printable(what), style="yellow"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from egress_watch import sinks
@@ -73,7 +73,11 @@ def _report(found: Mapping[Path, Sequence[RuleError]], *, explain: bool) -> Iter
         yield from map(printable, str(error).split("\n"))
     if explain:
         yield from (_explained(path) for path, errors in found.items() if not errors)
-    yield f"{len(found)} rules, {len(findings)} findings" if found else "no rules here (*.yml)"
+    yield f"{_number(found, 'rule')}, {_number(findings, 'finding')}" if found else "no rules here (*.yml)"
+
+
+def _number(things: Collection[object], word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 def _explained(path: Path) -> str:

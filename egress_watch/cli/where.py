@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from egress_watch import sinks
-from egress_watch.cli.options import with_zone
+from egress_watch.cli.options import add_zone, with_zone
 from egress_watch.config import load
 from egress_watch.errors import UsageError
 from egress_watch.exports.plain import printable
@@ -29,7 +29,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     """Declare the options."""
     command.add_argument("addresses", metavar="ADDRESS", nargs="+", help="an IPv4 or IPv6 address")
     command.add_argument("--name", default="", help="a name the address was reached by (SNI, DNS, HTTP host)")
-    command.add_argument("--zone", default="", help="the legal zone; default: as configured")
+    add_zone(command)
     command.add_argument("--config", default="", metavar="FILE", help="a TOML file of settings")
     command.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -39,13 +39,14 @@ def run(options: argparse.Namespace) -> int:
     from egress_watch.library import atlas, zone
 
     addresses = [_words(text) for text in options.addresses]
-    config = with_zone(load(options.config), options.zone)
+    config = with_zone(load(options.config), options)
     places = atlas(config)
     sheets = [places.sheet(address, options.name.lower().rstrip(".")) for address in addresses]
     if options.json:
         sinks.write("-", [json.dumps(_object(sheet, config.zone)) for sheet in sheets])
     else:
-        short = zone(config.zone).short
+        law = zone(config.zone, config.as_of)
+        short = f"{law.short} as of {law.as_of}"
         sinks.write("-", [line for sheet in sheets for line in _lines(sheet, short)])
     return 0
 

@@ -5,10 +5,11 @@ In: paths and the formats to ask. Out: `Frames`, file by file. Never: one bad fi
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -21,9 +22,11 @@ from egress_watch.sources.opened import Opened, recognise
 from egress_watch.sources.tap import Sampler, Tap, file_fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from egress_watch.sources.opened import Format
+
+Result = TypeVar("Result")
 
 
 class Inputs:
@@ -53,6 +56,7 @@ class Inputs:
     def frames(self) -> Iterator[Frames]:
         """Yield the frames of all files; each yields at least one batch, if only an empty one with its `Damage`.
 
+        A pipe that is silent yields an empty batch every half second, so that whoever reads can stop between two.
         ``read_bytes`` counts over all files. A pipe that ends in damage is read on, up to 256 MiB, for its fingerprint.
         """
         before = 0
@@ -88,7 +92,7 @@ class Inputs:
         try:
             with self._open(entry) as raw:
                 tap = Tap(raw, Sampler() if entry.piped else None)
-                opened = recognise(tap, self._formats)
+                opened = yield from _pausing(recognise(tap, self._formats), entry, tap, before)
                 if opened.format:
                     yield from self._read(entry, opened, tap, before)
                 else:
@@ -97,6 +101,8 @@ class Inputs:
             yield self._fail(entry, error.strerror or str(error), before)
 
     def _open(self, entry: Entry) -> AbstractContextManager[BinaryIO]:
+        if entry.path != STDIN and entry.piped:  # waits in `Tap`, not here, for somebody to open the other end
+            return os.fdopen(os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
         if entry.path != STDIN:
             return Path(entry.path).open("rb", buffering=0)
         return nullcontext(self._stdin) if self._stdin else open(0, "rb", buffering=0, closefd=False)
@@ -111,14 +117,31 @@ class Inputs:
             yield replace(frames, read_bytes=before + tap.count, damage=damage)
         if damage and not count:
             self._failed.setdefault(entry.path, damage[-1].reason)
-        if entry.piped and tap.drain():
+        if entry.piped and (yield from _pausing(tap.drain(), entry, tap, before)):
             self._fingerprints[entry.path] = tap.fingerprint()
 
     def _fail(self, entry: Entry, reason: str, read_bytes: int) -> Frames:
         """Remember that a file gave nothing, and return the empty batch that says so."""
         self._failed.setdefault(entry.path, reason)
         damage = Damage(entry.path, 0, reason, -1 if entry.piped else entry.size_bytes)
-        return Frames(np.zeros(PAD_BYTES, np.uint8), *NOTHING, entry.path, read_bytes, 0, (damage,))
+        return _empty(entry, read_bytes, damage)
+
+
+def _empty(entry: Entry, read_bytes: int, *damage: Damage) -> Frames:
+    return Frames(np.zeros(PAD_BYTES, np.uint8), *NOTHING, entry.path, read_bytes, 0, damage)
+
+
+def _pausing(
+    steps: Generator[None, None, Result], entry: Entry, tap: Tap, before: int
+) -> Generator[Frames, None, Result]:
+    """Yield an empty batch wherever the steps pause, and return what they come to."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        yield _empty(entry, before + tap.count)
 
 
 def _measured(damage: Damage, known_bytes: int) -> Damage:

@@ -12,7 +12,7 @@ from egress_watch.sources.opened import Opened, recognise
 from egress_watch.sources.tap import Tap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from egress_watch.sources.listing import Entry
     from egress_watch.sources.opened import Format
@@ -63,10 +63,20 @@ def look(entry: Entry, formats: Sequence[Format]) -> Look:
         return Look(LATEST_NS, "", opened=True)
     try:
         with Path(entry.path).open("rb", buffering=0) as raw:
-            opened = recognise(Tap(raw), formats)
+            opened = _at_once(recognise(Tap(raw), formats))
             return Look(_first_ns(opened, entry.path), opened.reason, opened=True)
     except OSError as error:
         return Look(EARLIEST_NS, error.strerror or str(error), opened=False)
+
+
+def _at_once(steps: Generator[None, None, Opened]) -> Opened:
+    """Return what the steps come to; a regular file is never silent, so there is nothing to do between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            opened: Opened = end.value
+            return opened
 
 
 def _first_ns(opened: Opened, origin: str) -> int:

@@ -1,6 +1,8 @@
 """Tell by the first bytes what a stream holds, through one layer of packing.
 
 In: a stream and the formats to ask. Out: the unpacked stream and its format, or why there is none. Never: file names.
+
+A pipe may be silent before its first bytes: looking at them is a generator, which yields in each silence.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from egress_watch.sources.packed import Packing, Unpacked, packing_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from egress_watch.model import Frames
     from egress_watch.sources.window import Stream
@@ -46,26 +48,33 @@ class Format(Protocol):
 
 
 class Peeked:
-    """A stream whose first bytes, ``head``, have been looked at and will still be read."""
+    """A stream whose first bytes, ``head``, are looked at with `look` and will still be read."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.trouble: OSError | None = None
         self.head = b""
+        self._waiting = memoryview(b"")
+
+    def look(self) -> Generator[None, None, None]:
+        """Read the first bytes; yields in each silence."""
         room = bytearray(HEAD_BYTES)
-        while len(self.head) < LEAST_BYTES and (count := self._peek(room)):
-            self.head += room[:count]
+        while len(self.head) < LEAST_BYTES and (count := self._peek(room)) != 0:
+            if count is None:
+                yield
+            else:
+                self.head += room[:count]
         self._waiting = memoryview(self.head)
 
-    def _peek(self, room: bytearray) -> int:
+    def _peek(self, room: bytearray) -> int | None:
         try:
-            return self._stream.readinto(memoryview(room)) or 0
+            return self._stream.readinto(memoryview(room))
         except OSError as error:
             self.trouble = error
             return 0
 
     def readinto(self, room: memoryview, /) -> int | None:
-        """Fill the room from its start and return the number of bytes, 0 at the end."""
+        """Fill the room from its start and return the number of bytes, 0 at the end, None in a silence."""
         if self._waiting:
             count = min(len(room), len(self._waiting))
             room[:count] = self._waiting[:count]
@@ -87,12 +96,17 @@ class Opened(NamedTuple):
     """Why there is no format, "" where there is one."""
 
 
-def recognise(raw: Stream, formats: Sequence[Format]) -> Opened:
-    """Look at the first bytes of a stream, unpacked if need be, and ask each format whether it knows them."""
+def recognise(raw: Stream, formats: Sequence[Format]) -> Generator[None, None, Opened]:
+    """Look at the first bytes of a stream, unpacked if need be, and ask each format whether it knows them.
+
+    It yields in each silence of the stream.
+    """
     stream = Peeked(raw)
+    yield from stream.look()
     packing = packing_of(stream.head)
     if packing:
         stream = Peeked(Unpacked(stream, packing))
+        yield from stream.look()
     found = next((known for known in formats if known.knows(stream.head)), None)
     reason = "" if found else _reason(stream, packing)
     return Opened(stream, found, packing, reason)

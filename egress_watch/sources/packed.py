@@ -81,8 +81,8 @@ class Unpacked:
         self._ready = memoryview(b"")
         self._trouble: OSError | None = None
 
-    def readinto(self, room: memoryview, /) -> int:
-        """Fill the room from its start and return the number of bytes, 0 at the end.
+    def readinto(self, room: memoryview, /) -> int | None:
+        """Fill the room from its start and return the number of bytes, 0 at the end, None while the stream is silent.
 
         It gives as much as the packed bytes at hand hold, so that a slow pipe is not waited for.
         """
@@ -92,6 +92,8 @@ class Unpacked:
         try:
             while count < len(room) and (self._ready or self._more(content=count > 0)):
                 count += self._give(room[count:])
+        except BlockingIOError:
+            return count or None
         except OSError as error:
             if not count:
                 raise
@@ -135,9 +137,11 @@ class Unpacked:
         return True
 
     def _pull(self) -> bytes:
-        """Return the next packed bytes, at most PIECE_BYTES, b"" at the end."""
+        """Return the next packed bytes, at most PIECE_BYTES, b"" at the end; BlockingIOError while there are none."""
         if not self._waiting:
-            count = self._packed.readinto(memoryview(self._block)) or 0
+            count = self._packed.readinto(memoryview(self._block))
+            if count is None:
+                raise BlockingIOError
             self._waiting = memoryview(self._block)[:count]
         piece = bytes(self._waiting[:PIECE_BYTES])
         self._waiting = self._waiting[PIECE_BYTES:]

@@ -2,8 +2,10 @@
 
 In: an open binary file. Out: its bytes, their number, a fingerprint. Never: waiting for more while bytes are at hand.
 
-The fingerprint is a blake2b over 4 KiB at every MiB and the total size: cheap on files of any length, and the same for
-a file and for a pipe that carries its bytes. It tells one recording from another; it is no proof against a forger.
+The fingerprint is a blake2b (RFC 7693) over all of the first 64 MiB, 64 KiB at every MiB behind them, and the total
+size: cheap on files of any length, and the same for a file and for a pipe that carries its bytes. Its limit: two files
+of one size that differ only beyond 64 MiB, and there only between the samples, count as the same. Nor is it proof
+against a forger.
 """
 
 from __future__ import annotations
@@ -16,12 +18,18 @@ from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from egress_watch.sources.window import Stream
 
+WHOLE_BYTES = 1 << 26
+"""So much from the start is hashed whole; a multiple of STRIDE_BYTES."""
 STRIDE_BYTES = 1 << 20
-SAMPLE_BYTES = 1 << 12
+SAMPLE_BYTES = 1 << 16
 DIGEST_BYTES = 16
 DRAIN_BYTES = 1 << 28
+SILENCE_S = 0.5
+"""A pipe silent for so long is reported as silent, so that whoever reads can stop."""
 QUIET_S = 0.1
 """A pipe silent for so long has its bytes handed over, however few."""
 PATIENCE_S = 1.0
@@ -38,7 +46,8 @@ class Sampler:
     def absorb(self, piece: memoryview) -> None:
         """Take the next bytes."""
         at, end = self.size_bytes, self.size_bytes + len(piece)
-        for sample in range(at // STRIDE_BYTES * STRIDE_BYTES, end, STRIDE_BYTES):
+        self._hash.update(piece[: max(WHOLE_BYTES - at, 0)])
+        for sample in range(max(at // STRIDE_BYTES * STRIDE_BYTES, WHOLE_BYTES), end, STRIDE_BYTES):
             self._hash.update(piece[max(sample - at, 0) : max(sample + SAMPLE_BYTES - at, 0)])
         self.size_bytes = end
 
@@ -53,8 +62,9 @@ def file_fingerprint(path: str) -> str:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size_bytes = os.fstat(descriptor).st_size
-        for sample in range(0, size_bytes, STRIDE_BYTES):
-            digest.update(os.pread(descriptor, SAMPLE_BYTES, sample))
+        for at in range(0, size_bytes, STRIDE_BYTES):
+            want = STRIDE_BYTES if at < WHOLE_BYTES else SAMPLE_BYTES
+            digest.update(os.pread(descriptor, min(want, size_bytes - at), at))
     finally:
         os.close(descriptor)
     return _sealed(digest, size_bytes)
@@ -74,9 +84,16 @@ class Tap:
         self._poll = _poll_of(raw)
         self.count = 0
 
-    def readinto(self, room: memoryview, /) -> int:
-        """Fill the room from its start and return the number of bytes, 0 at the end; a pipe has a moment to fill it."""
-        count = self._read(room)
+    def readinto(self, room: memoryview, /) -> int | None:
+        """Fill the room from its start and return the number of bytes, 0 at the end; a pipe has a moment to fill it.
+
+        None where a pipe has been silent for SILENCE_S.
+        """
+        if self._poll and not self._poll.poll(SILENCE_S * 1000):
+            return None
+        count = self._raw.readinto(room)
+        if count is None:  # a pipe somebody made non-blocking, and somebody else read from
+            return None
         if self._poll and count:
             count = self._gather(room, count, self._poll)
         self.count += count
@@ -91,7 +108,7 @@ class Tap:
             if wait_s <= 0 or not poll.poll(wait_s * 1000):
                 break
             try:
-                more = self._read(room[count:])
+                more = self._raw.readinto(room[count:])
             except OSError:  # the next read will say so again
                 break
             if not more:
@@ -99,23 +116,22 @@ class Tap:
             count += more
         return count
 
-    def _read(self, room: memoryview) -> int:
-        while (count := self._raw.readinto(room)) is None and self._poll:  # a pipe somebody made non-blocking
-            self._poll.poll()
-        return count or 0
-
     def fingerprint(self) -> str:
         """Return the fingerprint of all bytes so far, "" where none was asked for."""
         return self._sampler.fingerprint() if self._sampler else ""
 
-    def drain(self) -> bool:
-        """Read on for the fingerprint's sake, at most DRAIN_BYTES; return whether the end was reached."""
+    def drain(self) -> Generator[None, None, bool]:
+        """Read on for the fingerprint's sake, at most DRAIN_BYTES; return whether the end was reached.
+
+        It yields after each read, so that whoever waits can stop.
+        """
         room = memoryview(bytearray(STRIDE_BYTES))
         until = self.count + DRAIN_BYTES
         try:
             while self.count < until:
-                if not self.readinto(room):
+                if self.readinto(room) == 0:
                     return True
+                yield
         except OSError:
             return False
         return False

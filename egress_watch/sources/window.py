@@ -29,7 +29,10 @@ class Stream(Protocol):
     """Whatever bytes come from; an OSError from `readinto` ends the file there."""
 
     def readinto(self, room: memoryview, /) -> int | None:
-        """Fill the room from its start and return the number of bytes, 0 at the end; short reads are fine."""
+        """Fill the room from its start and return the number of bytes, 0 at the end; short reads are fine.
+
+        None where nothing has come for a while and more may: the reader asks again.
+        """
 
 
 class Taken(NamedTuple):
@@ -68,16 +71,22 @@ class Window:
         self.size = 0
         self.offset = 0
         self.ended = False
+        self.silent = False
+        """Whether the last read gave nothing because the stream is silent."""
         self.trouble = ""
 
     def move(self, used: int, need: int) -> int:
-        """Drop ``used`` bytes, read until at least ``need`` lie there or the stream ends; return the bytes read."""
+        """Drop ``used`` bytes, read until at least ``need`` lie there or the stream pauses or ends.
+
+        Returns the bytes read.
+        """
         carry = self.size - used
         data = _grown(self.data[used : self.size], PIECE_BYTES if self.offset or carry or self.size else FIRST_BYTES)
         self.offset += used
         size = carry
         need = max(need, carry + 1)  # whatever the parser says, the window moves on
-        while size < need and not self.ended:
+        self.silent = False
+        while size < need and not (self.ended or self.silent):
             if size == len(data) - PAD_BYTES:
                 data = _grown(data[:size], size)
             size += self._read(data[size:-PAD_BYTES])
@@ -87,12 +96,12 @@ class Window:
 
     def _read(self, room: Bytes) -> int:
         try:
-            count = self._stream.readinto(room.data) or 0
+            count = self._stream.readinto(room.data)
         except OSError as error:
             self.trouble = error.strerror or str(error)
             count = 0
-        self.ended = count == 0
-        return count
+        self.ended, self.silent = count == 0, count is None
+        return count or 0
 
 
 def _grown(kept: Bytes, more: int) -> Bytes:
@@ -104,6 +113,7 @@ def _grown(kept: Bytes, more: int) -> Bytes:
 def batches(stream: Stream, origin: str, parser: Parser) -> Iterator[Frames]:
     """Yield the frames of a stream in batches of at most BATCH_FRAMES; at least one batch, even if empty.
 
+    Whenever the stream is silent there is a batch too, empty where need be, so that the reader can stop.
     Never raises for what the stream holds: where reading ends early, the last batch carries the `Damage`, with
     ``lost_bytes`` -1 unless the end was seen.
     """

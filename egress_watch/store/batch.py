@@ -16,10 +16,11 @@ from egress_watch.errors import RuleError
 from egress_watch.store.file import trouble
 
 COLUMNS = (
-    "id", "device", "device_ip", "remote_ip", "name", "owner", "owner_seat", "country", "as_name", "verdict", "why", "first_ns",
-    "last_ns", "bytes_out", "bytes_in",
+    "id", "device", "device_ip", "remote_ip", "name", "owner", "owner_seat", "country", "as_name", "verdict", "why",
+    "first_ns", "last_ns", "bytes_out", "bytes_in",
 )  # fmt: skip
 """What an episode is made of; a rule may ask for any column of the view."""
+_LIST = ", ".join(COLUMNS)
 RULE_LIMIT_S = 2.0
 STEPS_BETWEEN_LOOKS = 10_000
 
@@ -33,7 +34,7 @@ class Batch:
         self._joined = False
 
     def matching(self, predicate: str) -> list[Mapping[str, Any]]:
-        """Return COLUMNS of the rows for which the predicate holds; raises RuleError where it fails or takes too long."""
+        """Return COLUMNS of the rows for which the predicate holds; RuleError where it fails or takes too long."""
         if self.last < self.first:
             return []
         self._join()
@@ -41,7 +42,7 @@ class Batch:
         deadline = time.monotonic() + RULE_LIMIT_S
         connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN_LOOKS)
         try:
-            select = f"SELECT {', '.join(COLUMNS)} FROM temp.batch AS flows WHERE ({predicate})"  # noqa: S608 - compiled by us
+            select = f"SELECT {_LIST} FROM temp.batch AS flows WHERE ({predicate})"  # noqa: S608 - compiled by us
             return [dict(zip(COLUMNS, row, strict=True)) for row in connection.execute(select)]
         except sqlite3.Error as error:
             slow = "interrupted" in str(error)

@@ -93,8 +93,9 @@ ALERTS_VIEW = """
 CREATE VIEW alerts AS SELECT
   alert.id, alert.recording, alert.level, alert.title, alert.rule, device.ip AS device_ip,
   nullif(device.mac, '') AS device_mac, alert.remote_ip, nullif(alert.owner, '') AS owner,
-  nullif(alert.network, '') AS network, nullif(alert.country, '') AS country, alert.verdict, alert.first_ns, alert.last_ns, alert.hits, alert.bytes_out,
-  alert.bytes_in, alert.first_flow, alert.last_flow, alert.why, dataset.files AS data
+  nullif(alert.network, '') AS network, nullif(alert.country, '') AS country, alert.verdict, alert.first_ns,
+  alert.last_ns, alert.hits, alert.bytes_out, alert.bytes_in, alert.first_flow, alert.last_flow, alert.why,
+  dataset.files AS data
 FROM alert JOIN device ON device.id = alert.device JOIN dataset ON dataset.id = alert.dataset;
 """
 
