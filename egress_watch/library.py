@@ -197,6 +197,7 @@ def knowledge(config: Config) -> Knowledge:
         special=Prefixes(_special(special, config)),
         edges={row["asn"]: Special(row["status"], row["name"], row.get("group", "")) for row in special["network"]},
         owners=Owners(_table("owners")["group"], _table("laws")["seats"]), zone=zone(config.zone, config.as_of),
+        checked=str(min(regions["checked"], special["checked"])),
     )  # fmt: skip
 
 

@@ -255,6 +255,7 @@ KNOWLEDGE = Knowledge(
     edges={777: Special("edge", "Edge Co", "")},
     owners=TABLE_OWNERS,
     zone=ZONE,
+    checked="2026-01-02",
 )
 
 
@@ -338,7 +339,9 @@ def test_the_evidence_sheet_shows_what_each_source_said():
         ("first", "2026-01-01", "52.0.0.0/8", "IE"),
         ("owners", "2026-01-01", "", "name dev.hik-connect.com: Hikvision, seat CN"),
         ("owners", "2026-01-01", "", "cloud aws: Amazon, seat US"),
+        ("regions", "2026-01-02", "", "aws eu-west-1 lies in IE"),
     } <= lines
+    assert all(row.built for row in sheet.evidence)
     unknown = Atlas(KNOWLEDGE).sheet(address_words("203.0.114.1"))
     assert {row.said for row in unknown.evidence} == {"not listed"}
 

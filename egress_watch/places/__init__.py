@@ -93,6 +93,8 @@ class Knowledge:
     edges: dict[int, Special]
     owners: Owners
     zone: Zone
+    checked: str
+    """ISO date on which regions and special addresses were last gone over."""
 
 
 class _Spot(NamedTuple):
@@ -208,12 +210,17 @@ class Atlas:
         know = self._know
         sheet = []
         if special := know.special.find(*address):
-            sheet.append(Evidence("special addresses", "", special[0], f"{special[1].status}: {special[1].name}"))
+            sheet.append(
+                Evidence("special addresses", know.checked, special[0], f"{special[1].status}: {special[1].name}")
+            )
         for source in (know.clouds, know.networks, *know.countries):
             found = source.find(text)
             sheet.append(Evidence(source.name, source.built, _network(found.prefix), _words(found)))
         if edge := know.edges.get(know.networks.find(text).asn):
-            sheet.append(Evidence("edge networks", "", "", f"{edge.status}: {edge.name}"))
+            sheet.append(Evidence("edge networks", know.checked, "", f"{edge.status}: {edge.name}"))
+        cloud = know.clouds.find(text)
+        if country := know.regions.get((cloud.provider, cloud.region)):
+            sheet.append(Evidence("regions", know.checked, "", f"{cloud.provider} {cloud.region} lies in {country}"))
         for kind, group in self._groups(text, name):
             said = f"{kind}: {group.name}, seat {group.seat}" if group.id else f"{kind}: not listed"
             sheet.append(Evidence("owners", group.checked, "", said))
