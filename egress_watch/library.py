@@ -21,6 +21,7 @@ import maxminddb
 from egress_watch.config import Config
 from egress_watch.errors import ConfigError, DataError, RuleError, UsageError
 from egress_watch.places import NOTHING, Atlas, Found, Knowledge, Lookup, Source, Special
+from egress_watch.places.dossiers import Dossier, dossiers
 from egress_watch.places.owners import Owners
 from egress_watch.places.prefixes import Prefixes
 from egress_watch.places.zones import Zone, zones
@@ -216,6 +217,11 @@ def _special(tables: dict[str, Any], config: Config) -> Iterator[tuple[str, Spec
 def _within(prefix: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     inner: Any = ip_network(prefix)
     return any(inner.subnet_of(outer) for outer in networks if outer.version == inner.version)
+
+
+def groups() -> list[Dossier]:
+    """Return everything the owners file holds, a dossier a group."""
+    return dossiers(_table("owners")["group"], _table("laws")["seats"])
 
 
 def zone(name: str, as_of: str = "") -> Zone:

@@ -41,7 +41,7 @@ class Owners:
         rows = list(groups)
         names = {row["id"]: row["name"] for row in rows}
         for row in rows:
-            group = _group(row, laws, names)
+            group = group_of(row, laws, names)
             self.by_id[group.id] = group
             self._by_name.update(dict.fromkeys(row.get("names", ()), group))
             self._by_provider.update(dict.fromkeys(row.get("providers", ()), group))
@@ -63,7 +63,8 @@ class Owners:
         return self._by_asn.get(asn, NOBODY)
 
 
-def _group(row: Mapping[str, Any], laws: Mapping[str, list[str]], names: Mapping[str, str]) -> Group:
+def group_of(row: Mapping[str, Any], laws: Mapping[str, list[str]], names: Mapping[str, str]) -> Group:
+    """Return the group of a row of the owners file; ``names`` gives the name of each group by id, for its ties."""
     reach = (*laws.get(row["seat"], ()), *row.get("laws", ()))
     ties = tuple(
         f"{names.get(tie['to'], tie['to'])}: {tie['relation']} ({tie['date']}; {tie['source']})"

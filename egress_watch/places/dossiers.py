@@ -1,0 +1,76 @@
+"""Everything the data holds about a group, for who asks by name.
+
+In: the tables of the owners and laws files, and a word. Out: `Dossier` rows. Never: a group that was not asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from egress_watch.places.owners import Group, group_of
+
+
+class Dossier(NamedTuple):
+    """A group with all that it is known by."""
+
+    group: Group
+    parent: str
+    """The ultimate parent, with who stands behind it."""
+    aliases: tuple[str, ...]
+    clouds: tuple[str, ...]
+    """Names in the cloud table."""
+    asns: tuple[int, ...]
+    names: tuple[str, ...]
+    """Domains; all below them count."""
+    vendors: tuple[str, ...]
+    """Beginnings of its names in the IEEE registry of MAC addresses."""
+    tied_by: tuple[str, ...]
+    """Ties that other groups have to this one and it has not to them, in words."""
+
+
+def dossiers(rows: Iterable[Mapping[str, Any]], laws: Mapping[str, list[str]]) -> list[Dossier]:
+    """Return a dossier for each group of the owners file."""
+    kept = list(rows)
+    names = {row["id"]: row["name"] for row in kept}
+    return [_dossier(row, kept, laws, names) for row in kept]
+
+
+def asked_for(found: Sequence[Dossier], word: str) -> list[Dossier]:
+    """Return the groups a person means: by id, name or alias, by ``AS1136``, or by a domain below one of theirs."""
+    wanted = word.casefold().strip()
+    return [dossier for dossier in found if wanted in _called(dossier) or _holds(dossier, wanted)]
+
+
+def near(found: Sequence[Dossier], word: str) -> list[str]:
+    """Return names and aliases that look like the word."""
+    known = {name.casefold(): name for dossier in found for name in (dossier.group.name, *dossier.aliases)}
+    return [known[name] for name in get_close_matches(word.casefold(), known, n=3, cutoff=0.6)]
+
+
+def _called(dossier: Dossier) -> set[str]:
+    return {name.casefold() for name in (dossier.group.id, dossier.group.name, *dossier.aliases)}
+
+
+def _holds(dossier: Dossier, wanted: str) -> bool:
+    if wanted.startswith("as") and wanted[2:].isdecimal():
+        return int(wanted[2:]) in dossier.asns
+    return any(wanted == name or wanted.endswith("." + name) for name in dossier.names)
+
+
+def _dossier(
+    row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], laws: Mapping[str, list[str]], names: Mapping[str, str]
+) -> Dossier:
+    mutual = {tie["to"] for tie in row.get("ties", ())}
+    tied_by = tuple(
+        f"{other['name']}: {tie['relation']} ({tie['date']}; {tie['source']})"
+        for other in rows
+        for tie in other.get("ties", ())
+        if tie["to"] == row["id"] and other["id"] not in mutual
+    )
+    return Dossier(
+        group_of(row, laws, names), row["parent"], aliases=tuple(row.get("aliases", ())),
+        clouds=tuple(row.get("providers", ())), asns=tuple(row.get("asns", ())), names=tuple(row.get("names", ())),
+        vendors=tuple(row.get("vendors", ())), tied_by=tied_by,
+    )  # fmt: skip
