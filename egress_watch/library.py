@@ -219,6 +219,12 @@ def _within(prefix: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     return any(inner.subnet_of(outer) for outer in networks if outer.version == inner.version)
 
 
+def tables_checked() -> dict[str, str]:
+    """Return the ISO date on which each curated table was last gone over, by name."""
+    checked = {name: str(_table(name)["checked"]) for name in ("laws", "regions", "special", "zones")}
+    return {"owners": min(str(row["checked"]) for row in _table("owners")["group"]), **checked}
+
+
 def groups() -> list[Dossier]:
     """Return everything the owners file holds, a dossier a group."""
     return dossiers(_table("owners")["group"], _table("laws")["seats"])

@@ -10,13 +10,14 @@ import shutil
 import stat
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 from build_capture import Frame, pcap
 from running import CITY, ROOT, city_db, command, content, environment, rows, run, spawn
 
 from egress_watch import __version__
-from egress_watch.cli import COMMANDS, STOPPED, options
+from egress_watch.cli import COMMANDS, STOPPED, data, options
 from egress_watch.errors import UsageError
 from egress_watch.exports import ALERT_COLUMNS, FLOW_COLUMNS
 from egress_watch.model import GLYPHS, VERDICTS
@@ -678,3 +679,23 @@ def test_the_zone_is_that_of_the_day_asked_for(capsys, tmp_path):
         assert {row["verdict"] for row in found} == {verdict}
     code, _, err = run(capsys, "where", "5.9.1.1", "--as-of", "yesterday")
     assert (code, "'yesterday' is no day" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("built", "days", "old"), [("2026-08-25", 90, False), ("2026-08-24", 91, True), ("", None, False)]
+)
+def test_data_older_than_ninety_days_is_said(built, days, old):
+    """The day counts; a file without a date is not called old."""
+    today = date(2026, 11, 23)
+    assert (data.age_days(built, today), data.stale(built, today)) == (days, old)
+
+
+def test_the_data_command_lists_every_file_with_its_age(capsys):
+    """The four shipped files and the curated tables, with date and licence."""
+    code, out, _ = run(capsys, "data", "--json")
+    found = {row["name"]: row for row in map(json.loads, out.splitlines())}
+    assert code == 0
+    assert found.keys() >= {"dbip-country-lite", "server-country", "origin-asn", "cloud", "owners", "zones"}
+    assert all(row["built"] and row["licence"] and row["age_days"] is not None for row in found.values())
+    code, out, _ = run(capsys, "data")
+    assert (code, "IP Geolocation by DB-IP" in out) == (0, True)
