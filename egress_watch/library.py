@@ -34,6 +34,9 @@ MOST_RULE_BYTES = 1 << 20
 BROKEN = (maxminddb.InvalidDatabaseError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
 """What reading a data file of the wrong make raises, in maxminddb, in geoip2 and in our own reading of a record."""
 
+NOWHERE = ("reserved", "documentation", "benchmarking")
+"""Kinds of special addresses that no network should carry: seen on a wire they are forged or a mistake, not local."""
+
 EDITIONS = {"asn": ("ASN", "ISP"), "country": ("City", "Enterprise", "Country")}
 """Words in the type of a user's own file; each names the method of geoip2 that reads it."""
 
@@ -206,7 +209,7 @@ def _special(tables: dict[str, Any], config: Config) -> Iterator[tuple[str, Spec
     """Yield the prefixes without a single place; within the user's own networks nothing else counts."""
     own = [ip_network(network) for network in config.networks]
     for row in tables["local"]:
-        yield row["prefix"], Special("local", row["kind"])
+        yield row["prefix"], Special("unknown" if row["kind"] in NOWHERE else "local", row["kind"])
     for row in tables["prefix"]:
         if not _within(row["prefix"], own):
             yield row["prefix"], Special(row["status"], row["name"], row.get("group", ""))
@@ -232,9 +235,17 @@ def groups() -> list[Dossier]:
 
 def zone(name: str, as_of: str = "") -> Zone:
     """Return the zone of this id, in any case, as of an ISO day; raises ConfigError naming what is known."""
-    known = zones(_table("zones"), _day(as_of))
+    tables, day = _table("zones"), _day(as_of)
+    if day and day > tables["checked"]:
+        what = f"{as_of} lies behind the day the zones were checked, {tables['checked']}"
+        raise ConfigError(what, where="as_of", remedy="give an earlier day, or none")
+    known = zones(tables, day)
     if name.lower() not in known:
         raise ConfigError(f"unknown zone {name!r}", remedy=f"one of: {', '.join(known)}")
+    if not known[name.lower()].countries:
+        raise ConfigError(
+            f"there was no {known[name.lower()].name} on {as_of}", where="as_of", remedy="give a later day"
+        )
     return known[name.lower()]
 
 

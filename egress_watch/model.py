@@ -192,7 +192,7 @@ class Place(NamedTuple):
     laws: tuple[str, ...]
     """Laws that reach the owner."""
     evidence: str
-    """What the owner rests on: name, prefix, cloud, asn or ""."""
+    """What the owner rests on: name, prefix, cloud, asn or ""; registry where the address leads nowhere."""
     ties: tuple[str, ...] = ()
     """Known links of the owner to groups of other seats, in words with their date."""
 

@@ -679,6 +679,9 @@ def test_the_zone_is_that_of_the_day_asked_for(capsys, tmp_path):
         assert {row["verdict"] for row in found} == {verdict}
     code, _, err = run(capsys, "where", "5.9.1.1", "--as-of", "yesterday")
     assert (code, "'yesterday' is no day" in err) == (2, True)
+    for day, what in (("1990-01-01", "there was no European Economic Area"), ("2099-01-01", "lies behind the day")):
+        code, _, err = run(capsys, "where", "5.9.1.1", "--as-of", day)
+        assert (code, what in err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -699,3 +702,11 @@ def test_the_data_command_lists_every_file_with_its_age(capsys):
     assert all(row["built"] and row["licence"] and row["age_days"] is not None for row in found.values())
     code, out, _ = run(capsys, "data")
     assert (code, "IP Geolocation by DB-IP" in out) == (0, True)
+
+
+def test_two_copies_in_one_run_are_recorded_once(capsys, tmp_path):
+    """A second name for the same bytes is told, not counted."""
+    shutil.copy(CITY, tmp_path / "copy.pcapng")
+    code, out, _ = run(capsys, "replay", CITY, tmp_path / "copy.pcapng", "--db", tmp_path / "a.db", "--json")
+    found = json.loads(out)
+    assert (code, found["frames"], found["held"]) == (0, 4124, [str(tmp_path / "copy.pcapng")])

@@ -543,3 +543,13 @@ def test_only_three_prefixes_carry_an_address(high, low):
     prefixes = [ip_network(prefix) for prefix in ("64:ff9b::/96", "2002::/16", "2001::/32")]
     inside = any(IPv6Address(high << 64 | low) in prefix for prefix in prefixes)
     assert (carried(high, low) is not None) == inside
+
+
+@pytest.mark.parametrize(
+    "address", ["240.1.1.1", "192.0.2.1", "2001:db8::1", "198.18.0.1", "2002:a00:1::1", "2001:0:53aa:64c::f5ff:fffe"]
+)
+def test_an_address_that_leads_nowhere_is_not_called_local(world, address):
+    """What no network should carry, and a private address written into a tunnel's, cannot be told."""
+    sheet = world.sheet(address_words(address))
+    assert (sheet.place.location_status, sheet.verdict.verdict) == ("unknown", UNKNOWN)
+    assert "have no place of their own" in sheet.verdict.why

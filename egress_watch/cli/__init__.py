@@ -1,6 +1,7 @@
 """The command line: one file a command, one list, one place where errors become exit codes.
 
-In: arguments. Out: 0 fine, 1 trouble in data, 2 usage or configuration. Never: a traceback for what a user did.
+In: arguments. Out: 0 fine, 1 an input or database gave nothing, 2 usage or configuration.
+Never: a traceback for what a user did.
 
 To add a command: a module with ``HELP``, ``EXAMPLES``, ``arguments(parser)`` and ``run(options)``, and its name in
 COMMANDS.

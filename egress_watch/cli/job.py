@@ -60,11 +60,15 @@ class Job:
     def _groups(self, store: Store) -> list[list[str]]:
         inputs, prints = self._inputs, self._inputs.fingerprints()
         known = set() if self._again else store.recorded(prints.values())
-        self._held = {path: mark for path, mark in prints.items() if mark in known}
+        self._held = {path: mark for path, mark in prints.items() if mark in known or self._twice(path, mark, prints)}
         self._failed = dict(inputs.failed)
         self._pipes = [path for path in inputs.files if path not in prints and path not in self._failed]
         files = [path for path in inputs.files if path not in self._held and path not in self._pipes]
         return [group for group in (files, *([path] for path in self._pipes)) if group]
+
+    def _twice(self, path: str, mark: str, prints: Mapping[str, str]) -> bool:
+        """Return whether an earlier input of this run is the same, under another name."""
+        return not self._again and next(first for first, other in prints.items() if other == mark) != path
 
     def _record(self, paths: Sequence[str], store: Store) -> None:
         """Record some inputs, with a progress bar where a person watches; Ctrl-C ends it in good order."""

@@ -20,7 +20,7 @@ from egress_watch.model import Flows, Judged, Place, Verdict, address_text
 from egress_watch.places.carried import carried
 from egress_watch.places.owners import NOBODY, Group, Owners
 from egress_watch.places.prefixes import Prefixes
-from egress_watch.places.verdicts import verdict
+from egress_watch.places.verdicts import REGISTRY, verdict
 from egress_watch.places.zones import Zone
 
 
@@ -52,7 +52,7 @@ class Special(NamedTuple):
     """A prefix or network that no country database can answer for."""
 
     status: str
-    """local, anycast or edge."""
+    """local, anycast, edge, or unknown for what no network should carry."""
     name: str
     group: str = ""
 
@@ -163,11 +163,12 @@ class Atlas:
 
     def _locate(self, high: int, low: int) -> _Spot:
         if inner := carried(high, low):
-            return self._locate(*inner.address)
+            return _unpacked(self._locate(*inner.address), inner.mechanism)
         know = self._know
         special = know.special.find(high, low)
-        if special and special[1].status == "local":
-            return _Spot("local", (), special[1].name, 0, "", NOBODY, "")
+        if special and special[1].status in ("local", "unknown"):
+            evidence = REGISTRY if special[1].status == "unknown" else ""
+            return _Spot(special[1].status, (), special[1].name, 0, "", NOBODY, evidence)
         text = address_text(high, low)
         network, cloud = know.networks.find(text), know.clouds.find(text)
         operator, evidence = self._operator(special, cloud, network)
@@ -235,6 +236,13 @@ class Atlas:
         if name:
             asked.insert(0, (f"name {name}", owners.by_name(name)))
         return asked
+
+
+def _unpacked(inner: _Spot, mechanism: str) -> _Spot:
+    """Return the spot of a carried address; a private one in a tunnel's address proves nothing: anyone can write it."""
+    if inner.status == "local" and not mechanism.startswith("NAT64"):
+        return inner._replace(status="unknown", region=f"{inner.region} in {mechanism}", evidence=REGISTRY)
+    return inner
 
 
 def _place(spot: _Spot, owner: Group) -> Place:

@@ -11,6 +11,9 @@ from egress_watch.model import IN, OUT, OWN, UNKNOWN, Place, Verdict
 from egress_watch.places.owners import Group
 from egress_watch.places.zones import Zone
 
+REGISTRY = "registry"
+"""What the answer rests on where a special-purpose registry says that an address leads nowhere (RFC 6890)."""
+
 _NO_PLACE = {"anycast": "one address in many places at once (anycast)", "edge": "a content network that is everywhere"}
 
 
@@ -22,13 +25,19 @@ def verdict(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
     if place.location_status in _NO_PLACE:
         return Verdict(UNKNOWN, f"cannot tell where: {_NO_PLACE[place.location_status]}; {_owned(place, hands)}")
     if not inside:
-        return Verdict(UNKNOWN, f"cannot tell where: no source lists this address; {_owned(place, hands)}")
+        return Verdict(UNKNOWN, f"cannot tell where: {_nowhere(place, hands)}")
     if len(inside) > 1:
         return Verdict(UNKNOWN, f"cannot tell where: {_said(place)}; {_owned(place, hands)}")
     if not inside.pop():
         return Verdict(OUT, f"in {_said(place)}, outside {zone.short}; {_owned(place, hands)}{_limits(place, zone)}")
     answer = _inside(place, zone, hands)
     return answer._replace(why=answer.why + _limits(place, zone))
+
+
+def _nowhere(place: Place, hands: tuple[Group, ...]) -> str:
+    if place.evidence == REGISTRY:
+        return f"{place.region} addresses have no place of their own"
+    return f"no source lists this address; {_owned(place, hands)}"
 
 
 def _inside(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
