@@ -550,6 +550,7 @@ def test_only_three_prefixes_carry_an_address(high, low):
 )
 def test_an_address_that_leads_nowhere_is_not_called_local(world, address):
     """What no network should carry, and a private address written into a tunnel's, cannot be told."""
-    sheet = world.sheet(address_words(address))
-    assert (sheet.place.location_status, sheet.verdict.verdict) == ("unknown", UNKNOWN)
-    assert "have no place of their own" in sheet.verdict.why
+    for name in ("", "www.kpn.com"):
+        sheet = world.sheet(address_words(address), name)
+        assert (sheet.place.location_status, sheet.verdict.verdict) == ("unknown", UNKNOWN)
+        assert "have no place of their own" in sheet.verdict.why

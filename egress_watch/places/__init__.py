@@ -151,7 +151,8 @@ class Atlas:
         if len(self._spots) >= self._limit:
             self._spots.clear()
         spot = self._spots.get((high, low)) or self._spots.setdefault((high, low), self._locate(high, low))
-        owner = self._owner(name) if name and spot.status != "local" else NOBODY
+        somewhere = spot.status != "local" and spot.evidence != REGISTRY
+        owner = self._owner(name) if name and somewhere else NOBODY
         place = _place(spot, owner)
         hands = tuple(dict.fromkeys(group for group in (owner, spot.operator) if group.id))
         return place, verdict(place, self._know.zone, hands)
