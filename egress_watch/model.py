@@ -175,7 +175,7 @@ class Place(NamedTuple):
     country: str
     """ISO 3166-1 alpha-2, "" where no single country can be told."""
     location_status: str
-    """declared, agreed, single, disputed, anycast, edge, local or unknown."""
+    """declared, agreed, single, disputed, anycast, edge, local, override or unknown."""
     countries: tuple[str, ...]
     """Every country any source named, most trusted first."""
     asn: int
@@ -192,9 +192,11 @@ class Place(NamedTuple):
     laws: tuple[str, ...]
     """Laws that reach the owner."""
     evidence: str
-    """What the owner rests on: name, prefix, cloud, asn or ""; registry where the address leads nowhere."""
+    """What the owner rests on: override, name, prefix, cloud, asn or ""; registry where the address leads nowhere."""
     ties: tuple[str, ...] = ()
     """Known links of the owner to groups of other seats, in words with their date."""
+    note: str = ""
+    """The user's own words on the prefix, from the file of overrides."""
 
 
 class Verdict(NamedTuple):

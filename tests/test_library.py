@@ -64,7 +64,7 @@ def test_shipped_folders_are_found_in_a_checkout():
 def test_shipped_folders_are_found_in_a_wheel(tmp_path, monkeypatch):
     """In a wheel they travel inside the package, which comes first."""
     (tmp_path / "_data" / "rules").mkdir(parents=True)
-    monkeypatch.setattr(library, "PACKAGE", tmp_path)
+    monkeypatch.setattr("egress_watch.library.folders.PACKAGE", tmp_path)
     assert shipped("rules") == tmp_path / "_data" / "rules"
     assert shipped("captures") == tmp_path.parent / "captures"
 
@@ -199,7 +199,8 @@ def test_odd_records_are_named_or_read_as_text(tmp_path, record):
 def test_a_missing_shipped_file_says_how_to_get_it(tmp_path, monkeypatch):
     """Without the unpacked files the remedy is the command that unpacks them."""
     shutil.copytree(library.DATA, tmp_path / "data", ignore=shutil.ignore_patterns("*.mmdb", "*.xz"))
-    monkeypatch.setattr(library, "DATA", tmp_path / "data")
+    for module in ("folders", "files", "mmdb"):
+        monkeypatch.setattr(f"egress_watch.library.{module}.DATA", tmp_path / "data")
     with pytest.raises(DataError) as caught:
         atlas(Config())
     assert "make setup" in caught.value.remedy
@@ -209,7 +210,8 @@ def test_a_missing_shipped_file_says_how_to_get_it(tmp_path, monkeypatch):
 def test_a_broken_table_is_named(tmp_path, monkeypatch, name):
     """A curated table that is broken or missing is said with its path."""
     shutil.copytree(library.DATA, tmp_path / "data", ignore=shutil.ignore_patterns("*.xz"))
-    monkeypatch.setattr(library, "DATA", tmp_path / "data")
+    for module in ("folders", "files", "mmdb"):
+        monkeypatch.setattr(f"egress_watch.library.{module}.DATA", tmp_path / "data")
     for breaking in (lambda path: path.write_text("{ [ oops"), Path.unlink):
         breaking(tmp_path / "data" / name)
         with pytest.raises(DataError) as caught:

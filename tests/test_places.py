@@ -16,7 +16,7 @@ from judging import flows
 
 from egress_watch.config import Config
 from egress_watch.library import DATA, atlas, knowledge
-from egress_watch.model import IN, OUT, OWN, UNKNOWN, Place, address_words
+from egress_watch.model import IN, OUT, OWN, UNKNOWN, Place, address_text, address_words
 from egress_watch.places import NOTHING, Atlas, Found, Knowledge, Source, Special
 from egress_watch.places.carried import carried
 from egress_watch.places.owners import NOBODY, Group, Owners
@@ -206,7 +206,14 @@ def source(name, answers):
                 return found._replace(prefix=f"{address}/{net.prefixlen}")
         return NOTHING
 
-    return Source(name, "2026-01-01", find)
+    records = [NOTHING]
+
+    def numbers(addresses):
+        found = [find(address_text(int(high), int(low)))._replace(prefix="") for high, low in addresses]
+        records.extend(answer for answer in dict.fromkeys(found) if answer not in records)
+        return np.array([records.index(answer) for answer in found], np.int64)
+
+    return Source(name, "2026-01-01", numbers, records, find)
 
 
 FIRST = source(
@@ -532,7 +539,8 @@ def test_an_address_that_carries_another_is_judged_by_it(outer, mechanism):
     real = atlas(Config())
     sheet, plain = real.sheet(address_words(outer)), real.sheet(address_words("5.9.1.1"))
     assert (sheet.place, sheet.verdict) == (plain.place, plain.verdict)
-    assert sheet.evidence[0] == (mechanism, "", sheet.evidence[0].prefix, "carries 5.9.1.1: what follows is about that")
+    assert (sheet.evidence[0].source, sheet.evidence[0].built) == (mechanism, "")
+    assert sheet.evidence[0].said == "carries 5.9.1.1: what follows is about that"
     assert sheet.evidence[1:] == plain.evidence
     assert ip_address(outer) in ip_network(sheet.evidence[0].prefix)
 
@@ -542,7 +550,8 @@ def test_only_three_prefixes_carry_an_address(high, low):
     """Any other address stands for itself."""
     prefixes = [ip_network(prefix) for prefix in ("64:ff9b::/96", "2002::/16", "2001::/32")]
     inside = any(IPv6Address(high << 64 | low) in prefix for prefix in prefixes)
-    assert (carried(high, low) is not None) == inside
+    _, kinds = carried(np.array([[high, low]], np.uint64))
+    assert bool(kinds[0]) == inside
 
 
 @pytest.mark.parametrize(

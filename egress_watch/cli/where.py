@@ -63,7 +63,7 @@ def _words(text: str) -> tuple[int, int]:
 def _object(sheet: Any, name: str) -> dict[str, Any]:
     return {
         "address": sheet.address, "name": sheet.name, "zone": name, **sheet.verdict._asdict(), **sheet.place._asdict(),
-        "sources": [row._asdict() for row in sheet.evidence],
+        "sources": [row._asdict() for row in sheet.evidence], "changes": list(sheet.changes),
     }  # fmt: skip
 
 
@@ -77,5 +77,8 @@ def _lines(sheet: Any, short: str) -> Iterator[str]:
     for title, lines in (("laws", place.laws), ("ties", place.ties)):
         yield from (f"  {title}: {printable(line)}" for line in lines)
     rows = [row._asdict() for row in sheet.evidence]
-    yield from (f"  {line}" for line in encode(rows, ("source", "built", "prefix", "said")))
+    yield from (f"  {line}" for line in encode(rows, ("source", "built", "prefix", "said", "weight")))
+    if sheet.changes:
+        yield "  what would change the answer:"
+        yield from (f"    {printable(change)}" for change in sheet.changes)
     yield ""

@@ -66,6 +66,7 @@ def _said(place: Place) -> str:
         "agreed": "two databases agree",
         "single": "one database says so",
         "disputed": "the databases disagree",
+        "override": f"your override says so{': ' * bool(place.note)}{place.note}",
     }
     return f"{where} ({how[place.location_status]})"
 

@@ -158,7 +158,7 @@ class Recording:
 
 _PLACE_COLUMNS = (
     "digest", "zone", "dataset", "country", "location_status", "countries", "asn", "as_name", "provider", "region",
-    "owner", "owner_seat", "laws", "evidence", "ties", "verdict", "why",
+    "owner", "owner_seat", "laws", "evidence", "ties", "note", "verdict", "why",
 )  # fmt: skip
 
 

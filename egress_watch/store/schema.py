@@ -107,7 +107,11 @@ def _version_1(db: Database) -> None:
             db.execute(statement)
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_version_1]
+def _version_2(db: Database) -> None:
+    db.execute("ALTER TABLE place ADD COLUMN note TEXT")
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2]
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
 NEWEST = len(MIGRATIONS)

@@ -1,0 +1,51 @@
+"""The shelf: data files, owners, zones, rules and captures, wherever they are installed.
+
+In: settings. Out: knowledge for `places`, rules for `rules`, paths of shipped folders. Never: a connection that nobody
+asked for.
+"""
+
+from __future__ import annotations
+
+from egress_watch.config import Config
+from egress_watch.library.files import DataFile, data_files
+from egress_watch.library.folders import DATA, shipped, table
+from egress_watch.library.mmdb import records
+from egress_watch.library.rulebook import MOST_RULE_BYTES, read_rules, rule_files, rule_text, rules
+from egress_watch.library.tables import country_sets, groups, other_zones, special, tables_checked, zone
+from egress_watch.places import Atlas, Knowledge, Source, Special
+from egress_watch.places.owners import Owners
+from egress_watch.places.prefixes import Prefixes
+
+__all__ = [
+    "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "knowledge", "read_rules",
+    "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone",
+]  # fmt: skip
+
+
+def atlas(config: Config) -> Atlas:
+    """Return the atlas of the configured zone over the data files in use; raises DataError or ConfigError."""
+    return Atlas(knowledge(config))
+
+
+def knowledge(config: Config) -> Knowledge:
+    """Open the data files and read the curated tables."""
+    sources: dict[str, list[Source]] = {}
+    for file in data_files(config):
+        sources.setdefault(file.kind, []).append(_source(file))
+    regions, places = table("regions"), table("special")
+    return Knowledge(
+        countries=sources["country"], networks=sources["asn"][0], clouds=sources["cloud"][0],
+        regions={(p, region): country for p, rows in regions.items() if p in regions["sources"]
+                 for region, country in rows.items()},
+        nowhere=frozenset((row["provider"], row["region"]) for row in regions["unmapped"]
+                          if row["region"].lower() == "global"),
+        special=Prefixes(special(places, config)),
+        edges={row["asn"]: Special(row["status"], row["name"], row.get("group", "")) for row in places["network"]},
+        owners=Owners(table("owners")["group"], table("laws")["seats"]), zone=zone(config.zone, config.as_of),
+        checked=str(min(regions["checked"], places["checked"])), zones=other_zones(config),
+    )  # fmt: skip
+
+
+def _source(file: DataFile) -> Source:
+    answers = records(file.path, file.kind, own=file.sha256 == "")
+    return Source(file.name, file.built, answers.numbers, answers.found, answers.find)

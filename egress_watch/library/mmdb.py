@@ -1,0 +1,267 @@
+"""MaxMind databases, asked by whole columns of addresses.
+
+In: a path. Out: the number of the record that holds each address, and each record once. Never: a look-up in a file that
+changes meanwhile: what was opened is kept, whatever becomes of the file.
+
+The search tree of a database (MaxMind DB file format 2.0, "Binary Search Tree Section") is an array of pairs of
+numbers; all addresses of a batch walk down it together, a bit a step. Only a record never met before is read, by
+maxminddb or, in the user's own files, by geoip2: a country file holds some 200 different ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import maxminddb
+import numpy as np
+from numpy.typing import NDArray
+
+from egress_watch.errors import ConfigError, DataError
+from egress_watch.library.folders import DATA
+from egress_watch.model import Ints, Words, address_text
+from egress_watch.places.knowledge import NOTHING, Found
+
+BROKEN = (maxminddb.InvalidDatabaseError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""What reading a data file of the wrong make raises, in maxminddb, in geoip2 and in our own reading of a record."""
+
+EDITIONS = {"asn": ("ASN", "ISP"), "country": ("City", "Enterprise", "Country")}
+"""Words in the type of a user's own file; each names the method of geoip2 that reads it."""
+
+MOST_BYTES = 1 << 31
+MAPPED = 0xFFFF
+Read = Callable[[str], tuple[str, Found]]
+
+
+class Tree:
+    """The search tree of a database as one array: the children of node n are at 2n and 2n + 1."""
+
+    def __init__(self, content: bytes, nodes: int, record_bits: int, *, narrow: bool) -> None:
+        self.nodes = nodes
+        self._children = _CHILDREN[record_bits](content, nodes)
+        self._narrow = narrow
+        self._ipv4 = 0 if narrow else self._below_zeros(96)
+
+    def leaves(self, addresses: Words) -> Ints:
+        """Return where each address of shape (n, 2) ends: behind ``nodes`` a record, at or below it none."""
+        mapped = (addresses[:, 0] == 0) & (addresses[:, 1] >> np.uint64(32) == MAPPED)
+        ends = np.zeros(len(addresses), np.int64)
+        ends[mapped] = self._walk(addresses[mapped, 1], 32, np.full(int(mapped.sum()), self._ipv4, np.int64))
+        if not self._narrow:  # a file of IPv4 alone knows nothing of IPv6
+            rest = addresses[~mapped]
+            high = self._walk(rest[:, 0], 64, np.zeros(len(rest), np.int64))
+            ends[~mapped] = self._walk(rest[:, 1], 64, high)
+        return ends
+
+    def _walk(self, words: Words, bits: int, ends: Ints) -> Ints:
+        live = np.flatnonzero(ends < self.nodes)
+        for bit in range(bits - 1, -1, -1):
+            if not len(live):
+                break
+            side = (words[live] >> np.uint64(bit)).astype(np.int64) & 1
+            ends[live] = self._children[2 * ends[live] + side]
+            live = live[ends[live] < self.nodes]
+        return ends
+
+    def _below_zeros(self, bits: int) -> int:
+        node = 0
+        for _ in range(bits):
+            if node >= self.nodes:
+                break
+            node = int(self._children[2 * node])
+        return node
+
+
+def _children_24(content: bytes, nodes: int) -> NDArray[np.uint32]:
+    four = np.ndarray((2 * nodes,), ">u4", buffer=content, strides=(3,))  # reads one byte past each, never past the end
+    children: NDArray[np.uint32] = four.astype(np.uint32) >> np.uint32(8)
+    return children
+
+
+def _children_28(content: bytes, nodes: int) -> NDArray[np.uint32]:
+    seven = np.frombuffer(content, np.uint8, 7 * nodes).reshape(nodes, 7).astype(np.uint32)
+    children = np.empty((nodes, 2), np.uint32)
+    children[:, 0] = seven[:, 3] >> 4 << 24 | seven[:, 0] << 16 | seven[:, 1] << 8 | seven[:, 2]
+    children[:, 1] = (seven[:, 3] & 15) << 24 | seven[:, 4] << 16 | seven[:, 5] << 8 | seven[:, 6]
+    return children.reshape(-1)
+
+
+def _children_32(content: bytes, nodes: int) -> NDArray[np.uint32]:
+    return np.frombuffer(content, ">u4", 2 * nodes).astype(np.uint32)
+
+
+_CHILDREN = {24: _children_24, 28: _children_28, 32: _children_32}
+
+
+class Database:
+    """One open file: its tree, and how to read a record of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        content = _content(path)
+        self.copy = _private(content, path)
+        """Where the reader maps the content from: not the file itself, where the system allows it."""
+        try:
+            self.reader = maxminddb.open_database(self.copy)
+            metadata = self.reader.metadata()
+            self.kind, self.epoch = str(metadata.database_type), metadata.build_epoch
+            self.tree = Tree(content, metadata.node_count, metadata.record_size, narrow=metadata.ip_version == 4)
+        except BROKEN as error:
+            what = "no MaxMind database, or one cut short"
+            raise DataError(what, where=str(path), remedy="fetch the file anew") from error
+
+    def built(self) -> str:
+        """Return the ISO date of the data, "" where the file gives none."""
+        try:
+            return datetime.fromtimestamp(self.epoch, UTC).date().isoformat()
+        except (ValueError, OverflowError, OSError, TypeError):
+            return ""
+
+
+class Records:
+    """The answers of one database, numbered in the order they were met; number 0 is NOTHING."""
+
+    def __init__(self, database: Database, read: Read) -> None:
+        self._database, self._read = database, read
+        self.found: list[Found] = [NOTHING]
+        self._numbers: dict[Found, int] = {NOTHING: 0}
+        self._by_leaf: dict[int, int] = {}
+
+    def numbers(self, addresses: Words) -> Ints:
+        """Return the number of the answer for each address; raises DataError for a broken record."""
+        leaves = self._database.tree.leaves(addresses)
+        different, first, which = np.unique(leaves, return_index=True, return_inverse=True)
+        known = [self._number(leaf, addresses[row]) for leaf, row in zip(different.tolist(), first, strict=True)]
+        return np.array(known, np.int64)[which]
+
+    def find(self, address: str) -> Found:
+        """Return the answer for one address, with its prefix; raises DataError for a broken record."""
+        if self._database.reader.metadata().ip_version == 4 and ":" in address:
+            return NOTHING
+        try:
+            prefix, found = self._read(address)
+        except BROKEN as error:
+            what = f"holds a broken record for {address}"
+            raise DataError(what, where=str(self._database.path), remedy="fetch the file anew") from error
+        return found._replace(prefix=prefix)
+
+    def _number(self, leaf: int, words: Words) -> int:
+        if leaf <= self._database.tree.nodes:
+            return 0
+        if leaf not in self._by_leaf:
+            found = self.find(address_text(int(words[0]), int(words[1])))._replace(prefix="")
+            self._by_leaf[leaf] = self._numbers.setdefault(found, len(self.found))
+            if self._by_leaf[leaf] == len(self.found):
+                self.found.append(found)
+        return self._by_leaf[leaf]
+
+
+@cache
+def opened(path: Path) -> Database:
+    """Return a database, opened once; raises DataError with a remedy."""
+    return Database(path)
+
+
+def records(path: Path, kind: str, *, own: bool) -> Records:
+    """Return the answers of a database of a kind (country, asn, cloud); ``own`` ones are read through geoip2."""
+    database = opened(path)
+    return Records(database, _reading_own(database, kind) if own else _reading(database.reader, _SHAPES[kind]))
+
+
+def _content(path: Path) -> bytes:
+    remedy = "give a readable .mmdb file"
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"holds more than {MOST_BYTES:,} bytes", where=str(path), remedy=remedy)
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        remedy = "run `make setup`, which unpacks the data files" if path.parent == DATA else "mend the path in [data]"
+        raise DataError("no such data file", where=str(path), remedy=remedy) from error
+    except OSError as error:
+        raise DataError(error.strerror or str(error), where=str(path), remedy=remedy) from error
+
+
+def _private(content: bytes, path: Path) -> str:
+    """Return the path of a copy in memory: a mapped file that is overwritten in place would end the process.
+
+    Where the system has no such memory, or grants too little of it, it is the file itself.
+    """
+    if not hasattr(os, "memfd_create"):
+        return str(path)
+    descriptor = os.memfd_create(path.name[:100])  # open as long as the process: its path leads through it
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+    except OSError:
+        os.close(descriptor)
+        return str(path)
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _reading(reader: maxminddb.Reader, shape: Callable[[Any], Found]) -> Read:
+    def read(address: str) -> tuple[str, Found]:
+        record, length = reader.get_with_prefix_len(address)
+        return (f"{address}/{length}", shape(record)) if record else ("", NOTHING)
+
+    return read
+
+
+def _flat_or_nested(record: Any) -> Found:
+    """Read DB-IP's and MaxMind's nested country, or the flat ``country_code`` of ip-location-db."""
+    return Found("", country=record.get("country_code") or record.get("country", {}).get("iso_code", ""))
+
+
+def _network(record: Any) -> Found:
+    name = record.get("autonomous_system_organization") or ""
+    return Found("", asn=int(record.get("autonomous_system_number") or 0), as_name=name)
+
+
+def _cloud(record: Any) -> Found:
+    return Found("", provider=record["provider"], region=record["region"])
+
+
+_SHAPES = {"country": _flat_or_nested, "asn": _network, "cloud": _cloud}
+
+
+def _reading_own(database: Database, kind: str) -> Read:
+    """Ask the user's own file through geoip2, which knows every edition that MaxMind and DB-IP sell."""
+    from geoip2.database import Reader
+    from geoip2.errors import AddressNotFoundError
+
+    method = getattr(Reader(database.copy), _edition(database, kind))
+
+    def read(address: str) -> tuple[str, Found]:
+        try:
+            return _answered(method(address), kind, address)
+        except AddressNotFoundError:
+            return "", NOTHING
+
+    return read
+
+
+def _edition(database: Database, kind: str) -> str:
+    """Return the method of geoip2 for a file; raises ConfigError where it answers another question."""
+    for word in EDITIONS[kind]:
+        if word in database.kind:
+            return word.lower()
+    wanted = {"asn": "ASN", "country": "country or city"}[kind]
+    remedy = f"give a GeoLite2, GeoIP2 or DB-IP {wanted} file, as .mmdb"
+    what = f"holds {database.kind!r}, which is no {wanted} database"
+    raise ConfigError(what, where=str(database.path), remedy=remedy)
+
+
+def _answered(answer: Any, kind: str, address: str) -> tuple[str, Found]:
+    if kind == "asn":
+        number, name = answer.autonomous_system_number or 0, answer.autonomous_system_organization or ""
+        return str(answer.network), Found("", asn=int(number), as_name=str(name))
+    return str(answer.traits.network or address), Found("", country=str(answer.country.iso_code or ""))
+
+
+def described(path: Path) -> tuple[str, str]:
+    """Return the type of a database and the ISO date of its data."""
+    database = opened(path)
+    return database.kind, database.built()

@@ -1,0 +1,101 @@
+"""The atlas: judges addresses by whole columns and remembers the answers.
+
+In: flows with names, or addresses. Out: `Judged`, or an evidence sheet. Never: the same question asked of a file twice.
+
+All addresses of a batch are asked of each data file together; what differs between addresses is only which record each
+file has for them, and there are few different sets of records. So location and operator are worked out once a set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from egress_watch.model import Flows, Ints, Judged, Place, Verdict, Words
+from egress_watch.places.carried import MECHANISMS, carried
+from egress_watch.places.knowledge import Knowledge
+from egress_watch.places.owners import NOBODY, Group
+from egress_watch.places.sheet import Sheet, sheet
+from egress_watch.places.spots import NO_WORD, Clues, Spot, answer, spot
+
+Row = tuple[int, int, str]
+
+
+class Atlas:
+    """Judges flows. Answers are kept once and numbered; ``limit`` bounds the addresses remembered in between."""
+
+    def __init__(self, knowledge: Knowledge, limit: int = 500_000) -> None:
+        self._know = knowledge
+        self._limit = limit
+        self._rows: dict[Row, int] = {}
+        self._owners: dict[str, Group] = {}
+        self._spots: dict[tuple[int, ...], Spot] = {}
+        self._answers: dict[tuple[tuple[int, ...], str], int] = {}
+        self._numbers: dict[tuple[Place, Verdict], int] = {}
+        self.places: list[Place] = []
+        self.verdicts: list[Verdict] = []
+
+    def judge(self, flows: Flows) -> Judged:
+        """Return the flows with their answers."""
+        names = flows.name or ("",) * len(flows)
+        return Judged(flows, self.answers(flows.remote, names), self.places, self.verdicts)
+
+    def answers(self, addresses: Words, names: Sequence[str]) -> Ints:
+        """Return for addresses of shape (n, 2), each spoken of by a name or "", which row of ``places`` answers."""
+        self._trim()
+        rows = list(zip(addresses[:, 0].tolist(), addresses[:, 1].tolist(), names, strict=True))
+        if fresh := [row for row in dict.fromkeys(rows) if row not in self._rows]:
+            self._learn(fresh)
+        return np.array([self._rows[row] for row in rows], np.int64)
+
+    def sheet(self, address: tuple[int, int], name: str = "") -> Sheet:
+        """Return the evidence sheet of one address, as spoken of by ``name``."""
+        return sheet(self._know, address, name)
+
+    def _learn(self, rows: Sequence[Row]) -> None:
+        addresses = np.array([row[:2] for row in rows], np.uint64)
+        records = self._records(addresses)
+        for row, record in zip(rows, records, strict=True):
+            owner = self._owner(row[2]) if row[2] else NOBODY
+            number = self._answers.get((record, owner.id))
+            self._rows[row] = self._answer(record, owner) if number is None else number
+
+    def _records(self, addresses: Words) -> list[tuple[int, ...]]:
+        """Return for each address what every source has for it, as record numbers in the order of `Clues`."""
+        know = self._know
+        inner, mechanisms = carried(addresses)
+        tables = [table.numbers(inner) for table in (know.overrides, know.special)]
+        files = [source.numbers(inner) for source in (know.clouds, know.networks, *know.countries)]
+        return list(zip(*(column.tolist() for column in (mechanisms, *tables, *files)), strict=True))
+
+    def _clues(self, record: tuple[int, ...]) -> Clues:
+        """Return the clues that a set of record numbers stands for."""
+        know = self._know
+        mechanism, override, special, cloud, network, *countries = record
+        return Clues(
+            MECHANISMS[mechanism], know.overrides.rows[override - 1][1] if override else NO_WORD,
+            know.special.rows[special - 1][1] if special else None, know.clouds.records[cloud],
+            know.networks.records[network],
+            tuple(source.records[number] for source, number in zip(know.countries, countries, strict=True)),
+        )  # fmt: skip
+
+    def _answer(self, record: tuple[int, ...], owner: Group) -> int:
+        if record not in self._spots:
+            self._spots[record] = spot(self._clues(record), self._know)
+        found = answer(self._spots[record], owner, self._know.zone)
+        number = self._numbers.setdefault(found, len(self.places))
+        if number == len(self.places):
+            self.places.append(found[0])
+            self.verdicts.append(found[1])
+        self._answers[record, owner.id] = number
+        return number
+
+    def _owner(self, name: str) -> Group:
+        return self._owners.get(name) or self._owners.setdefault(name, self._know.owners.by_name(name))
+
+    def _trim(self) -> None:
+        """Keep what is remembered within the limit; called between batches."""
+        for memory in (self._rows, self._owners, self._spots, self._answers):
+            if len(memory) > self._limit:
+                memory.clear()
