@@ -82,12 +82,11 @@ def test_no_file_is_no_override(written):
         (SURF, CAMERA, ['provider = "kpn"'], OWN, "agreed", "Hikvision", "KPN", "(network by your override)"),
         (
             SURF, "", ['country = "DE"', 'provider = "kpn"', 'owner = "Gemeente X"', 'owner_seat = "NL"', 'note = "n"'],
-            IN, "override", "Gemeente X", "KPN", "in DE (your override says so: n); owned by Gemeente X (seat NL) and "
-            "run on the network of KPN (seat NL) (owner and network by your override)",
+            IN, "override", "Gemeente X", "KPN", "KPN (seat NL) (owner and network by your override)",
         ),
         (SURF, "", ['note = "asked them"'], IN, "agreed", "SURF", "SURF", "owned by SURF"),
         (SURF, "", ['owner = "aws"', 'note = "n"'], OWN, "agreed", "Amazon", "SURF", "(owner by your override: n)"),
-        (PRIVATE, "", ['country = "CN"', 'note = "VPN"'], OUT, "override", "", "", "in CN (your override says so: VPN)"),
+        (PRIVATE, "", ['country = "CN"', 'note = "VPN"'], OUT, "override", "", "", "(your override says so: VPN)"),
         (PRIVATE, CAMERA, ['country = "NL"'], OWN, "override", "Hikvision", "", "owned by Hikvision"),
         (PRIVATE, "", ['owner = "hikvision"'], OWN, "local", "Hikvision", "", "stays local: private, but owned by"),
         (PRIVATE, "", ['owner = "surf"'], IN, "local", "SURF", "", "stays local: private (owner by your override)"),
@@ -99,7 +98,7 @@ def test_no_file_is_no_override(written):
     ],
 )  # fmt: skip
 def test_the_users_word_wins_field_by_field(written, address, name, lines, answer, status, owner, provider, why):
-    """Country, provider and owner stand in place of the evidence, alone or together; the reason says whose word it is."""
+    """Country, provider and owner stand in place of the evidence, alone or together; the reason says so."""
     prefix = {PRIVATE: "10.9.0.0/16", PAPER: "203.0.113.0/24"}.get(address, "145.220.0.0/16")
     found = sheet(written(entry(prefix, *lines)), address, name)
     place = found.place
@@ -161,7 +160,7 @@ GOOD = entry("192.168.0.0/16", 'country = "NL"')  # lines 1 to 3
         ('prefix = "10.0.0.0/8"\ncountry = "XX"', "unknown country 'XX' as country", "two letters"),
         ('prefix = "10.0.0.0/8"\ncountry = "UK"', "unknown country 'UK'", "write GB"),
         ('prefix = "10.0.0.0/8"\nowner = "Acme"\nowner_seat = "nl"', "'nl' as owner_seat", "write NL"),
-        ('prefix = "10.0.0.0/8"\nowner = "Hikvison"', "owner 'Hikvison' is no listed", "did you mean Hikvision? else"),
+        ('prefix = "10.0.0.0/8"\nowner = "Hikvison"', "owner 'Hikvison' is no listed", "did you mean Hikvision"),
         ('prefix = "10.0.0.0/8"\nowner = "Qqqqqqqq"', "owner 'Qqqqqqqq' is no listed group", 'owner_seat = "NL"'),
         ('prefix = "10.0.0.0/8"\nprovider = "kpn"\nprovider_seat = "CN"', "KPN is listed with seat NL", "seat out"),
         ('prefix = "10.0.0.0/8"\nowner_seat = "NL"', "owner_seat without owner", "with owner"),

@@ -5,7 +5,7 @@ In: the TOML files of ``data/`` and the settings. Out: zones, dossiers, prefixes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -32,7 +32,7 @@ def groups() -> list[Dossier]:
     return dossiers(table("owners")["group"], table("laws")["seats"])
 
 
-def zone(name: str, as_of: str = "", own: Iterable[OwnZone] = ()) -> Zone:
+def zone(name: str, as_of: str = "", own: Sequence[OwnZone] = ()) -> Zone:
     """Return the zone of this id, in any case, as of an ISO day; raises ConfigError naming what is known.
 
     ``own`` are the user's zones beside the shipped ones.
@@ -45,7 +45,8 @@ def zone(name: str, as_of: str = "", own: Iterable[OwnZone] = ()) -> Zone:
     if name.lower() not in known:
         raise ConfigError(f"unknown zone {name!r}", remedy=f"one of: {', '.join(known)}")
     if not known[name.lower()].countries:
-        what = f"there was no {known[name.lower()].name} on {as_of or tables['checked']}"
+        mine = any(row.name.lower() == name.lower() for row in own)
+        what = f"there was no {'country in ' * mine}{known[name.lower()].name} on {as_of or tables['checked']}"
         raise ConfigError(what, where="as_of", remedy="give a later day, or mend the zone")
     return known[name.lower()]
 
