@@ -6,8 +6,10 @@ import maxminddb
 import pytest
 from test_data import COUNTRIES
 
+from egress_watch.config import Config
 from egress_watch.countries import ASSIGNED, KNOWN, meant
-from egress_watch.library import DATA
+from egress_watch.library import DATA, atlas
+from egress_watch.model import address_words
 
 
 def test_the_codes_are_those_of_the_standard():
@@ -22,6 +24,15 @@ def test_a_country_database_answers_with_known_codes():
     with maxminddb.open_database(DATA / "dbip-country-lite.mmdb") as reader:
         said = {record["country"]["iso_code"] for _, record in reader}
     assert said - {"ZZ"} <= KNOWN
+
+
+def test_no_country_is_not_taken_for_one():
+    """An address that DB-IP gives to ZZ stands in no country as far as it is concerned."""
+    with maxminddb.open_database(DATA / "dbip-country-lite.mmdb") as reader:
+        nowhere = [network[0] for network, record in reader if record["country"]["iso_code"] == "ZZ"]
+    assert nowhere
+    world = atlas(Config())
+    assert not [text for text in nowhere if "ZZ" in world.sheet(address_words(str(text))).place.countries]
 
 
 @pytest.mark.parametrize(
