@@ -6,24 +6,41 @@ In: a path or nothing. Out: a frozen `Config`. Never: a setting that is ignored 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from egress_watch.countries import KNOWN, meant
 from egress_watch.errors import ConfigError
 
 MOST_BYTES = 1 << 20
 ZONES = ("eu27", "eea", "eea+adequacy", "ch")
 """The ids of the shipped zones, as in data/zones.toml: a mistake is told with its file before any data is loaded."""
 
+ZONE_NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,31}")
+"""What a zone of the user's own may be called: one word, so that a rule can name it too."""
+
+_TAKEN = {*ZONES, *(name.replace("+", "_") for name in ZONES)}
+
 
 def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"text": text})
+
+
+@dataclass(frozen=True, slots=True)
+class OwnZone:
+    """A zone of your own: the countries you list, beside those of a shipped zone where you name one."""
+
+    name: str = _setting("", "one word, in place of eea or ch wherever a zone is named")
+    based_on: str = _setting("", "a shipped zone whose countries it has, for the day that is asked for; empty: none")
+    countries: tuple[str, ...] = _setting((), "countries in it, in two letters (ISO 3166-1), beside those of based_on")
+    without: tuple[str, ...] = _setting((), "countries of based_on that are not in it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +66,7 @@ class DataSettings:
 
     country_db: str = _setting("", "a GeoLite2, GeoIP2 or DB-IP country or city file, in place of DB-IP Country Lite")
     asn_db: str = _setting("", "a GeoLite2, GeoIP2 or DB-IP ASN file, in place of origin-asn")
+    overrides: str = _setting("", "a TOML file of your own words on prefixes, beside this file; they win over all data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +81,7 @@ class RuleSettings:
 class Config:
     """All settings."""
 
-    zone: str = _setting("eea", "the legal zone: eu27, eea, eea+adequacy or ch")
+    zone: str = _setting("eea", "the legal zone: eu27, eea, eea+adequacy, ch or one of your own")
     as_of: str = _setting("", "compute the zone for this day, such as 2019-05-01; empty: the day its data was checked")
     networks: tuple[str, ...] = _setting((), "your own networks in CIDR notation, beside the private ranges")
     db: str = _setting("egress.db", "the database that replay writes")
@@ -71,6 +89,7 @@ class Config:
     names: NameSettings = field(default_factory=NameSettings)
     data: DataSettings = field(default_factory=DataSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
+    own_zone: tuple[OwnZone, ...] = field(default=(), metadata={"rows": OwnZone})
 
 
 def load(path: str = "") -> Config:
@@ -79,7 +98,8 @@ def load(path: str = "") -> Config:
         return Config()
     config: Config = _fill(Config, _tables(path), path, "")
     _check(config, path)
-    return config
+    beside = str(Path(path).absolute().parent / config.data.overrides) if config.data.overrides else ""
+    return replace(config, data=replace(config.data, overrides=beside))
 
 
 def _tables(path: str) -> dict[str, Any]:
@@ -110,8 +130,14 @@ def render(config: Config) -> str:
         table = getattr(config, setting.name)
         if is_dataclass(table):
             plain += [f"\n[{setting.name}]  # {(type(table).__doc__ or '').rstrip('.')}"]
-            plain += [_line(row.name, getattr(table, row.name), row.metadata) for row in fields(table)]
-    return "\n".join(plain) + "\n"
+            plain += _lines(table)
+    for zone in config.own_zone:
+        plain += [f"\n[[own_zone]]  # {(OwnZone.__doc__ or '').rstrip('.')}", *_lines(zone)]
+    return "\n".join(plain if config.own_zone else [*plain, "", *_EXAMPLE]) + "\n"
+
+
+def _lines(table: Any) -> list[str]:
+    return [_line(row.name, getattr(table, row.name), row.metadata) for row in fields(table)]
 
 
 def _line(name: str, value: Any, metadata: Mapping[str, str]) -> str:
@@ -126,18 +152,31 @@ def _toml(value: Any) -> str:
     return str(value)
 
 
+_EXAMPLE = [f"# {line}" for line in ("[[own_zone]]", *_lines(OwnZone("benelux", countries=("BE", "LU", "NL"))))]
+"""A zone of one's own, as a comment, where the settings have none."""
+
+
 def _fill(kind: type[Any], tables: Mapping[str, Any], path: str, prefix: str) -> Any:
     known = {setting.name: setting for setting in fields(kind)}
     given: dict[str, Any] = {}
     for key, value in tables.items():
         if key not in known:
             raise _unknown(path, prefix + key, [prefix + name for name in known])
+        rows = known[key].metadata.get("rows")
         default = known[key].default_factory if "text" not in known[key].metadata else known[key].default
-        if isinstance(default, type):
+        if rows:
+            given[key] = _rows(rows, value, path, key)
+        elif isinstance(default, type):
             given[key] = _fill(default, _typed(value, dict, path, prefix + key), path, f"{key}.")
         else:
             given[key] = _value(value, default, path, prefix + key)
     return kind(**given)
+
+
+def _rows(kind: type[Any], rows: Any, path: str, key: str) -> tuple[Any, ...]:
+    """Return a list of tables, each under its number, counted from 1."""
+    numbered = enumerate(_typed(rows, list, path, key), 1)
+    return tuple(_fill(kind, _typed(row, dict, path, f"{key} {n}"), path, f"{key} {n}: ") for n, row in numbered)
 
 
 def _value(value: Any, default: Any, path: str, key: str) -> Any:
@@ -174,11 +213,41 @@ def _unknown(path: str, key: str, known: list[str]) -> ConfigError:
 
 
 def _check(config: Config, path: str) -> None:
-    if config.zone.lower() not in ZONES:
-        raise ConfigError(f"zone: unknown zone {config.zone!r}", where=path, remedy=f"one of: {', '.join(ZONES)}")
+    for number, own in enumerate(config.own_zone, 1):
+        _check_zone(own, config.own_zone[: number - 1], f"own_zone {number}", path)
+    known = (*ZONES, *(own.name.lower() for own in config.own_zone))
+    if config.zone.lower() not in known:
+        raise ConfigError(f"zone: unknown zone {config.zone!r}", where=path, remedy=f"one of: {', '.join(known)}")
     _day(config.as_of, path)
     for network in config.networks:
         try:
             ip_network(network)
         except ValueError as error:
             raise ConfigError(f"networks: {error}", where=path, remedy='write it as "10.20.0.0/16"') from error
+
+
+def _check_zone(own: OwnZone, before: Sequence[OwnZone], key: str, path: str) -> None:
+    """Raise ConfigError for a zone that has no name of its own, no countries, or some that are none."""
+    what, remedy = "", ""
+    if not ZONE_NAME.fullmatch(own.name):
+        what, remedy = f"{own.name!r} is no name for a zone", "give one word, such as benelux"
+    elif own.name.lower() in _TAKEN | {other.name.lower() for other in before}:
+        what, remedy = f"the name {own.name!r} is taken", "give it another"
+    elif own.based_on and own.based_on.lower() not in ZONES:
+        what, remedy = f"based_on: unknown zone {own.based_on!r}", f"one of: {', '.join(ZONES)}"
+    elif not own.countries and not own.based_on:
+        what, remedy = "no country is in it", 'write countries = ["BE", "NL"], or based_on = "eea"'
+    elif own.without and not own.based_on:
+        what, remedy = "without needs based_on", "leave it out"
+    if what:
+        raise ConfigError(f"{key}: {what}", where=path, remedy=remedy)
+    _check_countries(own, key, path)
+
+
+def _check_countries(own: OwnZone, key: str, path: str) -> None:
+    for code in (*own.countries, *own.without):
+        if code not in KNOWN:
+            raise ConfigError(f"{key}: unknown country {code!r}", where=path, remedy=meant(code))
+    if both := set(own.countries) & set(own.without):
+        what = f"{key}: {', '.join(sorted(both))} is both in it and left out"
+        raise ConfigError(what, where=path, remedy="take it out of one list")

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import egress_watch
-from egress_watch.config import MOST_BYTES, ZONES, Config, FlowSettings, RuleSettings, load, render
+from egress_watch.config import (
+    MOST_BYTES,
+    ZONES,
+    Config,
+    DataSettings,
+    FlowSettings,
+    OwnZone,
+    RuleSettings,
+    load,
+    render,
+)
 from egress_watch.errors import ConfigError
 
 
@@ -70,11 +80,101 @@ def test_a_zone_may_be_written_in_any_case(written):
 
 def test_every_key_says_what_it_does():
     """Each line of the printed settings carries a comment."""
-    lines = [line for line in render(Config()).splitlines() if line]
+    config = Config(own_zone=(OwnZone("mine", "eea"), OwnZone("yours", "ch")))
+    lines = [line for line in render(config).splitlines() if line]
     assert all("  # " in line for line in lines)
-    keys = sum(len(fields(getattr(Config(), row.name))) if is_dataclass(getattr(Config(), row.name)) else 1
-               for row in fields(Config))  # fmt: skip
+    tables = [row for name in (row.name for row in fields(Config)) for row in _tables(getattr(config, name))]
+    keys = sum(len(fields(table)) for table in tables) + len(fields(Config)) - len(tables) + 1
     assert len([line for line in lines if not line.startswith("[")]) == keys
+
+
+def _tables(value):
+    return value if isinstance(value, tuple) else (value,) if is_dataclass(value) else ()
+
+
+zones_of_ones_own = st.builds(
+    OwnZone, st.from_regex("[a-z][a-z0-9_-]{3,9}", fullmatch=True), st.sampled_from(["eea", "CH"]),
+    st.lists(st.sampled_from(["NL", "BE", "XK"]), unique=True).map(tuple),
+    st.lists(st.sampled_from(["FR", "AX"]), unique=True).map(tuple),
+)  # fmt: skip
+
+
+@given(st.lists(zones_of_ones_own, max_size=4, unique_by=lambda row: row.name), st.text())
+def test_zones_of_ones_own_are_printed_and_read_back(zones, text):
+    """Lists of tables survive being printed, whatever else is in the settings."""
+    names = {row.name for row in zones} & {"eu27", "eea_adequacy"}
+    db = text.encode("utf-8", "ignore").decode().replace("\0", "")
+    config = Config(db=db, own_zone=tuple(row for row in zones if row.name not in names))
+    path = f"/dev/fd/{_memory(render(config).encode())}"
+    try:
+        assert load(path) == config
+    finally:
+        os.close(int(path.rpartition("/")[2]))
+
+
+def test_the_commented_example_of_a_zone_is_sound(written):
+    """Who takes the comment signs away has the zone it shows."""
+    printed = render(Config()).replace("\n# ", "\n")
+    assert load(written(printed)).own_zone == (OwnZone("benelux", countries=("BE", "LU", "NL")),)
+
+
+def test_a_zone_of_ones_own_is_known_in_any_case(written):
+    """What is called Benelux may be asked for as benelux, and stands beside the shipped zones."""
+    text = 'zone = "benelux"\n[[own_zone]]\nname = "Benelux"\ncountries = ["BE", "LU", "NL"]\n'
+    assert load(written(text)).own_zone == (OwnZone("Benelux", countries=("BE", "LU", "NL")),)
+    with pytest.raises(ConfigError) as caught:
+        load(written(text.replace('"benelux"', '"benelox"')))
+    assert caught.value.remedy == "one of: eu27, eea, eea+adequacy, ch, benelux"
+
+
+def test_overrides_lie_beside_the_settings(written, tmp_path):
+    """A path that is not absolute counts from the folder of the settings file; an absolute one stays."""
+    assert load(written('[data]\noverrides = "o.toml"')).data.overrides == str(tmp_path / "o.toml")
+    assert load(written('[data]\noverrides = "/etc/o.toml"')).data.overrides == "/etc/o.toml"
+    assert load(written('[data]\noverrides = ""')).data == DataSettings()
+
+
+OWN = '[[own_zone]]\nname = "one"\ncountries = ["NL"]\n[[own_zone]]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "remedy"),
+    [
+        ('countries = ["NL"]', "own_zone 2: '' is no name for a zone", "such as benelux"),
+        ('name = "bene lux"', "own_zone 2: 'bene lux' is no name for a zone", "one word"),
+        ('name = "x\\u001b[31m"', "is no name for a zone", "one word"),
+        ('name = "EEA"', "own_zone 2: the name 'EEA' is taken", "another"),
+        ('name = "eea_adequacy"', "own_zone 2: the name 'eea_adequacy' is taken", "another"),
+        ('name = "One"', "own_zone 2: the name 'One' is taken", "another"),
+        ('name = "two"', "own_zone 2: no country is in it", "countries ="),
+        ('name = "two"\ncountries = ["NX"]', "own_zone 2: unknown country 'NX'", "two letters"),
+        ('name = "two"\ncountries = ["nl"]', "own_zone 2: unknown country 'nl'", "write NL"),
+        ('name = "two"\ncountries = ["UK"]', "own_zone 2: unknown country 'UK'", "write GB"),
+        ('name = "two"\ncountries = ["Netherlands"]', "unknown country 'Netherlands'", "two letters"),
+        ('name = "two"\nbased_on = "one"', "own_zone 2: based_on: unknown zone 'one'", "one of: eu27, eea"),
+        ('name = "two"\nbased_on = "eea"\nwithout = ["EU"]', "own_zone 2: unknown country 'EU'", "two letters"),
+        ('name = "two"\ncountries = ["NL"]\nwithout = ["BE"]', "own_zone 2: without needs based_on", "leave it out"),
+        ('name = "two"\nbased_on = "eea"\nwithout = ["BE"]\ncountries = ["BE"]', "BE is both", "out of one list"),
+        ('name = "two"\ncountires = ["NL"]', "unknown setting own_zone 2: countires", "own_zone 2: countries?"),
+        ('name = "two"\ncountries = "NL"', "own_zone 2: countries must be a list", "egress-watch config"),
+        ("name = 5", "own_zone 2: name must be text, is 5", "egress-watch config"),
+    ],
+)
+def test_a_mistake_in_a_zone_of_ones_own_is_named(written, text, what, remedy):
+    """Which zone, what is wrong with it, and what to write; the file is named too."""
+    path = written(OWN + text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert what in caught.value.what
+    assert remedy in caught.value.remedy
+    assert caught.value.where == path
+
+
+@pytest.mark.parametrize("text", ['own_zone = "x"', "own_zone = [5]", "[own_zone]\nname = 'x'"])
+def test_zones_of_ones_own_are_a_list_of_tables(written, text):
+    """Anything else under that name is refused."""
+    with pytest.raises(ConfigError, match=r"own_zone( 1)? must be a"):
+        load(written(text))
 
 
 def test_values_take_the_place_of_defaults(written):

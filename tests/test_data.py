@@ -539,8 +539,8 @@ def test_special_places_belong_to_listed_groups():
 
 
 def test_hosting_is_no_edge():
-    """Linode is hosting with a place, although it is Akamai's; Google's own network is no edge either."""
-    assert {row["asn"] for row in SPECIAL["network"]}.isdisjoint({63949, 48337, 15169, 396982})
+    """Linode is hosting with a place, although it is Akamai's; so is Google's cloud, and Amazon's and Microsoft's."""
+    assert {row["asn"] for row in SPECIAL["network"]}.isdisjoint({63949, 48337, 396982, 16509, 8075})
 
 
 @pytest.mark.parametrize("zone", ["root-servers.net", "gtld-servers.net"])
@@ -564,6 +564,14 @@ def test_all_thirteen_root_servers_are_known_by_both_families(zone):
         ("151.101.1.1", "Fastly"),
         ("104.16.0.1", "Cloudflare"),
         ("192.5.6.30", "a.gtld-servers.net"),
+        ("2a13:1001::86:54:11:1", "DNS4EU"),
+        ("193.110.81.0", "dns0.eu"),
+        ("94.140.14.14", "AdGuard DNS"),
+        ("2620:119:35::35", "OpenDNS"),
+        ("216.239.35.0", "Google Public NTP"),
+        ("4.2.2.2", "Level 3 DNS"),
+        ("2606:1a40::", "Control D"),
+        ("149.112.121.10", "CIRA Canadian Shield"),
     ],
 )
 def test_an_address_without_a_place_has_a_name(address, name):

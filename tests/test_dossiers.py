@@ -46,6 +46,51 @@ def test_a_tie_shows_on_both_ends():
     assert near([acme, bolt], "acmee") == ["Acme"]
 
 
+@pytest.mark.parametrize(
+    ("word", "group"),
+    [
+        ("Hangzhou Hikvision Digital Technology", "hikvision"),
+        ("Hangzhou Hikvision Digital Technology Co.,Ltd.", "hikvision"),
+        ("ZHEJIANG DAHUA TECHNOLOGYCO.,LTD", "dahua"),
+        ("Hisilicon Technologies Co., Ltd", "huawei"),
+        ("Philips Lighting BV", "signify"),
+        ("Philips Medical Systems - Cardiac and Monitoring Systems (CM", "philips"),
+        ("Tuya Smart Inc.", "tuya"),
+        ("LENOVO(BEIJING)CO., LTD.", "lenovo"),
+    ],
+)
+def test_a_maker_of_devices_is_found_by_its_registered_name(word, group):
+    """The longest listed beginning of a name in the IEEE registry says whose it is."""
+    assert [dossier.group.id for dossier in asked_for(groups(), word)] == [group]
+
+
+def test_a_beginning_ends_where_a_word_does():
+    """Acmeville is not Acme, and a name or alias goes before a maker's."""
+    assert asked_for(dossiers(ROWS, {}), "Acmeville Ltd") == []
+    assert [dossier.group.id for dossier in asked_for(dossiers(ROWS, {}), "Acme (Beijing) Ltd")] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("address", "group"),
+    [("52.208.0.10", "amazon"), ("145.53.1.1", "kpn"), ("8.8.8.8", "google"), ("2a05:d014::1", "amazon")],
+)
+def test_an_address_leads_to_who_runs_its_network(capsys, address, group):
+    """By its prefix, its cloud or its AS."""
+    code, out, _ = run(capsys, "who", address, "--json")
+    assert (code, json.loads(out)["id"]) == (0, group)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"), [("10.1.1.1", "10.1.1.1 is in no listed hands"), ("194.0.28.53", "AS48283")]
+)
+def test_an_address_in_no_listed_hands_is_said(capsys, address, said):
+    """With the network that is not listed, and where to look."""
+    code, out, err = run(capsys, "who", address)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert f"see `where {address}`" in err
+
+
 @pytest.mark.parametrize("word", BRIEF)
 def test_every_party_of_the_brief_can_be_asked_for(word):
     """Each is one group, with a seat, laws and a source."""

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = {"egress_watch": ROOT / "egress_watch", "egress_watch_tui": ROOT / "tui" / "egress_watch_tui"}
 
 FLOORS = (
-    {"errors", "model"},
+    {"countries", "errors", "model"},
     {"decode", "names", "flows", "places", "rules", "exports"},
     {"sources", "library", "config", "store", "sinks"},
     {"watch"},

@@ -494,6 +494,43 @@ def test_well_known_addresses(world, address, status):
     assert world.sheet(address_words(address)).place.location_status == status
 
 
+@pytest.mark.parametrize(
+    ("address", "status", "group"),
+    [
+        ("142.250.179.132", "edge", "Google"),  # www.google.com as seen from Amsterdam
+        ("2a00:1450:400e:80c::2004", "edge", "Google"),
+        ("34.90.0.1", "declared", "Google"),
+        ("157.240.201.35", "edge", "Meta"),
+        ("13.107.246.1", "edge", "Microsoft"),  # Azure Front Door
+        ("13.32.0.1", "edge", "Amazon"),  # CloudFront
+        ("15.197.1.1", "edge", "Amazon"),  # Global Accelerator
+        ("205.251.192.1", "edge", "Amazon"),  # Route 53
+        ("34.120.1.1", "edge", "Google"),  # global load balancer
+        ("23.55.163.1", "edge", "Akamai"),
+        ("151.101.1.1", "edge", "Fastly"),
+        ("104.16.0.1", "edge", "Cloudflare"),
+        ("45.60.1.1", "edge", ""),  # Imperva
+        ("138.199.37.230", "edge", "Datacamp (CDN77)"),
+        ("146.112.61.106", "edge", "Cisco"),
+        ("216.239.35.0", "anycast", "Google"),
+        ("198.41.0.4", "anycast", "Verisign"),
+        ("2001:dc3::35", "anycast", "WIDE Project"),
+    ],
+)
+def test_networks_that_are_everywhere_have_no_place(world, address, status, group):
+    """What answers from many places at once is UNKNOWN, whatever country the databases give it; its hands are told."""
+    sheet = world.sheet(address_words(address))
+    assert (sheet.place.location_status, sheet.place.provider) == (status, group)
+    assert sheet.verdict.verdict == (OWN if status == "declared" else UNKNOWN)
+
+
+def test_a_server_of_the_ntp_pool_has_a_place(world):
+    """The pool is no network: a volunteer's machine is where it stands, and its name says nothing of the hands."""
+    plain = world.sheet(address_words("145.220.0.1"))
+    named = world.sheet(address_words("145.220.0.1"), "2.nl.pool.ntp.org")
+    assert (named.place, named.verdict) == (plain.place, plain.verdict)
+
+
 def test_an_own_network_stays_local_whatever_else_it_is():
     """Within the user's networks nothing leaves, even where a public resolver has a prefix in there."""
     own = atlas(Config(networks=("8.0.0.0/8", "2a02:a450::/32")))

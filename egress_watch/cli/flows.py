@@ -31,6 +31,6 @@ def run(options: argparse.Namespace) -> int:
     from egress_watch.store.reader import Reader
 
     with Reader(options.db) as reader:
-        rows = reader.flows(filters(options, FLOW_FILTERS, reader.newest_ns()), options.limit)
+        rows = reader.flows(filters(options, FLOW_FILTERS, reader.newest_ns(), reader.zones()), options.limit)
         write_rows(options, rows, FLOW_TABLE if options.format == "table" else FLOW_COLUMNS)
     return 0

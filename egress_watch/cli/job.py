@@ -89,7 +89,7 @@ class Job:
         self._end(recording, inputs, store, tally)
 
     def _begin(self, inputs: Inputs, store: Store) -> Recording:
-        law = zone(self._config.zone, self._config.as_of)
+        law = zone(self._config.zone, self._config.as_of, self._config.own_zone)
         return store.record(
             zone=law.id, as_of=law.as_of, data=[_described(file) for file in self._files],
             rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
@@ -121,7 +121,7 @@ class Job:
         outcome: dict[str, Any] = {
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._inputs.files), "held": list(self._held),
             "passed_over": self._inputs.passed_over, "failed": list(self._failed.items()), "interrupted": self._stopped,
-            "broken_rules": list(dict.fromkeys(map(str, self._broken))), "zone_asked": zone(self._config.zone).id,
+            "broken_rules": list(dict.fromkeys(map(str, self._broken))), "zone_asked": self._config.zone.lower(),
         }  # fmt: skip
         self._print(snapshot, outcome, as_json=as_json)
         _complain(self._failed, outcome["broken_rules"])
@@ -137,7 +137,7 @@ class Job:
         elif snapshot.recordings or not self._failed:
             from egress_watch.cli.report import show
 
-            show(snapshot, outcome, self._config.zone)
+            show(snapshot, outcome, self._config)
 
 
 def _complain(failed: Mapping[str, str], broken_rules: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,7 +35,7 @@ _HELP = {
     "since_ns": "not before: 2026-11-02, 2026-11-02T08:30, or a span back from the newest, such as 15m, 2h, 7d",
     "until_ns": "not after, in the same forms as --since",
     "recording": "number of the recording, as replay --json tells",
-    "zone": "zone it was judged under: eu27, eea, eea+adequacy or ch",
+    "zone": "zone it was judged under: eu27, eea, eea+adequacy, ch or one of your own",
 }
 _METAVARS = {"since_ns": "TIME", "until_ns": "TIME", "device": "ADDRESS", "remote": "ADDRESS", "country": "CC",
              "recording": "N", "port": "N"}  # fmt: skip
@@ -59,12 +59,16 @@ def add_output(command: argparse.ArgumentParser) -> None:
     )
 
 
-def filters(options: argparse.Namespace, names: Sequence[str], newest_ns: int) -> dict[str, Any]:
+def filters(
+    options: argparse.Namespace, names: Sequence[str], newest_ns: int, zones: Iterable[str] = ()
+) -> dict[str, Any]:
     """Return the filters that were given, in the store's own spelling; spans count back from ``newest_ns``.
 
-    Raises UsageError for what no row can match: a word that is no verdict, an address that is none.
+    ``zones`` are those the rows were judged under, beside the shipped ones. Raises UsageError for what no row can
+    match: a word that is no verdict, an address that is none, an unknown zone.
     """
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    _check_zone(given.get("zone", ZONES[0]), dict.fromkeys((*ZONES, *zones)))
     return {
         name: time_ns(value, newest_ns) if name.endswith("_ns") else _SPELLINGS.get(name, str)(value)
         for name, value in given.items()
@@ -96,7 +100,7 @@ def time_ns(text: str, newest_ns: int) -> int:
 
 def add_zone(command: argparse.ArgumentParser) -> None:
     """Add the options that say under which law to judge."""
-    zones = "eu27, eea, eea+adequacy or ch; default: as configured (eea)"
+    zones = "eu27, eea, eea+adequacy, ch or one of your own; default: as configured (eea)"
     command.add_argument("--zone", default="", metavar="NAME", help=zones)
     days = "the zone as it was on that day, such as 2019-05-01; default: the day its data was checked"
     command.add_argument("--as-of", default="", metavar="DATE", help=days)
@@ -165,14 +169,13 @@ def _recording(text: str) -> int:
     return int(text)
 
 
-def _zone(text: str) -> str:
-    if text.lower() not in ZONES:
-        raise UsageError(f"unknown zone {text!r}", remedy=f"one of: {', '.join(ZONES)}")
-    return text.lower()
+def _check_zone(text: str, known: Collection[str]) -> None:
+    if text.lower() not in known:
+        raise UsageError(f"unknown zone {text!r}", remedy=f"one of: {', '.join(known)}")
 
 
 _SPELLINGS: dict[str, Callable[[str], Any]] = {
     "verdict": _verdict, "country": _country, "device": _device, "remote": _address, "port": _port,
-    "protocol": _protocol, "recording": _recording, "zone": _zone,
+    "protocol": _protocol, "recording": _recording, "zone": str.lower,
 }  # fmt: skip
 """How a filter's value is written in the store; the others are taken as they are."""

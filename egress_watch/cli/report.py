@@ -22,9 +22,10 @@ from rich.text import Text
 
 from egress_watch import sinks
 from egress_watch.cli.data import STALE_DAYS, stale
+from egress_watch.config import Config, OwnZone
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import when
-from egress_watch.library import zone
+from egress_watch.library import zone, zone_name
 from egress_watch.model import GLYPHS, VERDICTS, Snapshot
 from egress_watch.places.zones import Zone
 
@@ -41,18 +42,19 @@ PIPED_COLUMNS = 120
 ROOM_FOR_MAC = 100
 
 
-def show(snapshot: Snapshot, outcome: Mapping[str, Any], asked: str) -> None:
-    """Print the report; ``asked`` is the id of the zone that this run would judge under."""
+def show(snapshot: Snapshot, outcome: Mapping[str, Any], config: Config) -> None:
+    """Print the report; ``config`` tells which zone this run would judge under."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPED_COLUMNS, soft_wrap=True)
     with console.capture() as capture:
-        _report(console, snapshot, outcome, zone(asked))
+        _report(console, snapshot, outcome, config)
     sinks.write("-", (line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
-def _report(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], asked: Zone) -> None:
-    _head(console, snapshot, outcome, asked)
+def _report(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], config: Config) -> None:
+    asked = zone(config.zone, own=config.own_zone)
+    _head(console, snapshot, outcome, asked, config.own_zone)
     if snapshot.recordings:
         _verdicts(console, snapshot)
         _countries(console, snapshot)
@@ -91,7 +93,9 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], to
     return table
 
 
-def _head(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], asked: Zone) -> None:
+def _head(
+    console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], asked: Zone, own: Sequence[OwnZone]
+) -> None:
     total = {
         name: sum(row[name] or 0 for row in snapshot.recordings) for name in ("frames", "packets", "flows", "lost")
     }
@@ -106,7 +110,7 @@ def _head(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], aske
         console.print(Text(f"from {when(first)} to {when(last)}"))
     judged = dict.fromkeys((row["zone"], row["zone_as_of"]) for row in snapshot.recordings) or [(asked.id, asked.as_of)]
     for name, as_of in judged:
-        console.print(Text(f"zone: {zone(name).name} ({name}), as of {as_of}"))
+        console.print(Text(f"zone: {zone_name(name, own)} ({name}), as of {as_of}"))
     console.print()
 
 

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         sinks.write("-", [json.dumps(_object(sheet, config.zone)) for sheet in sheets])
     else:
-        law = zone(config.zone, config.as_of)
+        law = zone(config.zone, config.as_of, config.own_zone)
         short = f"{law.short} as of {law.as_of}"
         sinks.write("-", [line for sheet in sheets for line in _lines(sheet, short)])
     return 0

@@ -1,6 +1,7 @@
 """Show a group: who stands behind it, which laws reach it, what it is known by, and whom it is tied to.
 
-In: names, aliases, AS numbers or domains. Out: a dossier each. Never: a question to any network.
+In: names, aliases, AS numbers, domains, addresses, makers of devices. Out: a dossier each. Never: a question to any
+network.
 """
 
 from __future__ import annotations
@@ -22,33 +23,64 @@ HELP = "show a group: seat, laws, networks, names, ties"
 EXAMPLES = (
     "egress-watch who hikvision",
     "egress-watch who 'WeChat Pay' OneDrive HiSilicon",
-    "egress-watch who AS1136 dev.hik-connect.com --json",
+    "egress-watch who AS1136 dev.hik-connect.com 52.208.0.10 --json",
 )
 WIDTH = 118
 
 
 def arguments(command: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    command.add_argument("names", metavar="NAME", nargs="+", help="a company or product, AS1136, or a domain")
+    command.add_argument(
+        "names", metavar="NAME", nargs="+", help="a company or product, AS1136, a domain, an address, a device's maker"
+    )
     command.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print one dossier for each group that is meant."""
     from egress_watch.library import groups
-    from egress_watch.places.dossiers import asked_for, near
 
     known = groups()
-    wanted = []
-    for word in options.names:
-        if not (found := asked_for(known, word)):
-            like = ", ".join(near(known, word))
-            remedy = f"did you mean {like}?" if like else "see egress_watch/data/owners.toml for the groups there are"
-            raise UsageError(f"no group is known as {word!r}", remedy=remedy)
-        wanted += found
+    wanted = [dossier for word in options.names for dossier in _meant(known, word)]
     show = (json.dumps(_object(dossier)) for dossier in wanted)
     sinks.write("-", show if options.json else (line for dossier in wanted for line in _lines(dossier)))
     return 0
+
+
+def _meant(known: Sequence[Dossier], word: str) -> list[Dossier]:
+    """Return the groups a word means; raises UsageError with what is like it."""
+    from egress_watch.places.dossiers import asked_for, near
+
+    if address := _address(word):
+        return _behind(known, address, word)
+    if found := asked_for(known, word):
+        return found
+    like = ", ".join(near(known, word))
+    remedy = f"did you mean {like}?" if like else "see egress_watch/data/owners.toml for the groups there are"
+    raise UsageError(f"no group is known as {word!r}", remedy=remedy)
+
+
+def _address(word: str) -> tuple[int, int] | None:
+    from egress_watch.model import address_words
+
+    try:
+        return address_words(word)
+    except ValueError:
+        return None
+
+
+def _behind(known: Sequence[Dossier], address: tuple[int, int], word: str) -> list[Dossier]:
+    """Return the group that runs the network of an address: by its prefix, its cloud or its AS."""
+    from egress_watch.config import Config
+    from egress_watch.library import atlas
+    from egress_watch.places.dossiers import called
+
+    place = atlas(Config()).sheet(address).place
+    if found := called(known, place.provider):
+        return found
+    network = f": AS{place.asn} {place.as_name}" if place.asn else ""
+    remedy = f"see `where {word}` for what the sources say"
+    raise UsageError(f"the network of {word} is in no listed hands{network}", remedy=remedy)
 
 
 def _object(dossier: Dossier) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from egress_watch.config import Config
 from egress_watch.library.files import DataFile, data_files
 from egress_watch.library.folders import DATA, shipped, table
 from egress_watch.library.mmdb import records
+from egress_watch.library.overrides import overrides
 from egress_watch.library.rulebook import MOST_RULE_BYTES, read_rules, rule_files, rule_text, rules
-from egress_watch.library.tables import country_sets, groups, other_zones, special, tables_checked, zone
+from egress_watch.library.tables import country_sets, groups, other_zones, special, tables_checked, zone, zone_name
 from egress_watch.places import Atlas, Knowledge, Source, Special
 from egress_watch.places.owners import Owners
 from egress_watch.places.prefixes import Prefixes
@@ -19,6 +20,7 @@ from egress_watch.places.prefixes import Prefixes
 __all__ = [
     "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "knowledge", "read_rules",
     "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone",
+    "zone_name",
 ]  # fmt: skip
 
 
@@ -41,7 +43,8 @@ def knowledge(config: Config) -> Knowledge:
                           if row["region"].lower() == "global"),
         special=Prefixes(special(places, config)),
         edges={row["asn"]: Special(row["status"], row["name"], row.get("group", "")) for row in places["network"]},
-        owners=Owners(table("owners")["group"], table("laws")["seats"]), zone=zone(config.zone, config.as_of),
+        owners=Owners(table("owners")["group"], table("laws")["seats"]),
+        overrides=Prefixes(overrides(config)), zone=zone(config.zone, config.as_of, config.own_zone),
         checked=str(min(regions["checked"], places["checked"])), zones=other_zones(config),
     )  # fmt: skip
 

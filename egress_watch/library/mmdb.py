@@ -34,6 +34,8 @@ EDITIONS = {"asn": ("ASN", "ISP"), "country": ("City", "Enterprise", "Country")}
 
 MOST_BYTES = 1 << 31
 MAPPED = 0xFFFF
+NO_COUNTRY = "ZZ"
+"""What DB-IP writes where it knows no country: a code for users in ISO 3166-1, "unknown territory" in CLDR."""
 Read = Callable[[str], tuple[str, Found]]
 
 
@@ -211,8 +213,9 @@ def _reading(reader: maxminddb.Reader, shape: Callable[[Any], Found]) -> Read:
 
 
 def _flat_or_nested(record: Any) -> Found:
-    """Read DB-IP's and MaxMind's nested country, or the flat ``country_code`` of ip-location-db."""
-    return Found("", country=record.get("country_code") or record.get("country", {}).get("iso_code", ""))
+    """Read DB-IP's and MaxMind's nested country, or the flat ``country_code`` of ip-location-db; ZZ is no country."""
+    code = record.get("country_code") or record.get("country", {}).get("iso_code", "")
+    return Found("", country="" if code == NO_COUNTRY else code)
 
 
 def _network(record: Any) -> Found:

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from egress_watch.config import Config
+from egress_watch.config import Config, OwnZone
 from egress_watch.errors import ConfigError, RuleError, UsageError
 from egress_watch.library.folders import shipped
 from egress_watch.library.tables import country_sets
@@ -22,16 +22,19 @@ def rules(config: Config) -> tuple[list[Rule], list[RuleError]]:
     """Return the sound rules of the configured folder, without the disabled ones, and what is wrong with the others."""
     off = set(config.rules.disabled)
     files = rule_files(config.rules.folder)
-    good, broken = read_rules([path for path in files if path.stem not in off])
+    good, broken = read_rules([path for path in files if path.stem not in off], config.own_zone)
     unknown = off - {rule.id for rule in good} - {path.stem for path in files}
     if unknown:
         raise ConfigError(f"rules.disabled names no rule: {', '.join(sorted(unknown))}", remedy="see `rules check`")
     return [rule for rule in good if rule.id not in off], broken
 
 
-def read_rules(files: Iterable[Path]) -> tuple[list[Rule], list[RuleError]]:
-    """Return the sound rules of some files and what is wrong with the others; an id stands for its first rule."""
-    sets = country_sets()
+def read_rules(files: Iterable[Path], own: Iterable[OwnZone] = ()) -> tuple[list[Rule], list[RuleError]]:
+    """Return the sound rules of some files and what is wrong with the others; an id stands for its first rule.
+
+    A rule may name the shipped zones and the user's ``own`` as sets of countries.
+    """
+    sets = country_sets(own)
     good: dict[str, Rule] = {}
     broken: list[RuleError] = []
     for path in files:

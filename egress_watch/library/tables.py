@@ -5,17 +5,17 @@ In: the TOML files of ``data/`` and the settings. Out: zones, dossiers, prefixes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from egress_watch.config import Config
+from egress_watch.config import Config, OwnZone
 from egress_watch.errors import ConfigError
 from egress_watch.library.folders import table
 from egress_watch.places import Special
 from egress_watch.places.dossiers import Dossier, dossiers
-from egress_watch.places.zones import Zone, zones
+from egress_watch.places.zones import Zone, own_zone, zones
 
 NOWHERE = ("reserved", "documentation", "benchmarking")
 """Kinds of special addresses that no network should carry: seen on a wire they are forged or a mistake, not local."""
@@ -32,26 +32,42 @@ def groups() -> list[Dossier]:
     return dossiers(table("owners")["group"], table("laws")["seats"])
 
 
-def zone(name: str, as_of: str = "") -> Zone:
-    """Return the zone of this id, in any case, as of an ISO day; raises ConfigError naming what is known."""
+def zone(name: str, as_of: str = "", own: Sequence[OwnZone] = ()) -> Zone:
+    """Return the zone of this id, in any case, as of an ISO day; raises ConfigError naming what is known.
+
+    ``own`` are the user's zones beside the shipped ones.
+    """
     tables, day = table("zones"), _day(as_of)
     if day and day > tables["checked"]:
         what = f"{as_of} lies behind the day the zones were checked, {tables['checked']}"
         raise ConfigError(what, where="as_of", remedy="give an earlier day, or none")
-    known = zones(tables, day)
+    known = _zones(own, tables, day)
     if name.lower() not in known:
         raise ConfigError(f"unknown zone {name!r}", remedy=f"one of: {', '.join(known)}")
     if not known[name.lower()].countries:
-        raise ConfigError(
-            f"there was no {known[name.lower()].name} on {as_of}", where="as_of", remedy="give a later day"
-        )
+        mine = any(row.name.lower() == name.lower() for row in own)
+        what = f"there was no {'country in ' * mine}{known[name.lower()].name} on {as_of or tables['checked']}"
+        raise ConfigError(what, where="as_of", remedy="give a later day, or mend the zone")
     return known[name.lower()]
 
 
+def zone_name(name: str, own: Iterable[OwnZone] = ()) -> str:
+    """Return what a zone of this id is called; other settings may have had one that these do not know."""
+    known = _zones(own, table("zones"), None)
+    return known[name].name if name in known else "a zone of one's own"
+
+
 def other_zones(config: Config) -> list[Zone]:
-    """Return the shipped zones beside the configured one, for the same day."""
-    known = zones(table("zones"), _day(config.as_of))
+    """Return the zones beside the configured one, shipped and the user's own, for the same day."""
+    known = _zones(config.own_zone, table("zones"), _day(config.as_of))
     return [row for name, row in known.items() if name != config.zone.lower() and row.countries]
+
+
+def _zones(own: Iterable[OwnZone], tables: dict[str, Any], day: date | None) -> dict[str, Zone]:
+    mine = (
+        own_zone(row.name, row.countries, tables, day, based_on=row.based_on, without=row.without) for row in own
+    )  # fmt: skip
+    return {**zones(tables, day), **{row.id: row for row in mine}}
 
 
 def _day(text: str) -> date | None:
@@ -61,9 +77,10 @@ def _day(text: str) -> date | None:
         raise ConfigError(f"{text!r} is no day", where="as_of", remedy="write it as 2019-05-01") from error
 
 
-def country_sets() -> dict[str, list[str]]:
-    """Return the country sets that rules may name, by placeholder."""
-    return {name.replace("+", "_"): sorted(row.countries) for name, row in zones(table("zones")).items()}
+def country_sets(own: Iterable[OwnZone] = ()) -> dict[str, list[str]]:
+    """Return the country sets that rules may name, by placeholder: every zone, the user's ``own`` ones included."""
+    known = _zones(own, table("zones"), None)
+    return {name.replace("+", "_"): sorted(row.countries) for name, row in known.items()}
 
 
 def special(tables: dict[str, Any], config: Config) -> Iterator[tuple[str, Special]]:

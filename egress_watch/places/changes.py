@@ -11,7 +11,7 @@ from dataclasses import replace
 from egress_watch.model import Verdict
 from egress_watch.places.knowledge import Knowledge
 from egress_watch.places.owners import NOBODY, Group
-from egress_watch.places.spots import Clues, Spot, answer, owner_of
+from egress_watch.places.spots import NO_WORD, Clues, Spot, answer, owner_of, spot
 from egress_watch.places.verdicts import REGISTRY
 from egress_watch.places.zones import Zone
 
@@ -23,7 +23,8 @@ def changes(clues: Clues, found: Spot, named: Group, name: str, know: Knowledge)
     today = answer(found, named, know.zone)[1]
     supposed = (
         *_elsewhere(clues, found, named, know), *_other_hands(found, named, know.zone),
-        *_without_name(found, named, name, know.zone), *_other_zones(found, named, know),
+        *_without_override(clues, named, know), *_without_name(found, named, name, know.zone),
+        *_other_zones(found, named, know),
     )  # fmt: skip
     return tuple(f"{words}: {then.verdict}" for words, then in supposed if then.verdict != today.verdict)
 
@@ -62,6 +63,11 @@ def _other_hands(found: Spot, named: Group, zone: Zone) -> Iterator[tuple[str, V
     else:
         words = f"if the hands it is in were seated in {zone.short}"
         yield words, answer(found._replace(operator=home, owner=home if owner.id else None), named, zone)[1]
+
+
+def _without_override(clues: Clues, named: Group, know: Knowledge) -> Iterator[tuple[str, Verdict]]:
+    if clues.override is not NO_WORD:
+        yield "without your override", answer(spot(clues._replace(override=NO_WORD), know), named, know.zone)[1]
 
 
 def _without_name(found: Spot, named: Group, name: str, zone: Zone) -> Iterator[tuple[str, Verdict]]:

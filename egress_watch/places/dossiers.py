@@ -38,9 +38,21 @@ def dossiers(rows: Iterable[Mapping[str, Any]], laws: Mapping[str, list[str]]) -
 
 
 def asked_for(found: Sequence[Dossier], word: str) -> list[Dossier]:
-    """Return the groups a person means: by id, name or alias, by ``AS1136``, or by a domain below one of theirs."""
+    """Return the groups a person means.
+
+    By id, name or alias, by ``AS1136``, by a domain below one of theirs, or, where that gives nobody, by the name under
+    which the IEEE registered blocks of MAC addresses: the longest beginning of it that is listed.
+    """
     wanted = word.casefold().strip()
-    return [dossier for dossier in found if wanted in _called(dossier) or _holds(dossier, wanted)]
+    return [dossier for dossier in found if wanted in _called(dossier) or _holds(dossier, wanted)] or [
+        dossier for dossier in found if _maker(found, wanted) in dossier.vendors
+    ]
+
+
+def called(found: Sequence[Dossier], word: str) -> list[Dossier]:
+    """Return the groups that go by a word: by id, name or alias, in any case."""
+    wanted = word.casefold().strip()
+    return [dossier for dossier in found if wanted in _called(dossier)]
 
 
 def near(found: Sequence[Dossier], word: str) -> list[str]:
@@ -57,6 +69,20 @@ def _holds(dossier: Dossier, wanted: str) -> bool:
     if wanted.startswith("as") and wanted[2:].isdecimal():
         return int(wanted[2:]) in dossier.asns
     return any(wanted == name or wanted.endswith("." + name) for name in dossier.names)
+
+
+def _maker(found: Sequence[Dossier], wanted: str) -> str | None:
+    """Return the longest vendor name that begins a registered one, and ends there where a word does."""
+    vendors = [vendor for dossier in found for vendor in dossier.vendors if _begins(wanted, vendor.casefold())]
+    return max(vendors, key=len, default=None)
+
+
+def _begins(wanted: str, vendor: str) -> bool:
+    """Return whether a vendor name begins a registered one; one of several words may end within a word.
+
+    The registry runs words together: ``TECHNOLOGYCO.,LTD``.
+    """
+    return wanted.startswith(vendor) and (" " in vendor or not wanted[len(vendor) : len(vendor) + 1].isalnum())
 
 
 def _dossier(

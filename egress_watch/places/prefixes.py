@@ -24,7 +24,7 @@ class Prefixes(Generic[Value]):
 
     def __init__(self, rows: Iterable[tuple[str, Value]] = ()) -> None:
         self.rows = list(rows)
-        starts = dict(_stretches([_span(prefix) for prefix, _ in self.rows]))
+        starts = dict(_stretches([span(prefix) for prefix, _ in self.rows]))
         begins = sorted(starts)
         self._begins = np.array([begin.to_bytes(16, "big") for begin in begins], "S16")
         self._numbers = np.array([starts[begin] for begin in begins], np.int64)
@@ -41,7 +41,7 @@ class Prefixes(Generic[Value]):
         return self.rows[number - 1] if number else None
 
 
-def _span(prefix: str) -> tuple[int, int]:
+def span(prefix: str) -> tuple[int, int]:
     """Return the first address of a prefix and the one behind its last, IPv4 as mapped into IPv6."""
     network = ip_network(prefix)
     mapped = MAPPED * (network.version == 4)

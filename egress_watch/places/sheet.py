@@ -105,6 +105,8 @@ def _where(asked: _Asked, know: Knowledge) -> Iterator[Evidence]:
     for row in _ranked(asked, know):
         decider = decider or (row if row.country else None)
         weight = SILENT if decider is None or not row.country else _against(row, decider, know)
+        if row.source == YOURS:
+            weight = _own_weight(asked.clues.override)
         yield Evidence(row.source, row.built, row.prefix, row.said, weight)
 
 
@@ -168,6 +170,13 @@ def _hands(asked: _Asked, know: Knowledge, name: str, named: Group) -> Iterator[
 def _group(kind: str, group: Group, weight: str) -> Evidence:
     said = f"{kind}: {group.name}, seat {group.seat}" if group.id else f"{kind}: not listed"
     return Evidence("owners", group.checked, "", said, weight if group.id else SILENT)
+
+
+def _own_weight(word: Override) -> str:
+    """Return what the user's word decides; a note by itself decides nothing."""
+    decides = ((word.country, "where"), (word.provider, "who runs it"), (word.owner, "whose service it is"))
+    questions = [question for said, question in decides if said]
+    return f"decides {' and '.join(questions)}" if questions else "a note"
 
 
 def _own_words(word: Override) -> str:

@@ -57,7 +57,15 @@ def answer(found: Spot, named: Group, zone: Zone) -> tuple[Place, Verdict]:
     owner = owner_of(found, named)
     hands = tuple(dict.fromkeys(group for group in (owner, found.operator) if group.id))
     place = _place(found, owner)
-    return place, verdict(place, zone, hands)
+    said, why = verdict(place, zone, hands)
+    return place, Verdict(said, why + _yours(found))
+
+
+def _yours(found: Spot) -> str:
+    """Return which hands are the user's own word, to be read behind the reason, which says so of the place."""
+    roles = " and ".join(["owner"] * bool(found.owner) + ["network"] * (found.evidence == "override"))
+    note = f": {found.note}" if found.note and found.status != "override" else ""
+    return f" ({roles} by your override{note})" if roles else ""
 
 
 def owner_of(found: Spot, named: Group) -> Group:
@@ -84,7 +92,8 @@ def _overridden(found: Spot, word: Override) -> Spot:
     if word is NO_WORD:
         return found
     if word.country:
-        found = found._replace(status="override", countries=(word.country,), region="")
+        evidence = "" if found.evidence == REGISTRY else found.evidence  # the user says that it leads somewhere
+        found = found._replace(status="override", countries=(word.country,), region="", evidence=evidence)
     if word.provider:
         found = found._replace(operator=word.provider, evidence="override")
     return found._replace(owner=word.owner, note=word.note)

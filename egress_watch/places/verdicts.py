@@ -20,7 +20,7 @@ _NO_PLACE = {"anycast": "one address in many places at once (anycast)", "edge": 
 def verdict(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
     """Return the answer; ``hands`` are the owner of the service and the operator of the network, where listed."""
     if place.location_status == "local":
-        return Verdict(IN, f"stays local: {place.region}")
+        return _local(place, zone, hands)
     inside = {country in zone.countries for country in place.countries}
     if place.location_status in _NO_PLACE:
         return Verdict(UNKNOWN, f"cannot tell where: {_NO_PLACE[place.location_status]}; {_owned(place, hands)}")
@@ -32,6 +32,14 @@ def verdict(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
         return Verdict(OUT, f"in {_said(place)}, outside {zone.short}; {_owned(place, hands)}{_limits(place, zone)}")
     answer = _inside(place, zone, hands)
     return answer._replace(why=answer.why + _limits(place, zone))
+
+
+def _local(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
+    """Return the answer for what does not leave; only the user can say that it is in other hands than theirs."""
+    here = f"stays local: {place.region}"
+    if foreign := [group for group in hands if group.seat not in zone.countries]:
+        return Verdict(OWN, f"{here}, but {_reached(place, foreign)}")
+    return Verdict(IN, here)
 
 
 def _nowhere(place: Place, hands: tuple[Group, ...]) -> str:

@@ -37,9 +37,21 @@ def zones(tables: Mapping[str, Any], day: date | None = None) -> dict[str, Zone]
     return {name: _zone(name, rows, day, tables.get("parts", {})) for name in rows}
 
 
-def own_zone(name: str, countries: Iterable[str], tables: Mapping[str, Any]) -> Zone:
-    """Return a zone of the user's own: just these countries, and their parts."""
-    return Zone(name, name, str(tables["checked"]), _with_parts(countries, tables.get("parts", {})))
+def own_zone(
+    name: str, countries: Iterable[str], tables: Mapping[str, Any], day: date | None = None, *,
+    based_on: str = "", without: Iterable[str] = (),
+) -> Zone:  # fmt: skip
+    """Return a zone of the user's own, with the parts of its countries.
+
+    They are those listed, which hold for any day, and those of a shipped zone as of ``day``, by default the day the
+    file was checked, but for the ones it is to be without.
+    """
+    day, parts, left_out = day or tables["checked"], tables.get("parts", {}), frozenset(without)
+    base = zones(tables, day)[based_on.lower()] if based_on else Zone("", "", "", frozenset())
+    held = base.countries - _with_parts(left_out, parts)
+    found = (held | _with_parts(countries, parts)) - left_out
+    limits = {country: limit for country, limit in base.limits.items() if country in held}
+    return Zone(name.lower(), f"your zone {name}", day.isoformat(), found, limits)
 
 
 def _zone(name: str, rows: Mapping[str, Any], day: date, parts: Mapping[str, str]) -> Zone:

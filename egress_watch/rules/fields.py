@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["number", "text", "address", "mac", "country", "protocol", "closed", "list"]
 
-LOCATION_STATUSES = ("declared", "agreed", "single", "disputed", "anycast", "edge", "local", "unknown")
+LOCATION_STATUSES = ("declared", "agreed", "single", "disputed", "anycast", "edge", "local", "override", "unknown")
 
 
 class Field(NamedTuple):

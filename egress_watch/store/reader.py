@@ -81,6 +81,10 @@ class Reader:
         """Return the time of the newest frame in the database, 0 where there is none."""
         return int(self._rows("SELECT coalesce(max(last_ns), 0) AS newest FROM recording")[0]["newest"])
 
+    def zones(self) -> list[str]:
+        """Return the zones that recordings were judged under."""
+        return [row["zone"] for row in self._rows("SELECT DISTINCT zone FROM recording ORDER BY zone")]
+
     def flows(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield flow rows by id, in pages, so that no transaction stays open; ``limit`` 0 gives all."""
         last, left = 0, limit or -1
