@@ -176,6 +176,8 @@ def _told(answer: Mapping[str, Any]) -> str:
 
 
 def _written(found: Difference, options: argparse.Namespace) -> str:
+    if any(row["zone"] != row["zone_now"] for row in found.laws()):
+        return "nothing is written: a recording keeps its zone, so under another one the difference is only shown"
     if not found.differs():
         return "nothing to write: every flow has the answer of today's data"
     if options.write:

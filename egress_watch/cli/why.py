@@ -46,13 +46,12 @@ class Why:
 
     def _compared(self, row: Mapping[str, Any], now: Verdict) -> str:
         """Return how today's data stands to the data that judged, and today's verdict to the stored one."""
-        if row["dataset"] == self._number:
-            data = "today: the data that judged it is still in use"
-        else:
-            data = f"today: other data is in use ({dated(self._data)})"
-        same = now.verdict == row["verdict"]
-        verdict = "the same verdict" if same else f"another verdict, {GLYPHS[now.verdict]} {now.verdict}"
-        return f"{data}; it gives {verdict}" + ("" if same else "; `rejudge` shows all such flows")
+        held, same = row["dataset"] == self._number, now.verdict == row["verdict"]
+        data = "the data that judged it is still in use" if held else f"other data is in use, {dated(self._data)}"
+        if same:
+            return f"today: {data}; it gives the same verdict"
+        because = "; settings or zone are not those it was judged with" if held else ""
+        return f"today: {data}; it gives {GLYPHS[now.verdict]} {now.verdict}{because}; `rejudge` shows all such flows"
 
 
 def _head(row: Mapping[str, Any]) -> str:
