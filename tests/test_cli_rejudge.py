@@ -53,7 +53,7 @@ def state(path):
 def test_the_difference_is_told_with_both_data_sets(capsys, older):
     """What judged then and now, a matrix of verdicts, and each destination with both reasons."""
     before = state(older)
-    code, out, err = run(capsys, "rejudge", older)
+    code, out, _ = run(capsys, "rejudge", older)
     assert code == 0
     assert "348 flows judged again" in out
     assert f"then: eea as of 2026-11-23; old-countries {OLD_DAY}" in out

@@ -313,7 +313,7 @@ def test_a_recording_that_is_replaced_takes_its_history_along(tmp_path):
         store.record(zone="eea", as_of="", data=OLD, rules=[], version="0", inputs={"0": "0"})
     with contextlib.closing(sqlite3.connect(path)) as db:
         for table in ("rejudged", "rejudgement", "flow"):
-            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608 - names above
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
 def test_nothing_recorded_is_nothing_to_judge(tmp_path):
@@ -362,7 +362,7 @@ def test_a_damaged_address_is_put_into_words(tmp_path):
 
 
 @pytest.fixture
-def of_schema_1(tmp_path, monkeypatch):
+def of_schema_1(tmp_path):
     """Return a database as the first schema made it, with flows in it."""
     path = str(tmp_path / "one.db")
     with sqlite3.connect(path, isolation_level=None) as connection:

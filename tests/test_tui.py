@@ -225,8 +225,8 @@ def test_a_database_that_goes_away_is_said_with_a_remedy(own: Path) -> None:
 def hostile(own: Path) -> Path:
     """Return a database in which every text that came over the wire, and then some, is hostile."""
     texts = ("name.name", "remote.ip", "place.owner", "place.as_name", "place.provider", "place.region", "place.why",
-             "place.country", "place.note", "place.evidence", "alert.why", "alert.title", "alert.owner", "alert.country", "alert.level",
-             "recording.zone", "rule.title")  # fmt: skip
+             "place.country", "place.note", "place.evidence", "alert.why", "alert.title", "alert.owner",
+             "alert.country", "alert.level", "recording.zone", "rule.title")  # fmt: skip
     for table, column in (text.split(".") for text in texts):
         unique = f"? || (SELECT max(id) FROM {table} AS t WHERE t.rowid = {table}.rowid)" if table != "rule" else "?"
         change(own, f"UPDATE OR IGNORE {table} SET {column} = {unique}", values=(HOSTILE,))
