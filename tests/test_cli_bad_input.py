@@ -31,6 +31,8 @@ from running import (
 )
 from test_library import mmdb
 
+from egress_watch.store import NEWEST
+
 CAPTURE = CITY.read_bytes()
 
 
@@ -246,7 +248,9 @@ def test_what_is_no_database_is_named_and_kept(capsys, tmp_path, arguments, data
 
 
 @pytest.mark.parametrize(
-    "arguments", [["flows"], ["alerts"], ["tui"], ["replay", CITY, "--db"]], ids=lambda part: part[0]
+    "arguments",
+    [["flows"], ["alerts"], ["tui"], ["rejudge"], ["rejudge", "--write"], ["replay", CITY, "--db"]],
+    ids=lambda part: part[0],
 )
 def test_a_newer_database_is_named_and_kept(capsys, tmp_path, arguments):
     """A database of a newer schema is refused by every command and not changed by a byte."""
@@ -257,7 +261,7 @@ def test_a_newer_database_is_named_and_kept(capsys, tmp_path, arguments):
     before = db.read_bytes()
     code, _, err = run(capsys, *arguments, db)
     assert code == 1
-    assert "is of schema 99, newer than this egress-watch knows (1)\n  try: " in err
+    assert f"is of schema 99, newer than this egress-watch knows ({NEWEST})\n  try: " in err
     assert db.read_bytes() == before
 
 

@@ -458,14 +458,14 @@ def test_a_device_is_no_database():
 
 def test_two_that_make_the_same_database_make_it_once(path, monkeypatch):
     """Of two processes that find a new file, the second waits and takes it as the first has made it."""
-    step = file.MIGRATIONS[0]
+    first, *later = file.MIGRATIONS
     made = []
 
     def second_comes(db):
         made.append(1)
-        step(db)
+        first(db)
 
-    monkeypatch.setattr(file, "MIGRATIONS", [second_comes])
+    monkeypatch.setattr(file, "MIGRATIONS", [second_comes, *later])
     version = file._version
     opening = []
 

@@ -30,6 +30,8 @@ def city(tmp_path):
     [
         ({"verdict": "out"}, lambda row: row["verdict"] == "OUT"),
         ({"country": "cn"}, lambda row: row["country"] == "CN"),
+        ({"country": "us"}, lambda row: row["country"] == "US" or "US" in row["countries"]),
+        ({"id": 7346613138370560}, lambda row: row["id"] == 7346613138370560),
         ({"owner": "HIKVIS"}, lambda row: row["owner"] == "Hikvision"),
         ({"provider": "amazon"}, lambda row: row["provider"] == "Amazon"),
         ({"device": "10.20.110.11"}, lambda row: row["device_ip"] == "10.20.110.11"),

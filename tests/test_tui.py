@@ -22,6 +22,7 @@ from egress_watch_tui.listing import Listing
 from egress_watch_tui.screens import SCREENS
 from egress_watch_tui.screens.flows import Flows
 from egress_watch_tui.window import PAGE_ROWS, WINDOW_PAGES
+from egress_watch_tui.words import RESTS_ON, STATUS
 
 HOSTILE = "[bold red]x[/] \x1b[31m\x07\u202e\u2066\x9b31m\r\n\u200b\ufe0f\ud83d"[:-1] + "漢字" * 40
 ALL_KEYS = ("2", "enter", "j", "escape", "3", "enter", "j", "question_mark", "escape", "1", "tab", "tab", "j")
@@ -72,6 +73,37 @@ def test_enter_shows_the_whole_reason_and_its_evidence(database: Path) -> None:
         assert "dbip-country-lite of" not in " ".join(picture(app))
 
     run(database, script, LARGE)
+
+
+def test_a_flow_shows_what_its_answer_rests_on(own: Path) -> None:
+    """An opened flow shows the countries in dispute, what the owner rests on, the user's note, and the data's dates."""
+    change(own, "UPDATE place SET note = 'rented until 2027' WHERE location_status = 'disputed'")
+    change(own, "UPDATE flow SET place = (SELECT id FROM place WHERE location_status = 'disputed')")
+
+    async def script(app: EgressWatch, pilot: Pilot[None]) -> None:
+        await press(pilot, "3", "enter")
+        shown = " ".join(" ".join(picture(app)).split())
+        row = app.query_one(Flows).window.rows[0]
+        assert f"DE or US, disputed: {STATUS['disputed']}" in shown
+        assert f"Alibaba (CN), by {RESTS_ON['name']}" in shown
+        assert "rented until 2027" in shown
+        assert all(f"{data['name']} {data['built']}" in shown for data in row["data"])
+
+    run(own, script, (200, 60))
+
+
+@pytest.mark.parametrize(("built", "told"), [("2026-08-25", False), ("2026-08-24", True)])
+def test_old_data_is_said_on_the_line_on_top(own: Path, built: str, told: bool) -> None:
+    """Beyond ninety days the head says how old the data is, on every screen and beside the state."""
+    change(own, "UPDATE dataset SET files = ?", values=(f'[{{"name": "d", "built": "{built}", "licence": ""}}]',))
+
+    async def script(app: EgressWatch, pilot: Pilot[None]) -> None:
+        for number in ("1", "2", "3"):
+            await press(pilot, number)
+            assert ("! data 91 d old" in picture(app)[0]) == told
+            assert "finished" in picture(app)[0]
+
+    run(own, script)
 
 
 def test_an_open_pane_follows_the_cursor(database: Path) -> None:
@@ -193,8 +225,8 @@ def test_a_database_that_goes_away_is_said_with_a_remedy(own: Path) -> None:
 def hostile(own: Path) -> Path:
     """Return a database in which every text that came over the wire, and then some, is hostile."""
     texts = ("name.name", "remote.ip", "place.owner", "place.as_name", "place.provider", "place.region", "place.why",
-             "place.country", "alert.why", "alert.title", "alert.owner", "alert.country", "alert.level",
-             "recording.zone", "rule.title")  # fmt: skip
+             "place.country", "place.note", "place.evidence", "alert.why", "alert.title", "alert.owner",
+             "alert.country", "alert.level", "recording.zone", "rule.title")  # fmt: skip
     for table, column in (text.split(".") for text in texts):
         unique = f"? || (SELECT max(id) FROM {table} AS t WHERE t.rowid = {table}.rowid)" if table != "rule" else "?"
         change(own, f"UPDATE OR IGNORE {table} SET {column} = {unique}", values=(HOSTILE,))

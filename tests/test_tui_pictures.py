@@ -58,7 +58,7 @@ def _fixed(path: Path) -> Path:
     """
     why = "because of this and of that, in words enough to need a second line where room is short"
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE dataset SET files = ?", (json.dumps(DATA),))
+        db.execute("UPDATE dataset SET files = ?1, dates = ?1", (json.dumps(DATA),))
         db.execute(
             "UPDATE place SET why = ?, laws = ?, ties = ?", (why, '["A Law", "Another Law"]', '["a tie (2025)"]')
         )

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
+from egress_watch.cli.data import STALE_DAYS
 from egress_watch.model import EMPTY, GLYPHS, VERDICTS
 from egress_watch_tui import window
 from egress_watch_tui.lines import Column, heading, line, place
@@ -18,7 +19,7 @@ from egress_watch_tui.plain import UNSAFE, harmless
 from egress_watch_tui.screens import alerts, flows, overview
 from egress_watch_tui.screens.overview import bar, verdicts
 from egress_watch_tui.state import state
-from egress_watch_tui.words import age, size, verdict, when
+from egress_watch_tui.words import OLD_DAYS, age, size, stale, verdict, when
 
 COLUMNS = (
     Column("one", lambda row: row["one"], 5, grow=1),
@@ -88,6 +89,10 @@ def test_the_age_is_that_of_the_oldest_file() -> None:
     today = date(2026, 11, 23)
     assert age([{"built": "2026-11-01"}, {"built": "2026-10-24"}, {"built": "?"}], today) == "30 d old"
     assert "replace" in age([{"built": "2026-01-01"}], today)
+    assert "replace" not in age([{"built": "2026-08-25"}], today)
+    assert stale([{"built": "2026-08-25"}, {"built": ""}], today) == ""
+    assert stale([{"built": "2026-08-24"}, {"built": "2026-11-01"}], today) == "! data 91 d old"
+    assert OLD_DAYS == STALE_DAYS
     assert age([], today) == "of unknown age"
 
 

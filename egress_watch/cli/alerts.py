@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 
+from egress_watch.cli.judges import say_if_old
 from egress_watch.cli.options import ALERT_FILTERS, add_filters, add_output, filters, write_rows
 from egress_watch.exports import ALERT_COLUMNS, ALERT_TABLE
 
@@ -34,4 +35,5 @@ def run(options: argparse.Namespace) -> int:
     with Reader(options.db) as reader:
         rows = reader.alerts(filters(options, ALERT_FILTERS, reader.newest_ns()), options.limit)
         write_rows(options, rows, ALERT_TABLE if options.format == "table" else ALERT_COLUMNS)
+        say_if_old(reader.data(of_alerts=True))
     return 0

@@ -1,14 +1,24 @@
 """List the stored flows of a database, as a table, NDJSON or CSV.
 
+With --why it explains each flow: the stored answer, and what every source says today.
+
 In: a database and filters. Out: rows. Never: a change to the database.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from egress_watch.cli.options import FLOW_FILTERS, add_filters, add_output, filters, write_rows
+from egress_watch.cli.judges import say_if_old
+from egress_watch.cli.options import FLOW_FILTERS, add_filters, add_output, filters, write_lines, write_rows
+from egress_watch.config import load
+from egress_watch.errors import UsageError
 from egress_watch.exports import FLOW_COLUMNS, FLOW_TABLE
+
+if TYPE_CHECKING:  # at run time it would load SQLite for --help
+    from egress_watch.store.reader import Reader
 
 HELP = "list stored flows"
 EXAMPLES = (
@@ -16,6 +26,7 @@ EXAMPLES = (
     "egress-watch flows egress.db --owner hikvision --since 2h",
     "egress-watch flows egress.db --format ndjson | jq -r 'select(.country==\"CN\").remote_ip' | sort | uniq -c",
     "egress-watch flows egress.db --device 10.20.110.11 --format csv -o camera.csv",
+    "egress-watch flows egress.db --country CN --limit 3 --why",
 )
 
 
@@ -23,6 +34,10 @@ def arguments(command: argparse.ArgumentParser) -> None:
     """Declare the options."""
     command.add_argument("db", metavar="DB", help="a database that replay wrote")
     add_output(command)
+    command.add_argument(
+        "--why", action="store_true", help="explain each flow: the stored answer, and the evidence today"
+    )
+    command.add_argument("--config", default="", metavar="FILE", help="the settings that --why judges with (TOML)")
     add_filters(command, FLOW_FILTERS)
 
 
@@ -32,5 +47,19 @@ def run(options: argparse.Namespace) -> int:
 
     with Reader(options.db) as reader:
         rows = reader.flows(filters(options, FLOW_FILTERS, reader.newest_ns(), reader.zones()), options.limit)
-        write_rows(options, rows, FLOW_TABLE if options.format == "table" else FLOW_COLUMNS)
+        if options.why:
+            _explain(options, rows, reader)
+        else:
+            write_rows(options, rows, FLOW_TABLE if options.format == "table" else FLOW_COLUMNS)
+        say_if_old(reader.data())
     return 0
+
+
+def _explain(options: argparse.Namespace, rows: Iterable[Mapping[str, Any]], reader: Reader) -> None:
+    from egress_watch.cli.why import Why
+
+    if options.format != "table":
+        remedy = "leave --format out; the other formats carry the stored answer in their columns"
+        raise UsageError(f"--why is for people, not for {options.format}", remedy=remedy)
+    why = Why(reader, load(options.config))
+    write_lines(options, (line for row in rows for line in why.lines(row)))

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from egress_watch import __version__, sinks
+from egress_watch.cli.judges import described
 from egress_watch.config import Config
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
-from egress_watch.library import DataFile, atlas, data_files, rules, zone
+from egress_watch.library import atlas, data_files, rules, zone
 from egress_watch.model import Frames, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
@@ -91,7 +92,7 @@ class Job:
     def _begin(self, inputs: Inputs, store: Store) -> Recording:
         law = zone(self._config.zone, self._config.as_of, self._config.own_zone)
         return store.record(
-            zone=law.id, as_of=law.as_of, data=[_described(file) for file in self._files],
+            zone=law.id, as_of=law.as_of, data=described(self._files),
             rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
             version=__version__, inputs=inputs.fingerprints(),
         )  # fmt: skip
@@ -159,13 +160,6 @@ def _fruitless(path: str, reason: str) -> EgressWatchError:
     elif what == os.strerror(EACCES):
         remedy = "make it readable"
     return CaptureError(what, where=path, remedy=remedy)
-
-
-def _described(file: DataFile) -> dict[str, str]:
-    return {
-        "name": file.name, "kind": file.kind, "built": file.built, "licence": file.licence,
-        "attribution": file.attribution, "sha256": file.sha256,
-    }  # fmt: skip
 
 
 @contextmanager

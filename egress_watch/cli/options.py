@@ -23,8 +23,9 @@ EARLIEST_NS, LATEST_NS = -(2**63), 2**63 - 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _HELP = {
+    "id": "number of the flow",
     "verdict": "IN, OWN, OUT or UNKNOWN",
-    "country": "ISO code of the remote's country, such as CN",
+    "country": "ISO code of the remote's country, such as CN; of flows also where it is one of several in dispute",
     "owner": "part of the owner's name",
     "provider": "part of the network operator's name",
     "device": "address or MAC of the device",
@@ -38,7 +39,7 @@ _HELP = {
     "zone": "zone it was judged under: eu27, eea, eea+adequacy, ch or one of your own",
 }
 _METAVARS = {"since_ns": "TIME", "until_ns": "TIME", "device": "ADDRESS", "remote": "ADDRESS", "country": "CC",
-             "recording": "N", "port": "N"}  # fmt: skip
+             "recording": "N", "port": "N", "id": "N"}  # fmt: skip
 FLOW_FILTERS = tuple(_HELP)
 ALERT_FILTERS = ("verdict", "country", "owner", "device", "since_ns", "until_ns", "recording")
 
@@ -55,7 +56,7 @@ def add_output(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=list(FORMATS), default="table", help="default: table")
     command.add_argument("-o", "--output", default="-", metavar="FILE", help="a file instead of standard output")
     command.add_argument(
-        "--limit", type=_count, default=0, metavar="N", help="at most this many rows; 0, the default, is all"
+        "--limit", type=row_count, default=0, metavar="N", help="at most this many rows; 0, the default, is all"
     )
 
 
@@ -76,10 +77,15 @@ def filters(
 
 
 def write_rows(options: argparse.Namespace, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write rows in the format and to the place asked for, which must not be the database they come from."""
+    """Write rows in the format and to the place asked for."""
+    write_lines(options, FORMATS[options.format](rows, columns))
+
+
+def write_lines(options: argparse.Namespace, lines: Iterable[str]) -> None:
+    """Write lines to the place asked for, which must not be the database they come from."""
     if options.output != "-" and os.path.realpath(options.output) == os.path.realpath(options.db):
         raise UsageError("is the database itself", where=options.output, remedy="name another file with -o")
-    sinks.write(options.output, FORMATS[options.format](rows, columns))
+    sinks.write(options.output, lines)
 
 
 def time_ns(text: str, newest_ns: int) -> int:
@@ -98,9 +104,9 @@ def time_ns(text: str, newest_ns: int) -> int:
     return min(max(moment_ns, EARLIEST_NS), LATEST_NS)
 
 
-def add_zone(command: argparse.ArgumentParser) -> None:
-    """Add the options that say under which law to judge."""
-    zones = "eu27, eea, eea+adequacy, ch or one of your own; default: as configured (eea)"
+def add_zone(command: argparse.ArgumentParser, default: str = "as configured (eea)") -> None:
+    """Add the options that say under which law to judge; ``default`` says which zone it is where none is given."""
+    zones = f"eu27, eea, eea+adequacy, ch or one of your own; default: {default}"
     command.add_argument("--zone", default="", metavar="NAME", help=zones)
     days = "the zone as it was on that day, such as 2019-05-01; default: the day its data was checked"
     command.add_argument("--as-of", default="", metavar="DATE", help=days)
@@ -111,7 +117,8 @@ def with_zone(config: Config, options: argparse.Namespace) -> Config:
     return replace(config, zone=options.zone or config.zone, as_of=options.as_of or config.as_of)
 
 
-def _count(text: str) -> int:
+def row_count(text: str) -> int:
+    """Return a number of rows; raises what argparse tells as a mistake of usage."""
     if not re.fullmatch("[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
     return int(text)
@@ -174,8 +181,14 @@ def _check_zone(text: str, known: Collection[str]) -> None:
         raise UsageError(f"unknown zone {text!r}", remedy=f"one of: {', '.join(known)}")
 
 
+def _flow(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise UsageError(f"{text!r} is no number of a flow", remedy="give its id, as --format ndjson shows it")
+    return int(text)
+
+
 _SPELLINGS: dict[str, Callable[[str], Any]] = {
-    "verdict": _verdict, "country": _country, "device": _device, "remote": _address, "port": _port,
+    "id": _flow, "verdict": _verdict, "country": _country, "device": _device, "remote": _address, "port": _port,
     "protocol": _protocol, "recording": _recording, "zone": str.lower,
 }  # fmt: skip
 """How a filter's value is written in the store; the others are taken as they are."""

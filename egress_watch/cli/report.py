@@ -10,7 +10,6 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -21,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from egress_watch import sinks
-from egress_watch.cli.data import STALE_DAYS, stale
+from egress_watch.cli.judges import dated, old
 from egress_watch.config import Config, OwnZone
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import when
@@ -246,15 +245,12 @@ def _other_zone(console: Console, snapshot: Snapshot, asked: Zone) -> None:
 
 
 def _foot(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> None:
-    data = ", ".join(f"{row['name']} {row['built']}" for row in snapshot.data)
-    console.print(Text(f"\nData: {printable(data)}"))
+    console.print(Text(f"\nData: {dated(snapshot.data)}"))
     if any(row["licence"] == "CC-BY-4.0" for row in snapshot.data):
         console.print(Text("IP Geolocation by DB-IP (https://db-ip.com), CC BY 4.0"))
     console.print(Text(f"Database: {printable(outcome['db'])}"))
-    for row in snapshot.data:
-        if stale(row["built"], datetime.now(UTC).date()):
-            what = f"{row['name']} of {row['built']} is older than {STALE_DAYS} days: see `data`"
-            console.print(Text(printable(what), style="yellow"))
+    for what in old(snapshot.data):
+        console.print(Text(f"{what}: see `data`", style="yellow"))
     console.print(Text("Next:", style="bold"))
     command, db = _command(), printable(shlex.quote(os.path.relpath(outcome["db"])))
     for line in (f"flows {db} --verdict OUT", f"alerts {db} --format ndjson", f"tui {db}", "where 52.208.0.10"):

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from egress_watch import sinks
+from egress_watch.cli.evidence import sheet_lines
 from egress_watch.cli.options import add_zone, with_zone
 from egress_watch.config import load
 from egress_watch.errors import UsageError
-from egress_watch.exports.plain import printable
-from egress_watch.exports.table import encode
 
 HELP = "show the evidence for an address"
 EXAMPLES = (
@@ -47,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         law = zone(config.zone, config.as_of, config.own_zone)
         short = f"{law.short} as of {law.as_of}"
-        sinks.write("-", [line for sheet in sheets for line in _lines(sheet, short)])
+        sinks.write("-", [line for sheet in sheets for line in sheet_lines(sheet, short)])
     return 0
 
 
@@ -65,20 +63,3 @@ def _object(sheet: Any, name: str) -> dict[str, Any]:
         "address": sheet.address, "name": sheet.name, "zone": name, **sheet.verdict._asdict(), **sheet.place._asdict(),
         "sources": [row._asdict() for row in sheet.evidence], "changes": list(sheet.changes),
     }  # fmt: skip
-
-
-def _lines(sheet: Any, short: str) -> Iterator[str]:
-    from egress_watch.model import GLYPHS
-
-    place, answer = sheet.place, sheet.verdict
-    called = f" as {printable(sheet.name)}" if sheet.name else ""
-    yield f"{sheet.address}{called}"
-    yield f"  {GLYPHS[answer.verdict]} {answer.verdict} under {short}: {printable(answer.why)}"
-    for title, lines in (("laws", place.laws), ("ties", place.ties)):
-        yield from (f"  {title}: {printable(line)}" for line in lines)
-    rows = [row._asdict() for row in sheet.evidence]
-    yield from (f"  {line}" for line in encode(rows, ("source", "built", "prefix", "said", "weight")))
-    if sheet.changes:
-        yield "  what would change the answer:"
-        yield from (f"    {printable(change)}" for change in sheet.changes)
-    yield ""

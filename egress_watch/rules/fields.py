@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Kind = Literal["number", "text", "address", "mac", "country", "protocol", "closed", "list"]
 
 LOCATION_STATUSES = ("declared", "agreed", "single", "disputed", "anycast", "edge", "local", "override", "unknown")
+EVIDENCE = ("override", "name", "prefix", "cloud", "asn", "registry")
 
 
 class Field(NamedTuple):
@@ -69,6 +70,11 @@ FIELDS = (
     Field("zone", "text", "the zone the flow was judged under"),
     Field("verdict", "closed", "the answer under that zone", VERDICTS),
     Field("why", "text", "the reason of the verdict in words"),
+    Field("countries", "list", "every country a source named, most trusted first, as a JSON list: ask with `contains`"),
+    Field("evidence", "closed", "what the owner rests on", EVIDENCE),
+    Field("note", "text", "your own words on the prefix, from your overrides"),
+    Field("dataset", "number", "number of the data set that judged the flow"),
+    Field("data", "list", "its data files with their dates, as a JSON list: ask with `contains`"),
 )
 
 BY_NAME = {field.name: field for field in FIELDS}

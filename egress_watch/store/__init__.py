@@ -5,25 +5,25 @@ In: recordings. Out: rows, reports and a `Snapshot`. Never: a write by a reader,
 
 from __future__ import annotations
 
-import json
-import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from typing import Any, Self
 
 from sqlite_utils import Database
 
 from egress_watch.errors import RuleError, StoreError
+from egress_watch.store.answers import dataset
+from egress_watch.store.difference import Difference
 from egress_watch.store.file import open_for_writing, transaction
 from egress_watch.store.reader import Reader
-from egress_watch.store.recording import FINISHED, RUNNING, Recording, begin, storable, writer
+from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, storable
+from egress_watch.store.rejudging import Law, compare, rewrite
 from egress_watch.store.schema import MIGRATIONS, NEWEST
 
-__all__ = ["NEWEST", "Reader", "Recording", "Store", "prepare"]
+__all__ = ["NEWEST", "Difference", "Law", "Reader", "Recording", "Store", "compare", "prepare", "rewrite"]
 
-_OF_A_RECORDING = ("flow", "alert", "input", "skipped", "damage")
+_OF_A_RECORDING = ("flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement")
 
 
 class Store:
@@ -64,11 +64,11 @@ class Store:
         with transaction(self._db, self.path):
             for number in self._unfinished(inputs.values()):
                 self._remove(number)
-            dataset = self._dataset(data)
+            judged_by = dataset(self._db, data)
             rows = [tuple(map(storable, row)) for row in rules]
             self._db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
-            number = begin(self._db, zone=zone, as_of=as_of, dataset=dataset, version=version, inputs=inputs)
-        return Recording(self._db, self.path, number, dataset, zone)
+            number = begin(self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs)
+        return Recording(self._db, self.path, number, judged_by, zone)
 
     def remove(self, recording: Recording) -> None:
         """Take a recording out again: its input turned out to be in the database already."""
@@ -82,7 +82,7 @@ class Store:
         found: dict[int, None] = {}
         for number, mark, state, fingerprint in self._db.execute(query, [FINISHED]):
             if fingerprint in wanted:
-                if state == RUNNING and (pid := _alive(mark)):
+                if state == RUNNING and (pid := alive(mark)):
                     remedy = "wait for it, or name another file with --db"
                     raise StoreError(f"process {pid} is recording this input right now", where=self.path, remedy=remedy)
                 found[number] = None
@@ -92,12 +92,6 @@ class Store:
         for table in _OF_A_RECORDING:
             self._db.conn.execute(f"DELETE FROM {table} WHERE recording = ?", (number,))  # noqa: S608 - our own names
         self._db.conn.execute("DELETE FROM recording WHERE id = ?", (number,))
-
-    def _dataset(self, data: Sequence[Mapping[str, str]]) -> int:
-        files = json.dumps(list(data), sort_keys=True)
-        digest = blake2b(files.encode(), digest_size=12).hexdigest()
-        self._db.conn.execute("INSERT OR IGNORE INTO dataset(digest, files) VALUES (?, ?)", (digest, files))
-        return int(self._db.conn.execute("SELECT id FROM dataset WHERE digest = ?", (digest,)).fetchone()[0])
 
 
 def prepare(rules: Iterable[tuple[str, str]]) -> list[RuleError]:
@@ -113,12 +107,6 @@ def prepare(rules: Iterable[tuple[str, str]]) -> list[RuleError]:
         except sqlite3.Error as error:
             found.append(RuleError(str(error), where=origin, remedy="see docs/rules.md for the fields"))
     return found
-
-
-def _alive(mark: str) -> int:
-    """Return the number of the process that marked a recording, if it still runs and is another one, else 0."""
-    pid = int(mark.partition(":")[0])
-    return pid if pid != os.getpid() and writer(pid) == mark else 0
 
 
 def _register_regexp(connection: sqlite3.Connection) -> None:

@@ -58,10 +58,13 @@ def trouble(path: str) -> Iterator[None]:
         raise StoreError(what, where=path, remedy=remedy) from error
 
 
-def open_for_writing(path: str) -> Database:
-    """Open or create a database; a new one is readable by its owner only. Raises StoreError."""
+def open_for_writing(path: str, *, new: bool = True) -> Database:
+    """Open a database, or create one where ``new``, readable by its owner only. Raises StoreError, UsageError."""
     with trouble(path):
-        _touch(path, os.O_CREAT | os.O_RDWR)
+        if new:
+            _touch(path, os.O_CREAT | os.O_RDWR)
+        else:
+            _found(path, os.O_RDWR)
         with _connected(Path(path).resolve().as_uri() + "?mode=rw") as db:
             if _version(db, path) == 0:
                 db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # must come before the first table
@@ -75,11 +78,7 @@ def open_for_writing(path: str) -> Database:
 def open_for_reading(path: str) -> Database:
     """Open a database that must be there, without the right to change it. Raises UsageError, StoreError."""
     with trouble(path):
-        try:
-            _touch(path, os.O_RDONLY)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            remedy = "make one: egress-watch replay CAPTURE --db " + path
-            raise UsageError("no such database", where=path, remedy=remedy) from error
+        _found(path, os.O_RDONLY)
         with _connected(_reading_uri(Path(path).resolve())) as db:
             if (version := _version(db, path)) != NEWEST:
                 what = (
@@ -99,6 +98,15 @@ def _reading_uri(path: Path) -> str:
     log = path.with_name(path.name + "-wal")
     written = log.exists() and log.stat().st_size
     return uri if written or os.access(path.parent, os.W_OK) else uri + "&immutable=1"
+
+
+def _found(path: str, flags: int) -> None:
+    """Look at a file that must be there; raises UsageError."""
+    try:
+        _touch(path, flags)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        remedy = "make one: egress-watch replay CAPTURE --db " + path
+        raise UsageError("no such database", where=path, remedy=remedy) from error
 
 
 def _touch(path: str, flags: int) -> None:

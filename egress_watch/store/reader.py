@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Self
 
 from egress_watch.model import Snapshot
+from egress_watch.store.answers import known_dataset
 from egress_watch.store.file import open_for_reading, trouble
 
 JSON_COLUMNS = ("laws", "ties", "data", "countries")
@@ -42,9 +43,19 @@ _DAMAGE = "SELECT path, offset, reason, lost_bytes FROM damage WHERE {of}"
 _SKIPPED = "SELECT reason, sum(frames) AS frames FROM skipped WHERE {of} GROUP BY reason ORDER BY 2 DESC, 1"
 _DATA = "SELECT files FROM dataset WHERE id IN (SELECT dataset FROM recording WHERE {of}) ORDER BY id"
 
+_EARLIER = """
+SELECT place.*, rejudgement.made_ns, rejudged.new_place, flow.place AS now, dataset.dates AS data
+FROM flow JOIN rejudged ON rejudged.recording = flow.recording AND rejudged.remote = flow.remote
+    AND rejudged.name = coalesce(flow.name, 0)
+  JOIN rejudgement ON rejudgement.id = rejudged.rejudgement
+  JOIN place ON place.id = rejudged.old_place JOIN dataset ON dataset.id = place.dataset
+WHERE flow.id = :flow ORDER BY rejudgement.id DESC
+"""
+
 FILTERS: dict[str, str] = {
     "verdict": "verdict = upper(:verdict)",
-    "country": "country = upper(:country)",
+    "id": "id = :id",
+    "country": "country = upper(:country) OR instr(countries, '\"' || upper(:country) || '\"') > 0",
     "owner": "instr(lower(owner), lower(:owner)) > 0",
     "provider": "instr(lower(provider), lower(:provider)) > 0",
     "device": "device_ip = :device OR device_mac = lower(:device)",
@@ -57,7 +68,9 @@ FILTERS: dict[str, str] = {
     "zone": "zone = lower(:zone)",
     "recording": "recording = :recording",
 }
-"""What the views `flows` and, as far as it has the columns, `alerts` can be narrowed by, as SQL."""
+"""What the view `flows` can be narrowed by, as SQL; a place in dispute is found by each country that is named."""
+_OF_ALERTS = {**FILTERS, "country": "country = upper(:country)"}
+"""The same for the view `alerts`, as far as it has the columns."""
 
 
 class Reader:
@@ -112,7 +125,7 @@ class Reader:
         """Return alert rows, the gravest and largest first."""
         rank = " ".join(f"WHEN '{level}' THEN {n}" for n, level in enumerate(LEVELS))
         order = f"CASE level {rank} ELSE 9 END, bytes_out DESC, id"
-        query = f"SELECT * FROM alerts WHERE ({of}) AND {_where(filters)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
+        query = f"SELECT * FROM alerts WHERE ({of}) AND {_where(filters, _OF_ALERTS)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
         return self._rows(query, {**filters, "size": limit or -1})
 
     def recordings_of(self, fingerprints: Iterable[str]) -> list[int]:
@@ -126,6 +139,29 @@ class Reader:
         """Return why an input gave nothing, by its fingerprint."""
         rows = self._rows("SELECT fingerprint, failed FROM input WHERE failed IS NOT NULL")
         return {row["fingerprint"]: row["failed"] for row in rows}
+
+    def data(self, *, of_alerts: bool = False) -> list[dict[str, Any]]:
+        """Return the data files that judged the flows, or the alerts, each once."""
+        judged = "SELECT dataset FROM alert" if of_alerts else "SELECT dataset FROM recording"
+        return self._files(f"SELECT files FROM dataset WHERE id IN ({judged}) ORDER BY id")  # noqa: S608 - constants
+
+    def dataset(self, data: Sequence[Mapping[str, str]]) -> int:
+        """Return the number that a data set of these files has here, 0 where it judged nothing."""
+        with trouble(self.path):
+            return known_dataset(self._db, data)
+
+    def earlier(self, flow: int) -> list[dict[str, Any]]:
+        """Return what was said of a flow before it was judged again, the newest first.
+
+        Each row is a place, with ``made_ns``, the moment it was replaced, and ``data``, which judged it.
+        """
+        rows = self._rows(_EARLIER, {"flow": flow})
+        found, place = [], rows[0]["now"] if rows else 0
+        for row in rows:
+            if row["new_place"] == place:
+                found.append(row)
+                place = row["id"]
+        return found
 
     def snapshot(self, recordings: Sequence[int] = ()) -> Snapshot:
         """Return everything a report or an overview shows, as of now, of all or of some recordings."""
@@ -148,8 +184,10 @@ class Reader:
         return self._rows(_BY_PLACE.format(columns=", ".join(columns), keys=_positions(columns), of=of))
 
     def _data(self, of: str) -> list[dict[str, Any]]:
-        """Return the data files that judged what is here, each once."""
-        files = [row for found in self._rows(_DATA.format(of=of)) for row in json.loads(found["files"])]
+        return self._files(_DATA.format(of=of))
+
+    def _files(self, query: str) -> list[dict[str, Any]]:
+        files = [row for found in self._rows(query) for row in json.loads(found["files"])]
         return list({json.dumps(row): row for row in files}.values())
 
     def _rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -165,8 +203,8 @@ def _positions(columns: Sequence[str]) -> str:
     return ", ".join(str(number) for number in range(1, len(columns) + 1))
 
 
-def _where(filters: Mapping[str, Any]) -> str:
-    return " AND ".join(f"({FILTERS[name]})" for name in filters) or "1"
+def _where(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS) -> str:
+    return " AND ".join(f"({known[name]})" for name in filters) or "1"
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

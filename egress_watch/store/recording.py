@@ -5,10 +5,8 @@ In: `Judged` batches, `Tally`, `Alert` rows. Out: a committed `Batch` that rules
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +21,11 @@ from egress_watch.model import (
     Flows,
     Ints,
     Judged,
-    Place,
     Tally,
-    Verdict,
     address_text,
     mac_text,
 )
+from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
@@ -61,7 +58,7 @@ class Recording:
         self._devices = Lookup[tuple[int, int, int]](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[tuple[int, int]](db, "remote", ("ip",), lambda key: (address_text(*key),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
-        self._places = Lookup[tuple[Place, Verdict]](db, "place", _PLACE_COLUMNS, self._place_row, unique=1)
+        self._places = Lookup[Answer](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
 
     def write(self, judged: Judged, tally: Tally) -> Batch:
         """Store one batch with the counters so far, in one transaction, and return it for the rules."""
@@ -133,13 +130,8 @@ class Recording:
         numbers = dict(zip(rows, self._places.numbers(answers), strict=True))
         return [numbers[row] for row in judged.judgement.tolist()]
 
-    def _place_row(self, answer: tuple[Place, Verdict]) -> Sequence[object]:
-        place, verdict = answer
-        texts = [
-            json.dumps(value, ensure_ascii=False) if isinstance(value, tuple) else value or None for value in place
-        ]
-        row = [self._zone, self._dataset, *texts, *verdict]
-        return blake2b(json.dumps(row).encode(), digest_size=12).hexdigest(), *row
+    def _place_row(self, answer: Answer) -> Sequence[object]:
+        return place_row(self._zone, self._dataset, answer)
 
     def _count(self, tally: Tally) -> None:
         settings = ", ".join(f"{name} = ?" for name in _TALLY)
@@ -154,12 +146,6 @@ class Recording:
         self._db.conn.executemany(
             "INSERT INTO damage VALUES (?, ?, ?, ?, ?)", [_damage_row(self.id, d) for d in tally.damage]
         )
-
-
-_PLACE_COLUMNS = (
-    "digest", "zone", "dataset", "country", "location_status", "countries", "asn", "as_name", "provider", "region",
-    "owner", "owner_seat", "laws", "evidence", "ties", "note", "verdict", "why",
-)  # fmt: skip
 
 
 def _damage_row(recording: int, damage: Damage) -> tuple[int, str, int, str, int]:
@@ -211,6 +197,12 @@ def writer(pid: int) -> str:
     except OSError:
         return str(pid)
     return "" if fields[0] in "ZX" else f"{pid}:{fields[19]}"
+
+
+def alive(mark: str) -> int:
+    """Return the number of the process that marked a recording, if it still runs and is another one, else 0."""
+    pid = int(mark.partition(":")[0])
+    return pid if pid != os.getpid() and writer(pid) == mark else 0
 
 
 def flow_ids(last_ns: Ints, newest: int) -> Ints:

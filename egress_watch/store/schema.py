@@ -8,6 +8,7 @@ so a flow is a row of integers; the view ``flows`` puts them together again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from sqlite_utils import Database
@@ -73,7 +74,8 @@ def _cases(column: str, names: dict[int, str]) -> str:
     return f"CASE {column} {whens} ELSE CAST({column} AS TEXT) END"
 
 
-FLOWS_VIEW = f"""
+def _flows_view(more: str = "", joins: str = "") -> str:
+    return f"""
 CREATE VIEW flows AS SELECT
   flow.id, flow.recording, flow.first_ns, flow.first_ns + flow.duration_ns AS last_ns,
   {_cases("flow.protocol", PROTOCOLS)} AS protocol,
@@ -84,10 +86,11 @@ CREATE VIEW flows AS SELECT
   name.name, CASE flow.name_source {" ".join(f"WHEN {n} THEN '{s}'" for n, s in enumerate(NAME_SOURCES) if s)} END
     AS name_source,
   place.country, place.location_status, place.asn, place.as_name, place.provider, place.region,
-  place.owner, place.owner_seat, place.laws, place.ties, place.zone, place.verdict, place.why, flow.device
+  place.owner, place.owner_seat, place.laws, place.ties, place.zone, place.verdict, place.why{more}, flow.device
 FROM flow JOIN device ON device.id = flow.device JOIN remote ON remote.id = flow.remote
-  JOIN place ON place.id = flow.place LEFT JOIN name ON name.id = flow.name;
+  JOIN place ON place.id = flow.place{joins} LEFT JOIN name ON name.id = flow.name;
 """  # noqa: S608 - built from the constants above
+
 
 ALERTS_VIEW = """
 CREATE VIEW alerts AS SELECT
@@ -100,15 +103,45 @@ FROM alert JOIN device ON device.id = alert.device JOIN dataset ON dataset.id = 
 """
 
 
+HISTORY = """
+CREATE TABLE rejudgement(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, recording INTEGER NOT NULL REFERENCES recording, made_ns INTEGER NOT NULL,
+  version TEXT NOT NULL, old_zone_as_of TEXT NOT NULL, zone_as_of TEXT NOT NULL,
+  old_dataset INTEGER NOT NULL REFERENCES dataset, dataset INTEGER NOT NULL REFERENCES dataset);
+CREATE TABLE rejudged(
+  recording INTEGER NOT NULL REFERENCES recording, remote INTEGER NOT NULL REFERENCES remote, name INTEGER NOT NULL,
+  rejudgement INTEGER NOT NULL REFERENCES rejudgement, old_place INTEGER NOT NULL REFERENCES place,
+  new_place INTEGER NOT NULL REFERENCES place, flows INTEGER NOT NULL,
+  PRIMARY KEY(recording, remote, name, rejudgement, old_place)) WITHOUT ROWID;
+"""
+"""What was said before. Within one recording a remote under one name has one answer, so a row tells it of all its
+flows; ``name`` is 0 where none was heard."""
+
+
+def dates(files: str) -> str:
+    """Return name and date of each data file of ``dataset.files``, as JSON: what every flow shows of its data set."""
+    return json.dumps([{"name": row.get("name"), "built": row.get("built")} for row in json.loads(files)])
+
+
+def _run(db: Database, statements: str) -> None:
+    for statement in statements.split(";\n"):
+        if statement.strip():
+            db.conn.execute(statement)
+
+
 def _version_1(db: Database) -> None:
     db.execute(f"PRAGMA application_id = {APPLICATION}")
-    for statement in (TABLES + FLOWS_VIEW + ALERTS_VIEW).split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+    _run(db, TABLES + _flows_view() + ALERTS_VIEW)
 
 
 def _version_2(db: Database) -> None:
-    db.execute("ALTER TABLE place ADD COLUMN note TEXT")
+    """Each flow shows what its answer rests on and which data judged it; a later judgement keeps the earlier ones."""
+    _run(db, "ALTER TABLE place ADD COLUMN note TEXT;\nALTER TABLE dataset ADD COLUMN dates TEXT NOT NULL DEFAULT '[]'")
+    rows = db.conn.execute("SELECT id, files FROM dataset").fetchall()
+    db.conn.executemany("UPDATE dataset SET dates = ? WHERE id = ?", [(dates(files), number) for number, files in rows])
+    more = ", place.countries, place.evidence,\n  place.note, place.dataset, dataset.dates AS data"
+    joins = " JOIN dataset ON dataset.id = place.dataset"
+    _run(db, HISTORY + "DROP VIEW flows;\n" + _flows_view(more, joins))
 
 
 MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2]

@@ -18,7 +18,7 @@ from textual.widgets import Static
 
 from egress_watch_tui.feed import Row
 from egress_watch_tui.plain import harmless
-from egress_watch_tui.words import STATUS, level, owner, protocol, size, verdict, when
+from egress_watch_tui.words import RESTS_ON, STATUS, dated, level, owner, protocol, size, verdict, when
 
 Line = tuple[str, str | Text]
 
@@ -74,6 +74,7 @@ def flow(row: Row) -> RenderableType:
         ("bytes", f"{out}, {size(row['bytes_in'])} in {row['packets_in']:,} packets in"),
         *_evidence(row),
         ("zone", row["zone"]),
+        ("data", dated(row["data"]) or "-"),
     ]
     return Group(head, _grid(lines))
 
@@ -82,14 +83,16 @@ def _evidence(row: Row) -> Iterator[Line]:
     """Yield who the remote is, by each kind of evidence; what nobody said is a dash."""
     heard = f"{row['name']} (heard in {row['name_source']})" if row["name"] else "-"
     status = row["location_status"]
-    where = " ".join(filter(None, (row["country"], row["region"]))) or "-"
+    where = " ".join(filter(None, (" or ".join(row["countries"]), row["region"]))) or "-"
     yield "remote", f"{row['remote_ip']} {protocol(row)}"
     yield "name", heard
     yield "location", f"{where}, {status}: {STATUS.get(status, status)}"
     yield "network", f"AS{row['asn']} {row['as_name'] or ''}, run by {row['provider'] or '-'}" if row["asn"] else "-"
-    yield "owner", owner(row)
+    yield "owner", owner(row) + (f", by {RESTS_ON.get(row['evidence'], row['evidence'])}" if row["evidence"] else "")
     yield "laws", ", ".join(row["laws"]) or "-"
     yield "ties", "; ".join(row["ties"]) or "-"
+    if row["note"]:
+        yield "note", row["note"]
 
 
 def _judges(row: Row) -> Iterator[Line]:

@@ -13,10 +13,11 @@ from textual.widget import Widget
 from egress_watch_tui.pane import View
 from egress_watch_tui.plain import harmless
 from egress_watch_tui.state import recording
+from egress_watch_tui.words import stale
 
 
 class Head(Widget):
-    """One line: whose traffic this is, and whether it is still coming in."""
+    """One line: whose traffic this is, whether old data judged it, and whether it is still coming in."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -31,7 +32,12 @@ class Head(Widget):
     def render(self) -> Text:
         """Return name to the left, state to the right, and what is wrong below."""
         left = Text.assemble((" egress-watch", "bold"), f"  {self._db_name}")
-        right = Text("‖ paused " if self._view.paused else f"{harmless(recording(self._view.snapshot))} ")
+        state = "‖ paused" if self._view.paused else harmless(recording(self._view.snapshot))
+        right = Text("  ").join(
+            Text(part) for part in (stale(self._view.snapshot.data, self._view.today), state) if part
+        )
+        right += Text(" ")
+        right.truncate(self.size.width)
         space = self.size.width - right.cell_len
         left.truncate(max(0, space - 1), overflow="ellipsis")
         left.pad_right(max(0, space - left.cell_len))

@@ -13,7 +13,7 @@ from rich.text import Text
 from egress_watch.model import Snapshot
 from egress_watch_tui.pane import View
 from egress_watch_tui.plain import harmless
-from egress_watch_tui.words import age, when
+from egress_watch_tui.words import age, dated, when
 
 LABEL = 10
 GLYPH = {"running": "●", "finished": "■", "interrupted": "!"}
@@ -72,5 +72,4 @@ def _counts(snapshot: Snapshot) -> str:
 def _data(view: View) -> str:
     data = view.snapshot.data
     credit = "; ".join(sorted({row["attribution"] for row in data if row.get("licence") == "CC-BY-4.0"}))
-    files = ", ".join(f"{row['name']} {row['built']}" for row in data)
-    return "; ".join(part for part in (age(data, view.today), credit, files) if part)
+    return "; ".join(part for part in (age(data, view.today), credit, dated(data)) if part)

@@ -35,11 +35,18 @@ STATUS = {
     "anycast": "one address in many places at once",
     "edge": "a content network that is in many places at once",
     "local": "on this network",
+    "override": "your own overrides say so",
     "unknown": "no source knows it",
 }
+RESTS_ON = {
+    "override": "your own overrides", "name": "the name that was heard", "prefix": "a known prefix",
+    "cloud": "the prefixes the cloud publishes", "asn": "the network's number",
+    "registry": "a registry: the address leads nowhere",
+}  # fmt: skip
+"""What the owner rests on, by the column ``evidence``."""
 NANOSECOND = 1_000_000_000
 OLD_DAYS = 90
-"""From this age on the data files are called old: prefixes and their owners move."""
+"""Beyond this age the data files are called old, as everywhere in egress-watch: prefixes and their owners move."""
 
 
 def size(count: int) -> str:
@@ -76,10 +83,25 @@ def level(name: str) -> Text:
 
 def age(data: Sequence[Mapping[str, Any]], today: date) -> str:
     """Return how old the oldest data file is on that day; says so where no file gives its date."""
-    days = [(today - built).days for built in map(_built, data) if built]
-    if not days:
+    days = _oldest(data, today)
+    if days is None:
         return "of unknown age"
-    return f"{max(days)} d old" + (" ! replace them" if max(days) >= OLD_DAYS else "")
+    return f"{days} d old" + (" ! replace them" if days > OLD_DAYS else "")
+
+
+def stale(data: Sequence[Mapping[str, Any]], today: date) -> str:
+    """Return the warning that the data is old, "" where it is not."""
+    days = _oldest(data, today) or 0
+    return f"! data {days} d old" if days > OLD_DAYS else ""
+
+
+def dated(data: Sequence[Mapping[str, Any]]) -> str:
+    """Return the data files with their dates in one line."""
+    return ", ".join(f"{row.get('name')} {row.get('built')}" for row in data)
+
+
+def _oldest(data: Sequence[Mapping[str, Any]], today: date) -> int | None:
+    return max(((today - built).days for built in map(_built, data) if built), default=None)
 
 
 def _built(row: Mapping[str, Any]) -> date | None:
