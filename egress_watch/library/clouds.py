@@ -50,15 +50,21 @@ def weight(claim: tuple[str, str]) -> int:
     return {"": 0, "global": 1}.get(claim[1].lower(), 2)
 
 
-def laid(zones: Sequence[Mapping[str, Any]], found: Claims) -> Claims:
-    """Lay the Local Zones over their parents; raises ValueError for a prefix in no published one of its parent."""
+def laid(zones: Sequence[Mapping[str, Any]], found: Claims, *, strict: bool = True) -> Claims:
+    """Lay the Local Zones over their parents.
+
+    A prefix in no published one of its parent raises ValueError; where not ``strict``, it is left out, and so is one
+    that the provider itself publishes by that very prefix.
+    """
     parents = {pair: [net for net in found if found[net] == pair] for pair in {pair_of(zone) for zone in zones}}
     laid_over = dict(found)
     for zone in zones:
         for network in map(ipaddress.ip_network, zone["prefixes"]):
-            if not any(inside(network, wide) for wide in parents[pair_of(zone)]):
+            lies = any(inside(network, wide) for wide in parents[pair_of(zone)])
+            if not lies and strict:
                 raise ValueError(f"{zone['region']}: {network} is in no published prefix of {zone['parent']}")
-            laid_over[network] = (zone["provider"], zone["region"])
+            if strict or (lies and network not in found):
+                laid_over[network] = (zone["provider"], zone["region"])
     return laid_over
 
 

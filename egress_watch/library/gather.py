@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import maxminddb
 
 from egress_watch.errors import UpdateError
-from egress_watch.library.clouds import Network, Row, claims, write_table
+from egress_watch.library.clouds import Network, Row, claims, laid, write_table
 from egress_watch.library.fetch import fetch
+from egress_watch.library.folders import table
 from egress_watch.library.providers import Listing, listing
 from egress_watch.library.publishers import Limits, Provider
 
@@ -73,7 +74,8 @@ def gather(
     found += [row for row in old.rows if row[1] not in dated]
     dated = {name: row for name, row in old.providers.items() if name not in dated} | dated
     oldest = datetime.fromisoformat(built(dated)).replace(tzinfo=UTC)
-    write_table(target, claims(found), int(oldest.timestamp()))
+    laid_over = laid(table("local-zones")["zone"], claims(found), strict=False)
+    write_table(target, laid_over, int(oldest.timestamp()))
     return Gathered(dated, stays)
 
 

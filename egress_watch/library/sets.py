@@ -222,6 +222,12 @@ def sweep(place: Path, pointer: Pointer) -> None:
         (place / f"{POINTER}.part").unlink()
 
 
+def manifest(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows of a set, of the make of the shipped manifest, without the path that each had as it was read."""
+    plain = [{key: value for key, value in row.items() if key != "path"} for row in rows]
+    write(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+
+
 def write(path: Path, text: str) -> None:
     """Write a small file down to the disk."""
     with path.open("w", encoding="utf-8") as file:
