@@ -4,7 +4,8 @@ In: two pinned packages that carry public data, and ``local-zones.toml``. Out: `
 beside this script. Never: run by the installed program, or trust a byte whose sha256 is not written down here or in
 the carrier's manifest.
 
-Run by ``make data`` with egress-watch installed; needs msgpack and zstandard besides. The same carriers give the same bytes.
+Run by ``make data`` with egress-watch installed; needs msgpack and zstandard besides. The same carriers give the same
+bytes.
 """
 
 # mypy: disable-error-code="import-untyped,import-not-found"

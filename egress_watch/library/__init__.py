@@ -19,8 +19,8 @@ from egress_watch.places.owners import Owners
 from egress_watch.places.prefixes import Prefixes
 
 __all__ = [
-    "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "knowledge", "notices", "read_rules",
-    "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone",
+    "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "knowledge", "notices",
+    "read_rules", "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone",
 ]  # fmt: skip
 
 

@@ -107,7 +107,7 @@ def write_table(path: Path, found: Claims, epoch_s: int) -> None:
     from mmdb_writer import MMDBWriter
     from netaddr import IPSet
 
-    class DatedWriter(MMDBWriter):  # type: ignore[misc] # its type is not known, see above
+    class DatedWriter(MMDBWriter):
         """A writer that says when the data was gathered, not when the file was written."""
 
         def _build_meta(self) -> dict[str, Any]:

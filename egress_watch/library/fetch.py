@@ -157,14 +157,16 @@ class _Redirects(HTTPRedirectHandler):
     """Follow a few redirects, never out of http and https, never from https down to http."""
 
     def __init__(self, limits: Limits) -> None:
-        self.max_redirections = limits.redirects
-        self.max_repeats = 1
+        self._left = limits.redirects
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         """Return the next request; raises UpdateError for a step that is not taken."""
         check(newurl)
+        self._left -= 1
+        if self._left < 0:
+            raise UpdateError("redirects too often", where=req.full_url, remedy=REMEDY)
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             what = f"leads from https down to {newurl}"
             raise UpdateError(what, where=req.full_url, remedy="fetch the file elsewhere and give it with --from")

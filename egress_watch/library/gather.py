@@ -45,7 +45,7 @@ class Gathered(NamedTuple):
 def before(path: Path, built: str, providers: dict[str, dict[str, Any]]) -> Before:
     """Return the table in use; ``providers`` is what its manifest says of them, {} for the shipped table."""
     with maxminddb.open_database(path) as reader:
-        rows: list[Row] = [(network, row["provider"], row["region"]) for network, row in reader]  # type: ignore[index]
+        rows: list[Row] = [(network, row["provider"], row["region"]) for network, row in reader]
     names = {provider for _, provider, _ in rows}
     dated = {name: providers.get(name, {"gathered": built, "published": ""}) for name in names}
     return Before(rows, dated)
@@ -81,7 +81,7 @@ def gather(
 
 def built(providers: dict[str, dict[str, Any]]) -> str:
     """Return the ISO date of a table: when the oldest of its rows were gathered."""
-    return min(row["gathered"] for row in providers.values())
+    return min(str(row["gathered"]) for row in providers.values())
 
 
 def _stays(name: str, error: UpdateError, old: Before) -> UpdateError:

@@ -53,4 +53,4 @@ def copy(source: Path, target: Path, most_bytes: int) -> None:
         with source.open("rb") as file, target.open("wb") as out:
             shutil.copyfileobj(file, out)
     except PermissionError as error:
-        raise UpdateError(error.strerror, where=str(source), remedy="make it readable") from error
+        raise UpdateError(str(error.strerror), where=str(source), remedy="make it readable") from error

@@ -57,10 +57,19 @@ def home() -> Path | None:
 
 def in_use(place: Path | None) -> InUse:
     """Return the set in use: the current one, else the one before, else none, which means the shipped data."""
-    if place is None or not (place / "sets").is_dir():
-        return InUse([], "", [])
     notices: list[str] = []
-    for name in _candidates(place, notices):
+    try:
+        names = _candidates(place, notices) if place else []
+    except FileNotFoundError:  # there never was an update
+        return InUse([], "", [])
+    except OSError as error:
+        notices.append(f"{error.filename}: {error.strerror}")
+        return InUse([], "", _ended(notices, ""))
+    return _first_sound(place, names, notices) if place else InUse([], "", [])
+
+
+def _first_sound(place: Path, names: list[str], notices: list[str]) -> InUse:
+    for name in names:
         try:
             return InUse(entries(place / "sets" / name) if name else [], name, _ended(notices, name))
         except DataError as error:
@@ -75,11 +84,14 @@ def _ended(notices: list[str], name: str) -> list[str]:
 
 
 def _candidates(place: Path, notices: list[str]) -> list[str]:
+    sets = sealed(place)
+    if not sets and not (place / POINTER).exists():
+        return []
     try:
         pointer = read_pointer(place)
     except DataError as error:  # which one it named is not known: the newest sound one, for older ones are removed
         notices.append(f"{error.where}: {error.what}")
-        return sorted(sealed(place), reverse=True)
+        return sorted(sets, reverse=True)
     return [pointer.current, pointer.previous] if pointer.current else [""]
 
 
@@ -88,13 +100,17 @@ def read_pointer(place: Path) -> Pointer:
     path = place / POINTER
     try:
         found = json.loads(_text(path))
-        pointer = Pointer(found["current"], found["previous"])
-        if not all(isinstance(name, str) and (not name or _plain(name)) for name in pointer):
-            raise ValueError
+        pointer = Pointer(*(_id(found[key]) for key in Pointer._fields))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         what = getattr(error, "strerror", None) or "does not say which set is in use"
         raise DataError(what, where=str(path), remedy=REMEDY) from error
     return pointer
+
+
+def _id(name: Any) -> str:
+    if not isinstance(name, str) or (name and not _plain(name)):
+        raise ValueError(name)
+    return name
 
 
 def point(place: Path, pointer: Pointer) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -172,7 +173,12 @@ class _Work:
         """Take up the files of the set in use that are not new: by another link to the same content."""
         for row in rows:
             if row["name"] not in self.rows:
-                os.link(row["path"], self._folder / row["file"])
+                target = self._folder / row["file"]
+                try:
+                    os.link(row["path"], target)
+                except OSError:  # a file system without links
+                    shutil.copy2(row["path"], target)
+                    settle(target)
                 self.rows[row["name"]] = row
 
 
