@@ -61,10 +61,16 @@ def fetch(url: str, target: Path, limits: Limits, most_bytes: int) -> Fetched | 
         error.close()
         if error.code in ABSENT:
             return None
-        what = "redirects without an end" if 300 <= error.code < 400 else f"the server answers {error.code}"
-        raise UpdateError(what, where=url, remedy=REMEDY) from error
+        raise UpdateError(_answered(error), where=url, remedy=REMEDY) from error
     except (OSError, HTTPException, ValueError) as error:
         raise UpdateError(clock.said(error), where=url, remedy=REMEDY) from error
+
+
+def _answered(error: HTTPError) -> str:
+    if not 300 <= error.code < 400:
+        return f"the server answers {error.code}"
+    endless = str(error.msg).startswith(HTTPRedirectHandler.inf_msg)
+    return "redirects without an end" if endless else "redirects to no http or https address"
 
 
 def check(url: str) -> None:
@@ -163,14 +169,22 @@ class _Redirects(HTTPRedirectHandler):
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         """Return the next request; raises UpdateError for a step that is not taken."""
-        check(newurl)
         self._left -= 1
-        if self._left < 0:
-            raise UpdateError("redirects too often", where=req.full_url, remedy=REMEDY)
-        if req.full_url.startswith("https:") and not newurl.startswith("https:"):
-            what = f"leads from https down to {newurl}"
-            raise UpdateError(what, where=req.full_url, remedy="fetch the file elsewhere and give it with --from")
+        try:
+            _check_step(req.full_url, newurl, self._left)
+        except UpdateError:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_step(here: str, there: str, left: int) -> None:
+    check(there)
+    if left < 0:
+        raise UpdateError("redirects too often", where=here, remedy=REMEDY)
+    if here.startswith("https:") and not there.startswith("https:"):
+        what = f"leads from https down to {there}"
+        raise UpdateError(what, where=here, remedy="fetch the file elsewhere and give it with --from")
 
 
 def _request(url: str) -> Request:
