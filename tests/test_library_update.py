@@ -241,7 +241,10 @@ BAD = {
     "half a packed file": (lambda: gzip.compress(dated("cloud", 2))[:50_000], "damaged or cut short"),
     "half an xz file": (lambda: lzma.compress(dated("cloud", 2), preset=0)[:50_000], "damaged or cut short"),
     "endless": (lambda: endless, "holds more than 2,000,000 bytes"),
-    "announced too large": (lambda: lambda page: send(page, b"", Content_Length="3000000"), "cut short"),
+    "announced too large": (
+        lambda: lambda page: send(page, b"", Content_Length="3000000"),
+        "holds more than 2,000,000 bytes",
+    ),
     "gzip bomb": (lambda: bomb(300_000_000), "when unpacked"),
     "stale": (lambda: dated("cloud", -40), "older than the one in use of 2026-10-27"),
     "of the future": (lambda: at("cloud", int(time.time()) + 3 * DAY_S), "yet to come"),

@@ -194,20 +194,25 @@ def _request(url: str) -> Request:
 
 def _drain(answer: Any, target: Path, clock: Clock, url: str, most_bytes: int) -> None:
     """Write an answer to a file, no further than the limits go."""
-    announced = answer.headers.get("Content-Length", "")
+    length = answer.headers.get("Content-Length", "")
+    announced = int(length) if length.isdecimal() and len(length) < 20 else -1
+    _bound(announced, most_bytes, url)
     taken = 0
     with target.open("wb") as file:
         while chunk := answer.read1(CHUNK_BYTES):
             clock.check()
             taken += len(chunk)
-            if taken > most_bytes:
-                what = f"holds more than {most_bytes:,} bytes"
-                raise UpdateError(what, where=url, remedy="see that the address leads to the right file")
+            _bound(taken, most_bytes, url)
             file.write(chunk)
     clock.check()
-    if announced.isdigit() and taken != int(announced):
-        what = f"cut short: {taken:,} of {int(announced):,} bytes came"
-        raise UpdateError(what, where=url, remedy=REMEDY)
+    if announced not in {-1, taken}:
+        raise UpdateError(f"cut short: {taken:,} of {announced:,} bytes came", where=url, remedy=REMEDY)
+
+
+def _bound(size_bytes: int, most_bytes: int, url: str) -> None:
+    if size_bytes > most_bytes:
+        what = f"holds more than {most_bytes:,} bytes"
+        raise UpdateError(what, where=url, remedy="see that the address leads to the right file")
 
 
 def _day(headers: Any) -> str:
