@@ -1,4 +1,4 @@
-"""Every test starts without updated data, whatever the developer keeps under ~/.local/share."""
+"""Every test starts without updated data and without a proxy, whatever the developer has set up."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ import pytest
 def no_updated_data():
     """Point XDG_DATA_HOME, here and in every child, to an empty folder."""
     with tempfile.TemporaryDirectory(prefix="egress-watch-data-") as folder:
-        os.environ["XDG_DATA_HOME"] = folder
+        os.environ |= {"XDG_DATA_HOME": folder, "no_proxy": "*", "NO_PROXY": "*"}
         yield

@@ -24,7 +24,7 @@ from urllib.request import Request
 import pytest
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
-from running import CITY, command, environment, on_a_full_disk, run, spawn
+from running import CITY, as_a_user, command, environment, on_a_full_disk, run, spawn
 from serving import (
     DAY_S,
     at,
@@ -325,14 +325,15 @@ def test_a_wrong_sha256_is_refused(capsys, stick):
     assert built() == "2026-10-26"
 
 
-@pytest.mark.usefixtures("place")
-def test_one_bad_file_keeps_no_other_back(capsys, tmp_path):
+def test_one_bad_file_keeps_no_other_back(capsys, place, tmp_path):
     """What is good comes into use, what is bad is said, and the exit code tells that not all is new."""
     folder = folder_of(tmp_path / "x", cloud=dated("cloud", 1), origin_asn=b"oops")
     code, out, err = run(capsys, "data", "update", "--from", folder)
     assert code == 1
     assert "origin-asn.mmdb: is a text" in err
     assert re.search(r"origin-asn .* kept: refused", out)
+    held = sorted(path.name for path in (place / "sets" / read_pointer(place).current).iterdir())
+    assert held == ["cloud.mmdb", "manifest.json"]
     assert (built("cloud"), built("origin-asn")) == ("2026-10-27", "2026-09-16")
 
 
@@ -535,6 +536,16 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path, stick):
     assert b"XDG_DATA_HOME" in done.stderr
 
 
+def test_the_proxy_of_the_environment_is_used(tmp_path, monkeypatch):
+    """Behind a proxy the address is asked for there, and nowhere else."""
+    with serving({"http://publisher.invalid/x": b"came through"}) as url:
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", url)
+        assert fetch("http://publisher.invalid/x", tmp_path / "x", publishers().limits, 100)
+    assert (tmp_path / "x").read_bytes() == b"came through"
+
+
 # Damage to what was updated.
 
 
@@ -592,6 +603,18 @@ def test_a_damaged_pointer_gives_the_newest_sound_set(capsys, place, stick, text
     assert "current.json" in notices()[0]
     assert run(capsys, "data", "rollback")[0] == 0
     assert (built(), notices()) == ("2026-10-26", [])
+
+
+def test_a_place_that_may_not_be_read_is_said(capsys, place, stick):
+    """A folder of another user's is no traceback: the shipped data judges, and that is told."""
+    run(capsys, "data", "update", "--from", stick)
+    for path in (place / "sets", place):
+        path.chmod(0)
+        done = spawn("data", limits=as_a_user)
+        path.chmod(0o700)
+        assert done.returncode == 0
+        assert b"the shipped data is in use instead" in done.stdout
+    assert notices() == []
 
 
 def test_a_copied_set_is_told_by_its_digest(capsys, place, stick):

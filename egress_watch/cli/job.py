@@ -52,7 +52,7 @@ class Job:
         already; then its recording goes, and no other.
         """
         self._inputs = open_inputs(paths)
-        _tell(["; ".join(notices())] if notices() else [])
+        _tell(["; ".join(told)] if (told := notices()) else [])
         with Store(self._config.db) as store:
             for group in self._groups(store):
                 if not self._stopped:

@@ -133,11 +133,17 @@ class _Work:
         except UpdateError as error:
             self.outcome.problems.append(error)
             found, what = None, KEPT
-        if want.name not in self.rows:
-            target.unlink(missing_ok=True)
+        self._tidy()
         new = self.rows.get(want.name, {"built": old.built, "bytes": _size(old.path)})
         self.outcome.changes.append(Change(want.name, old.built, new["built"], new["bytes"], what))
         return found is not None
+
+    def _tidy(self) -> None:
+        """Remove what is no part of the set: a refused file, a download that failed on the way."""
+        files = {row["file"] for row in self.rows.values()}
+        for path in self._folder.iterdir():
+            if path.name not in files:
+                path.unlink()
 
     def _taken(self, want: Publication, target: Path, found: Brought) -> str:
         """Check a file and take it up; raises UpdateError."""
