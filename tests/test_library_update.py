@@ -521,10 +521,12 @@ def test_an_interruption_at_any_step_leaves_a_sound_set(capsys, place, stick, tm
 
 def test_a_full_disk_leaves_the_data_in_use(place, stick):
     """What cannot be written is said with a remedy, and is not left lying about."""
-    done = spawn("data", "update", "--from", stick, limits=on_a_full_disk(100_000))
-    assert done.returncode == 1
-    assert b"make room" in done.stderr
-    assert [path.name for path in (place / "sets").iterdir()] == []
+    with serving({CLOUD: dated("cloud", 1)}) as url:
+        for origin in (stick, url):
+            done = spawn("data", "update", "--from", origin, limits=on_a_full_disk(100_000))
+            assert done.returncode == 1
+            assert b"make room" in done.stderr
+            assert [path.name for path in (place / "sets").iterdir()] == []
     assert built() == "2026-10-26"
 
 

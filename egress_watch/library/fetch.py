@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
+from errno import EDQUOT, EFBIG, ENOSPC
 from http.client import HTTPConnection, HTTPException, HTTPMessage, HTTPSConnection
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -36,6 +37,7 @@ from egress_watch.library.publishers import Limits
 
 CHUNK_BYTES = 1 << 16
 ABSENT = (404, 410)
+NO_ROOM = (ENOSPC, EDQUOT, EFBIG)
 REMEDY = "try again later, or fetch the file elsewhere and give it with --from"
 
 
@@ -49,7 +51,7 @@ class Fetched(NamedTuple):
 def fetch(url: str, target: Path, limits: Limits, most_bytes: int) -> Fetched | None:
     """Write what an address holds to ``target``; None where the server says there is no such file.
 
-    Raises UpdateError with the address, for all that goes wrong on the way.
+    Raises UpdateError with the address, for all that goes wrong on the way, and OSError where the disk is full.
     """
     check(url)
     clock = Clock(limits)
@@ -63,6 +65,8 @@ def fetch(url: str, target: Path, limits: Limits, most_bytes: int) -> Fetched | 
             return None
         raise UpdateError(_answered(error), where=url, remedy=REMEDY) from error
     except (OSError, HTTPException, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise  # our own disk, not the server
         raise UpdateError(clock.said(error), where=url, remedy=REMEDY) from error
 
 
