@@ -57,6 +57,10 @@ class DataError(EgressWatchError):
     exit_code = USAGE
 
 
+class UpdateError(EgressWatchError):
+    """New data could not be had, or was refused; the data in use stays."""
+
+
 class RuleError(EgressWatchError):
     """A rule cannot be used; ``line`` and ``column`` are 1-based, 0 where unknown."""
 

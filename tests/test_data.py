@@ -181,6 +181,58 @@ def test_no_database_comes_under_a_licence_that_forbids_passing_it_on(databases)
     assert not [kind for kind in kinds if "geolite" in kind.lower() or "geoip2" in kind.lower()]
 
 
+PUBLISHERS = table("publishers")
+
+
+def test_every_shipped_database_can_be_updated_under_its_licence():
+    """Kind, source and licence at the publisher are those of the shipped file; addresses are https."""
+    for row in MANIFEST:
+        (found,) = [each for each in PUBLISHERS["database"] if each["name"] == row["name"]]
+        assert found["kind"] == row["kind"]
+        if row["name"] != "cloud":  # gathered by a carrier under MIT, and by an update from each provider
+            assert (found["source"], found["licence"]) == (row["source"], row["licence"])
+            assert found["attribution"] == row["attribution"]
+            assert found["urls"]
+    urls = [url for rows in (PUBLISHERS["database"], PUBLISHERS["provider"]) for row in rows for url in row["urls"]]
+    assert [url for url in urls if not url.startswith("https://")] == []
+
+
+def test_every_provider_of_the_cloud_table_publishes_its_list(regions):
+    """No provider in the table is without an address to update it from."""
+    assert {row["name"] for row in PUBLISHERS["provider"]} == {provider for provider, _ in regions}
+
+
+@pytest.mark.parametrize("row", MANIFEST, ids=lambda row: row["name"])
+def test_the_canaries_hold_in_the_shipped_databases(databases, row):
+    """Every one, not only most: a canary that does not hold today was never well known."""
+    wanted = table("canaries")[row["kind"]]
+    assert len(wanted) >= 12
+    assert {address: answer(databases[row["name"]].get(address)) for address in wanted} == wanted
+
+
+def answer(record):
+    """Return country, AS number, or provider and region of a record."""
+    if "provider" in record:
+        return f"{record['provider']} {record['region']}".strip()
+    asn = record.get("autonomous_system_number")
+    return asn or record.get("country_code") or record["country"]["iso_code"]
+
+
+def test_a_border_group_in_its_parents_country_is_no_region_of_its_own():
+    """Each counts to a mapped region that its name begins with, and has no other country in regions.toml."""
+    groups = table("border-groups")["aws"]
+    assert groups.keys() <= REGIONS["aws"].keys()
+    listed = [(parent, group) for parent, rows in groups.items() for group in rows]
+    assert repeated(group for _, group in listed) == []
+    assert [group for parent, group in listed if not group.startswith(parent + "-") or group in REGIONS["aws"]] == []
+
+
+@pytest.mark.parametrize("name", ["publishers", "canaries", "border-groups"])
+def test_a_table_for_updates_says_when_it_was_checked(name):
+    """The date stands at the top of the file."""
+    assert type(table(name)["checked"]) is date
+
+
 def test_every_notice_that_a_licence_asks_for_is_given():
     """NOTICE names each publisher by its attribution's name and its link."""
     notice = (DATA.parents[1] / "NOTICE").read_text(encoding="utf-8")

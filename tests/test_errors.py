@@ -14,6 +14,7 @@ from egress_watch.errors import (
     EgressWatchError,
     RuleError,
     StoreError,
+    UpdateError,
     UsageError,
 )
 
@@ -31,7 +32,15 @@ def test_what_is_unknown_is_left_out():
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [(CaptureError, 1), (StoreError, 1), (UsageError, 2), (ConfigError, 2), (DataError, 2), (RuleError, 2)],
+    [
+        (CaptureError, 1),
+        (StoreError, 1),
+        (UsageError, 2),
+        (ConfigError, 2),
+        (DataError, 2),
+        (RuleError, 2),
+        (UpdateError, 1),
+    ],
 )
 def test_the_class_decides_the_exit_code(kind, code):
     """Trouble in data is 1, usage and configuration are 2."""
@@ -41,7 +50,7 @@ def test_the_class_decides_the_exit_code(kind, code):
 def test_every_error_is_ours():
     """Whoever catches EgressWatchError catches them all."""
     kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
-    assert len(kinds) == 7
+    assert len(kinds) == 8
     assert all(issubclass(kind, EgressWatchError) for kind in kinds)
 
 

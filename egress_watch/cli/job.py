@@ -21,7 +21,7 @@ from egress_watch.cli.judges import described
 from egress_watch.config import Config
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
-from egress_watch.library import atlas, data_files, rules, zone
+from egress_watch.library import atlas, data_files, notices, rules, zone
 from egress_watch.model import Frames, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
@@ -37,7 +37,8 @@ class Job:
     def __init__(self, config: Config, *, again: bool) -> None:
         self._config, self._again = config, again
         self._rules, self._broken = rules(config)
-        self._files, self._places = data_files(config), atlas(config)
+        self._files = data_files(config)
+        self._places = atlas(config, self._files)
         self._held: dict[str, str] = {}
         """Fingerprint by path of what the database holds already."""
         self._pipes: list[str] = []
@@ -52,6 +53,7 @@ class Job:
         already; then its recording goes, and no other.
         """
         self._inputs = open_inputs(paths)
+        _tell(["; ".join(told)] if (told := notices()) else [])
         with Store(self._config.db) as store:
             for group in self._groups(store):
                 if not self._stopped:
@@ -145,6 +147,10 @@ def _complain(failed: Mapping[str, str], broken_rules: Sequence[str]) -> None:
     """Say on standard error why the exit code is not 0, whatever becomes of the report."""
     told = [str(_fruitless(path, reason)) for path, reason in failed.items()]
     told += [f"rule set aside: {error}" for error in broken_rules]
+    _tell(told)
+
+
+def _tell(told: Sequence[str]) -> None:
     if sys.stderr is not None:
         with suppress(OSError):
             for error in told:

@@ -82,10 +82,10 @@ def _law(config: Config, name: str, as_of: str) -> Callable[[str], Law]:
     from egress_watch.store import Law
 
     day = as_of or config.as_of
-    zone(name or config.zone, day)  # a mistake is told before anything is opened
+    zone(name or config.zone, day, config.own_zone)  # a mistake is told before anything is opened
 
     def law(own: str) -> Law:
-        under = zone(name or own, day)
+        under = zone(name or own, day, config.own_zone)
         return Law(under.id, under.as_of, atlas(replace(config, zone=under.id, as_of=day)))
 
     return law

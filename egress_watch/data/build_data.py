@@ -4,11 +4,12 @@ In: two pinned packages that carry public data, and ``local-zones.toml``. Out: `
 beside this script. Never: run by the installed program, or trust a byte whose sha256 is not written down here or in
 the carrier's manifest.
 
-Run by ``make data``; needs mmdb-writer, msgpack and zstandard. The same carriers give the same bytes.
+Run by ``make data`` with egress-watch installed; needs msgpack and zstandard besides. The same carriers give the same
+bytes.
 """
 
 # mypy: disable-error-code="import-untyped,import-not-found"
-# Of the four libraries that only this script needs, not all carry types, and not all are there when types are checked.
+# Of the libraries that only this script needs, not all carry types, and not all are there when types are checked.
 
 from __future__ import annotations
 
@@ -28,14 +29,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import mmdb_writer
 import msgpack
 import zstandard
-from netaddr import IPSet
+
+from egress_watch.library.clouds import Row, claims, laid, unplaced, write_table
 
 HERE = Path(__file__).parent
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Carrier(NamedTuple):
@@ -79,9 +78,6 @@ CLOUD = {
 
 PROVIDER_NAMES = {"oracle": "oci"}
 """The carrier's name of a provider: ours, where they differ."""
-
-FRONT_DOOR = ("AZUREFRONTDOOR.FIRSTPARTY", "AZUREFRONTDOOR.FRONTEND", "AZUREFRONTDOOR.MICROSOFTSECURITY")
-"""Service tags of Azure whose addresses without a region are anycast (Microsoft Learn, Azure Front Door)."""
 
 
 def main() -> None:
@@ -155,95 +151,20 @@ def built(wheel: Path, out: Path, folder: Path) -> dict[str, Any]:
     with zipfile.ZipFile(wheel) as archive:
         carried = msgpack.unpackb(gzip.decompress(archive.read("cloudip/data/cloudip.msgpack.gz")))
     zones = tomllib.loads((HERE / "local-zones.toml").read_text(encoding="utf-8"))["zone"]
-    writer = DatedWriter(carried["build_time"])
-    # Wide prefixes go first: a narrow one then takes its part of the wide one.
-    rows = sorted(kept(laid(zones, claims(carried))), key=lambda row: (row[0].version, row[0].prefixlen, row[0]))
-    for network, provider, region in rows:
-        writer.insert_network(IPSet([str(network)]), {"provider": provider, "region": region})
-    writer.to_db_file(str(folder / "cloud.mmdb"))
+    try:
+        found = laid(zones, claims(rows(carried)))
+    except ValueError as error:
+        sys.exit(str(error))
+    write_table(folder / "cloud.mmdb", found, carried["build_time"])
     return written(CLOUD, (folder / "cloud.mmdb").read_bytes(), CLOUDS, carried["version"], out)
 
 
-class DatedWriter(mmdb_writer.MMDBWriter):
-    """A writer that says when the data was gathered, not when the file was written."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__(6, "egress-watch-cloud", ["en"], "Cloud provider and region", ipv4_compatible=True)
-        self.epoch = epoch
-
-    def _build_meta(self) -> dict[str, Any]:
-        return {**super()._build_meta(), "build_epoch": self.epoch}
-
-
-def claims(carried: dict[str, Any]) -> dict[Network, tuple[str, str]]:
-    """Return provider and region of each prefix, services dropped.
-
-    A row with a region wins over one that is global, and that one over a row without a region.
-    """
-    found: dict[Network, tuple[str, str]] = {}
+def rows(carried: dict[str, Any]) -> Iterator[Row]:
+    """Yield prefix, provider and region of each row of the carrier."""
     for row in carried["ranges"]:
-        network = ipaddress.ip_network(row["cidr"])
         provider = carried["providers"][row["p"]]
-        claim = (PROVIDER_NAMES.get(provider, provider), row.get("r") or unplaced(row))
-        if network not in found or weight(claim) >= weight(found[network]):
-            found[network] = claim
-    return found
-
-
-def unplaced(row: dict[str, Any]) -> str:
-    """Return the region of a row that names none: GLOBAL where its service is anycast, else nothing."""
-    return "GLOBAL" if row.get("s") in FRONT_DOOR else ""
-
-
-def weight(claim: tuple[str, str]) -> int:
-    """Say how much a claim tells of the place: a region 2, that there is none 1, nothing 0."""
-    return {"": 0, "global": 1}.get(claim[1].lower(), 2)
-
-
-def laid(zones: list[dict[str, Any]], found: dict[Network, tuple[str, str]]) -> dict[Network, tuple[str, str]]:
-    """Lay the Local Zones over their parents; each prefix must lie in a published one of its parent."""
-    parents = {pair: [net for net in found if found[net] == pair] for pair in {pair_of(zone) for zone in zones}}
-    laid_over = dict(found)
-    for zone in zones:
-        for network in map(ipaddress.ip_network, zone["prefixes"]):
-            if not any(inside(network, wide) for wide in parents[pair_of(zone)]):
-                sys.exit(f"{zone['region']}: {network} is in no published prefix of {zone['parent']}")
-            laid_over[network] = (zone["provider"], zone["region"])
-    return laid_over
-
-
-def pair_of(zone: dict[str, Any]) -> tuple[str, str]:
-    """Return provider and parent region of a Local Zone."""
-    return zone["provider"], zone["parent"]
-
-
-def kept(found: dict[Network, tuple[str, str]]) -> Iterator[tuple[Network, str, str]]:
-    """Yield the prefixes that say more than the nearest one around them.
-
-    A prefix without a region inside one of the same provider that has one is a service tag (Azure publishes 54,000 of
-    those): it would only hide the region, so it goes. So does a prefix that repeats what is around it.
-    """
-    around: list[tuple[Network, tuple[str, str]]] = []
-    for network in sorted(found, key=lambda each: (each.version, each.network_address, each.prefixlen)):
-        while around and not inside(network, around[-1][0]):
-            around.pop()
-        provider, region = found[network]
-        above = around[-1][1] if around else ("", "")
-        if above == (provider, region) or (above[0] == provider and hides(provider, region, above[1])):
-            continue
-        around.append((network, (provider, region)))
-        yield network, provider, region
-
-
-def hides(provider: str, region: str, around: str) -> bool:
-    """Say whether a prefix would hide the region around it: one without a region, or one we call global ourselves."""
-    return not region or (provider == "azure" and region == "GLOBAL" and around != "")
-
-
-def inside(network: Network, wide: Network) -> bool:
-    """Say whether ``network`` lies within ``wide``."""
-    same = network.version == wide.version
-    return same and wide.network_address <= network.network_address <= wide.broadcast_address  # type: ignore[operator]
+        region = row.get("r") or unplaced(row.get("s") or "")
+        yield ipaddress.ip_network(row["cidr"]), PROVIDER_NAMES.get(provider, provider), region
 
 
 def written(entry: dict[str, Any], content: bytes, carrier: Carrier, day: str, out: Path) -> dict[str, Any]:

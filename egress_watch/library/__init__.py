@@ -6,8 +6,10 @@ asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from egress_watch.config import Config
-from egress_watch.library.files import DataFile, data_files
+from egress_watch.library.files import CURATED, OWN, DataFile, data_files, notices
 from egress_watch.library.folders import DATA, shipped, table
 from egress_watch.library.mmdb import records
 from egress_watch.library.overrides import overrides
@@ -18,22 +20,29 @@ from egress_watch.places.owners import Owners
 from egress_watch.places.prefixes import Prefixes
 
 __all__ = [
-    "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "knowledge", "read_rules",
-    "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone",
+    "CURATED", "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "knowledge", "notices",
+    "read_rules", "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone",
     "zone_name",
 ]  # fmt: skip
 
-
-def atlas(config: Config) -> Atlas:
-    """Return the atlas of the configured zone over the data files in use; raises DataError or ConfigError."""
-    return Atlas(knowledge(config))
+LOOKED_UP = ("country", "asn", "cloud")
+"""Kinds of data files that are asked about addresses; the others are read whole."""
 
 
-def knowledge(config: Config) -> Knowledge:
+def atlas(config: Config, files: Sequence[DataFile] | None = None) -> Atlas:
+    """Return the atlas of the configured zone over the data files in use; raises DataError or ConfigError.
+
+    Give the ``files`` where they are also written down: an update may come between.
+    """
+    return Atlas(knowledge(config, files))
+
+
+def knowledge(config: Config, files: Sequence[DataFile] | None = None) -> Knowledge:
     """Open the data files and read the curated tables."""
     sources: dict[str, list[Source]] = {}
-    for file in data_files(config):
-        sources.setdefault(file.kind, []).append(_source(file))
+    for file in data_files(config) if files is None else files:
+        if file.kind in LOOKED_UP:
+            sources.setdefault(file.kind, []).append(_source(file))
     regions, places = table("regions"), table("special")
     return Knowledge(
         countries=sources["country"], networks=sources["asn"][0], clouds=sources["cloud"][0],
@@ -50,5 +59,5 @@ def knowledge(config: Config) -> Knowledge:
 
 
 def _source(file: DataFile) -> Source:
-    answers = records(file.path, file.kind, own=file.sha256 == "")
+    answers = records(file.path, file.kind, own=file.origin == OWN)
     return Source(file.name, file.built, answers.numbers, answers.found, answers.find)

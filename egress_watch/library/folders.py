@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,12 @@ def shipped(folder: str) -> Path:
 
 def table(name: str) -> dict[str, Any]:
     """Return a curated table of ``data/``; raises DataError."""
-    return dict(parsed(DATA / f"{name}.toml", tomllib.loads))
+    return _table(DATA / f"{name}.toml")
+
+
+@cache
+def _table(path: Path) -> dict[str, Any]:
+    return dict(parsed(path, tomllib.loads))
 
 
 def parsed(path: Path, loads: Callable[[str], Any]) -> Any:
