@@ -360,7 +360,7 @@ def test_alert_rows_have_their_columns(capsys, tmp_path):
     found = rows(capsys, "alerts", city_db(tmp_path))
     assert len(found) == 20
     assert all(tuple(row) == ALERT_COLUMNS for row in found)
-    assert {file["kind"] for file in found[0]["data"]} == {"country", "asn", "cloud"}
+    assert {file["kind"] for file in found[0]["data"]} == {"country", "asn", "cloud", "curated"}
 
 
 @pytest.mark.parametrize(("name", "columns"), [("flows", FLOW_COLUMNS), ("alerts", ALERT_COLUMNS)])

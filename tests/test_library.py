@@ -72,7 +72,7 @@ def test_shipped_folders_are_found_in_a_wheel(tmp_path, monkeypatch):
 def test_the_shipped_files_say_where_they_come_from():
     """Each data file has a name, a kind, a date, a licence and its digest."""
     files = data_files(Config())
-    assert {file.kind for file in files} == {"country", "asn", "cloud"}
+    assert {file.kind for file in files} == {"country", "asn", "cloud", "curated"}
     for file in files:
         assert file.name
         assert file.licence

@@ -14,7 +14,7 @@ from running import run
 
 from egress_watch.config import Config, DataSettings
 from egress_watch.errors import ConfigError
-from egress_watch.library import atlas, groups
+from egress_watch.library import atlas, data_files, groups
 from egress_watch.library.overrides import MOST_BYTES, read_overrides
 from egress_watch.model import IN, OUT, OWN, UNKNOWN, address_words
 
@@ -277,3 +277,16 @@ def test_the_commands_heed_the_overrides(capsys, written, tmp_path):
     assert code == 2
     assert "overrides.toml:1: override 1: unknown key 'contry'" in err
     assert "did you mean country?" in err
+
+
+def test_a_flow_knows_which_overrides_judged_it(tmp_path):
+    """The file is part of the data set, by its digest: another word of the user is another data set."""
+    path = tmp_path / "mine.toml"
+    path.write_text('[[override]]\nprefix = "203.0.113.0/24"\ncountry = "NL"\n', encoding="utf-8")
+    config = Config(data=DataSettings(overrides=str(path)))
+    before = {file.kind: file.sha256 for file in data_files(config)}
+    path.write_text('[[override]]\nprefix = "203.0.113.0/24"\ncountry = "BE"\n', encoding="utf-8")
+    after = {file.kind: file.sha256 for file in data_files(config)}
+    assert before["override"] != after["override"]
+    assert before["curated"] == after["curated"]
+    assert "override" not in {file.kind for file in data_files(Config())}

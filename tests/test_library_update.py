@@ -49,7 +49,7 @@ from egress_watch.errors import UpdateError
 from egress_watch.library import data_files
 from egress_watch.library.checks import checked
 from egress_watch.library.fetch import _Redirects, fetch
-from egress_watch.library.files import notices
+from egress_watch.library.files import kept_files, notices
 from egress_watch.library.publishers import publishers
 from egress_watch.library.sets import entries, home, in_use, read_pointer
 
@@ -117,7 +117,7 @@ def test_a_folder_brings_all_its_files_into_use(capsys, tmp_path):
     assert re.search(r"cloud +2026-10-26 +2026-10-27 +385424 +new: 63,228 nodes", out)
     assert re.search(r"server-country .* kept: not there", out)
     assert "egress-watch rejudge DB" in out
-    origins = {file.name: file.origin for file in data_files(Config())}
+    origins = {file.name: file.origin for file in kept_files()}
     assert origins == dict.fromkeys(NAMES, "updated") | {"server-country": "shipped"}
     assert built("dbip-country-lite") == "2026-09-02"
 
@@ -643,12 +643,13 @@ RUNNING = """
 import shutil, sys
 from pathlib import Path
 from egress_watch.config import Config
-from egress_watch.library import atlas, data_files
+from egress_watch.library import atlas
+from egress_watch.library.files import kept_files
 from egress_watch.model import address_words
 places = atlas(Config())
 def said(): return [str(places.sheet(address_words(a)).evidence) for a in ("52.208.0.10", "145.53.1.1", "2a02:a450::1")]
 before = said()
-for number, file in enumerate(data_files(Config())):
+for number, file in enumerate(kept_files()):
     assert file.origin == "updated", file
     if number % 2:
         file.path.write_bytes(b"x" * 100)
