@@ -90,7 +90,8 @@ def trees(draw):
     """Return the bits of a record, and pairs of numbers that mostly lead on."""
     bits = draw(st.sampled_from((24, 28, 32)))
     nodes = draw(st.integers(0, 40))
-    number = st.one_of(st.integers(0, max(nodes - 1, 0)), st.integers(0, nodes), st.integers(0, 2**bits - 1))
+    single_bit = st.integers(0, bits - 1).map(lambda bit: 1 << bit)
+    number = st.one_of(st.integers(0, nodes), single_bit, single_bit.map(lambda number: 2**bits - 1 - number))
     return bits, draw(st.lists(st.tuples(number, number), min_size=nodes, max_size=nodes))
 
 

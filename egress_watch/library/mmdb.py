@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -26,7 +27,13 @@ from egress_watch.library.tree import Tree
 from egress_watch.model import Ints, Words, address_text
 from egress_watch.places.knowledge import NOTHING, Found
 
-BROKEN = (maxminddb.InvalidDatabaseError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+READING = maxminddb.MODE_MMAP
+"""Its reader in Python: on broken records the compiled one (3.2.0) ends the process with a segmentation fault."""
+
+BROKEN = (
+    maxminddb.InvalidDatabaseError, ValueError, TypeError, AttributeError, LookupError, RecursionError, struct.error,
+    OverflowError,
+)  # fmt: skip
 """What reading a data file of the wrong make raises, in maxminddb, in geoip2 and in our own reading of a record."""
 
 EDITIONS = {"asn": ("ASN", "ISP"), "country": ("City", "Enterprise", "Country")}
@@ -44,7 +51,7 @@ class Database:
         self.copy = _private(_content(path), path)
         """Where the reader maps the content from: not the file itself, where the system allows it."""
         try:
-            self.reader = maxminddb.open_database(self.copy)
+            self.reader = maxminddb.open_database(self.copy, READING)
             metadata = self.reader.metadata()
             self.kind, self.epoch = str(metadata.database_type), metadata.build_epoch
             self.narrow = metadata.ip_version == 4
@@ -83,6 +90,7 @@ class Records:
             return NOTHING
         try:
             prefix, found = self._read(address)
+            _typed(found)
         except BROKEN as error:
             what = f"holds a broken record for {address}"
             raise DataError(what, where=str(self._database.path), remedy="fetch the file anew") from error
@@ -97,6 +105,12 @@ class Records:
             if self._by_leaf[leaf] == len(self.found):
                 self.found.append(found)
         return self._by_leaf[leaf]
+
+
+def _typed(found: Found) -> None:
+    """Raise TypeError for an answer that is no text or number where one belongs."""
+    if not all(isinstance(value, type(nothing)) for value, nothing in zip(found, NOTHING, strict=True)):
+        raise TypeError("a record of other types")
 
 
 @cache
@@ -176,7 +190,7 @@ def _reading_own(database: Database, kind: str) -> Read:
     from geoip2.database import Reader
     from geoip2.errors import AddressNotFoundError
 
-    method = getattr(Reader(database.copy), _edition(database, kind))
+    method = getattr(Reader(database.copy, mode=READING), _edition(database, kind))
 
     def read(address: str) -> tuple[str, Found]:
         try:
