@@ -2,8 +2,8 @@
 
 In: the shipped data. Out: a table, or JSON. Never: a figure from another day; all are taken in turns, in the same run.
 
-`make bench-places`, or `python benchmarks/places.py --rounds 5 --json`. One core, warm page cache, medians of the rounds.
-Addresses are random and distinct; IPv4 ones are routable, IPv6 ones lie in prefixes that the AS file lists.
+`make bench-places`, or `python benchmarks/places.py --rounds 5 --json`. One core, warm page cache, medians of
+the rounds. Addresses are random and distinct; IPv4 ones are routable, IPv6 ones lie in prefixes that the AS file lists.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ MOST = 40_000
 
 NAMED = ("www.amazon.com", "login.microsoftonline.com", "dev.hik-connect.com", "example.nl", "a.b.c.example.com")
 COMMANDS = {
-    "--version": ["--version"], "config": ["config"], "who amazon": ["who", "amazon"], "where 1.1.1.1": ["where", "1.1.1.1"],
+    "--version": ["--version"], "config": ["config"], "who amazon": ["who", "amazon"],
+    "where 1.1.1.1": ["where", "1.1.1.1"],
 }  # fmt: skip
 WATCHED = """
 import sys
@@ -111,7 +112,7 @@ def rate(work: Callable[[Any], Any], parts: list[Any], count: int) -> float:
 
 
 def judged(know: Knowledge, kind: str, size: int, named: bool, seed: int) -> dict[str, float]:
-    """Return new and remembered addresses a second; the atlas has met other addresses before, so its tables are made."""
+    """Return new and remembered addresses a second, of an atlas without a memory over files that were asked before."""
     count = min(MOST, size * 100)
     dice = np.random.default_rng(seed)
     remote = np.unique(KINDS[kind](count, dice), axis=0)

@@ -64,13 +64,16 @@ class Tree:
     def _walk(self, words: Words, ends: Ints, first: int, behind: int) -> Ints:
         """Go on from the places ``ends`` by the bits ``first`` to ``behind`` of the words, highest bit 0."""
         live = np.flatnonzero(ends < self.nodes)
+        places, paths = ends[live], words[live].view(np.int64)
         for bit in range(first, behind):
             if not len(live):
                 break
-            side = (words[live] >> np.uint64(WORD_BITS - 1 - bit)).astype(np.int64) & 1
-            places = self._child(2 * ends[live] + side)
-            ends[live] = places
-            live = live[places < self.nodes]
+            places = self._child(2 * places + (paths >> (WORD_BITS - 1 - bit) & 1))
+            going = places < self.nodes
+            if not going.all():
+                ends[live] = places
+                live, places, paths = live[going], places[going], paths[going]
+        ends[live] = places
         return ends
 
     @cached_property
