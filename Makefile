@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 CHECKED := $(VENV)/.checked
 
-.PHONY: help demo test check fix bench truth data setup clean
+.PHONY: help demo test check fix bench bench-places truth border data setup clean
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(SETUP)  ## set up, replay the shipped city capture and print who talks to whom
 	@rm -f demo.db demo.db-wal demo.db-shm
@@ -29,8 +29,14 @@ fix: $(CHECKED)  ## mend what the style checker can mend
 bench: $(CHECKED)  ## measure every stage and the whole, beside peers where they are installed
 	$(BIN)/python benchmarks/stages.py
 
+bench-places: $(CHECKED)  ## measure how fast addresses are judged, and how fast commands start
+	$(BIN)/python benchmarks/places.py
+
 truth: $(CHECKED)  ## compare flows with an independent tool's over the shared corpus
 	$(BIN)/python benchmarks/truth.py
+
+border: $(CHECKED)  ## compare our side of the border with published regions (CARRIERS=folder: with raw rows)
+	$(BIN)/python benchmarks/border.py $(if $(CARRIERS),--carriers $(CARRIERS))
 
 data: $(CHECKED)  ## rebuild the shipped data files from their carriers (needs a network)
 	$(BIN)/pip install -q -e '.[data]'

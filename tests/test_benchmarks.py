@@ -106,3 +106,22 @@ def test_stages_measure_everything(tmp_path: Path) -> None:
     packets, flows, found_packets, found_flows, spent_ns = json.loads(done.stdout)
     assert (found_packets, found_flows) == (packets, flows)
     assert all(spent > 0 for spent in spent_ns.values())
+
+
+def test_places_are_measured_on_other_addresses_each_time() -> None:
+    """Addresses of a measurement are distinct and of the kind asked for, all are judged, and every command is tried."""
+    script = (
+        "import json, numpy as np, places; from egress_watch import library; from egress_watch.config import Config; "
+        "know = library.knowledge(Config()); drawn = {kind: draw(500, np.random.default_rng(1)) "
+        "for kind, draw in places.KINDS.items()}; print(json.dumps(["
+        "{kind: [len(np.unique(some, axis=0)), int((some[:, 0] > 0).sum())] for kind, some in drawn.items()}, "
+        "places.judged(know, 'mixed', 20, True, 1), places.memory(know, 1000), list(places.started(0))]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, cwd=BENCHMARKS)
+    drawn, rates, memory, started = json.loads(done.stdout)
+    assert drawn == {"IPv4": [500, 0], "IPv6": [500, 500], "mixed": [500, 250]}
+    assert all(rate > 0 for rate in rates.values())
+    assert memory["mb"] > 0
+    assert {row["command"]: row["big_files"] for row in started} == {
+        "--version": 0, "config": 0, "who amazon": 0, "where 1.1.1.1": 4,
+    }  # fmt: skip

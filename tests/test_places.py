@@ -401,6 +401,22 @@ def test_the_most_specific_prefix_wins(networks, data):
     assert (found[0] if found else None) == (str(max(fitting, key=length)) if fitting else None)
 
 
+@given(st.lists(prefixes, max_size=12), st.lists(st.integers(0, 2**128 - 1), max_size=6))
+def test_a_column_of_addresses_finds_what_a_scan_of_the_prefixes_finds(networks, others):
+    """For the edges of all prefixes and any addresses, the number is that of the longest prefix; the last of equals."""
+    mapped = [0 if net.version == 6 else 0xFFFF << 32 for net in networks]
+    spans = [(int(net[0]) + add, int(net[-1]) + add) for net, add in zip(networks, mapped, strict=True)]
+    asked = [edge + by for span in spans for edge in span for by in (-1, 0, 1) if 0 <= edge + by < 1 << 128] + others
+
+    def scanned(address):
+        fitting = [row for row, (first, last) in enumerate(spans) if first <= address <= last]
+        return max(fitting, key=lambda row: (spans[row][0] - spans[row][1], row)) + 1 if fitting else 0
+
+    columns = np.array([(number >> 64, number & (2**64 - 1)) for number in asked], np.uint64).reshape(-1, 2)
+    table = Prefixes((str(net), row) for row, net in enumerate(networks))
+    assert table.numbers(columns).tolist() == [scanned(number) for number in asked]
+
+
 TABLES = {
     "checked": date(2026, 11, 23),
     "parts": {"GP": "FR", "AX": "FI"},

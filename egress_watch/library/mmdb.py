@@ -3,14 +3,15 @@
 In: a path. Out: the number of the record that holds each address, and each record once. Never: a look-up in a file that
 changes meanwhile: what was opened is kept, whatever becomes of the file.
 
-The search tree of a database (MaxMind DB file format 2.0, "Binary Search Tree Section") is an array of pairs of
-numbers; all addresses of a batch walk down it together, a bit a step. Only a record never met before is read, by
-maxminddb or, in the user's own files, by geoip2: a country file holds some 200 different ones.
+`Tree` finds where an address ends. Only a record never met before is read, by maxminddb or, in the user's own files, by
+geoip2: a country file holds some 200 different ones.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -19,84 +20,29 @@ from typing import Any
 
 import maxminddb
 import numpy as np
-from numpy.typing import NDArray
 
 from egress_watch.errors import ConfigError, DataError
 from egress_watch.library.folders import DATA
+from egress_watch.library.tree import Tree
 from egress_watch.model import Ints, Words, address_text
 from egress_watch.places.knowledge import NOTHING, Found
 
-BROKEN = (maxminddb.InvalidDatabaseError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+READING = maxminddb.MODE_MMAP
+"""Its reader in Python: on broken records the compiled one (3.2.0) ends the process with a segmentation fault."""
+
+BROKEN = (
+    maxminddb.InvalidDatabaseError, ValueError, TypeError, AttributeError, LookupError, RecursionError, struct.error,
+    OverflowError,
+)  # fmt: skip
 """What reading a data file of the wrong make raises, in maxminddb, in geoip2 and in our own reading of a record."""
 
 EDITIONS = {"asn": ("ASN", "ISP"), "country": ("City", "Enterprise", "Country")}
 """Words in the type of a user's own file; each names the method of geoip2 that reads it."""
 
 MOST_BYTES = 1 << 31
-MAPPED = 0xFFFF
 NO_COUNTRY = "ZZ"
 """What DB-IP writes where it knows no country: a code for users in ISO 3166-1, "unknown territory" in CLDR."""
 Read = Callable[[str], tuple[str, Found]]
-
-
-class Tree:
-    """The search tree of a database as one array: the children of node n are at 2n and 2n + 1."""
-
-    def __init__(self, content: bytes, nodes: int, record_bits: int, *, narrow: bool) -> None:
-        self.nodes = nodes
-        self._children = _CHILDREN[record_bits](content, nodes)
-        self._narrow = narrow
-        self._ipv4 = 0 if narrow else self._below_zeros(96)
-
-    def leaves(self, addresses: Words) -> Ints:
-        """Return where each address of shape (n, 2) ends: behind ``nodes`` a record, at or below it none."""
-        mapped = (addresses[:, 0] == 0) & (addresses[:, 1] >> np.uint64(32) == MAPPED)
-        ends = np.zeros(len(addresses), np.int64)
-        ends[mapped] = self._walk(addresses[mapped, 1], 32, np.full(int(mapped.sum()), self._ipv4, np.int64))
-        if not self._narrow:  # a file of IPv4 alone knows nothing of IPv6
-            rest = addresses[~mapped]
-            high = self._walk(rest[:, 0], 64, np.zeros(len(rest), np.int64))
-            ends[~mapped] = self._walk(rest[:, 1], 64, high)
-        return ends
-
-    def _walk(self, words: Words, bits: int, ends: Ints) -> Ints:
-        live = np.flatnonzero(ends < self.nodes)
-        for bit in range(bits - 1, -1, -1):
-            if not len(live):
-                break
-            side = (words[live] >> np.uint64(bit)).astype(np.int64) & 1
-            ends[live] = self._children[2 * ends[live] + side]
-            live = live[ends[live] < self.nodes]
-        return ends
-
-    def _below_zeros(self, bits: int) -> int:
-        node = 0
-        for _ in range(bits):
-            if node >= self.nodes:
-                break
-            node = int(self._children[2 * node])
-        return node
-
-
-def _children_24(content: bytes, nodes: int) -> NDArray[np.uint32]:
-    four = np.ndarray((2 * nodes,), ">u4", buffer=content, strides=(3,))  # reads one byte past each, never past the end
-    children: NDArray[np.uint32] = four.astype(np.uint32) >> np.uint32(8)
-    return children
-
-
-def _children_28(content: bytes, nodes: int) -> NDArray[np.uint32]:
-    seven = np.frombuffer(content, np.uint8, 7 * nodes).reshape(nodes, 7).astype(np.uint32)
-    children = np.empty((nodes, 2), np.uint32)
-    children[:, 0] = seven[:, 3] >> 4 << 24 | seven[:, 0] << 16 | seven[:, 1] << 8 | seven[:, 2]
-    children[:, 1] = (seven[:, 3] & 15) << 24 | seven[:, 4] << 16 | seven[:, 5] << 8 | seven[:, 6]
-    return children.reshape(-1)
-
-
-def _children_32(content: bytes, nodes: int) -> NDArray[np.uint32]:
-    return np.frombuffer(content, ">u4", 2 * nodes).astype(np.uint32)
-
-
-_CHILDREN = {24: _children_24, 28: _children_28, 32: _children_32}
 
 
 class Database:
@@ -104,14 +50,14 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        content = _content(path)
-        self.copy = _private(content, path)
+        self.copy = _private(_content(path), path)
         """Where the reader maps the content from: not the file itself, where the system allows it."""
         try:
-            self.reader = maxminddb.open_database(self.copy)
+            self.reader = maxminddb.open_database(self.copy, READING)
             metadata = self.reader.metadata()
             self.kind, self.epoch = str(metadata.database_type), metadata.build_epoch
-            self.tree = Tree(content, metadata.node_count, metadata.record_size, narrow=metadata.ip_version == 4)
+            self.narrow = metadata.ip_version == 4
+            self.tree = Tree(_mapped(self.copy), metadata.node_count, metadata.record_size, narrow=self.narrow)
         except BROKEN as error:
             what = "no MaxMind database, or one cut short"
             raise DataError(what, where=str(path), remedy="fetch the file anew") from error
@@ -142,10 +88,11 @@ class Records:
 
     def find(self, address: str) -> Found:
         """Return the answer for one address, with its prefix; raises DataError for a broken record."""
-        if self._database.reader.metadata().ip_version == 4 and ":" in address:
+        if self._database.narrow and ":" in address:
             return NOTHING
         try:
             prefix, found = self._read(address)
+            _typed(found)
         except BROKEN as error:
             what = f"holds a broken record for {address}"
             raise DataError(what, where=str(self._database.path), remedy="fetch the file anew") from error
@@ -160,6 +107,12 @@ class Records:
             if self._by_leaf[leaf] == len(self.found):
                 self.found.append(found)
         return self._by_leaf[leaf]
+
+
+def _typed(found: Found) -> None:
+    """Raise TypeError for an answer that is no text or number where one belongs."""
+    if not all(isinstance(value, type(nothing)) for value, nothing in zip(found, NOTHING, strict=True)):
+        raise TypeError("a record of other types")
 
 
 @cache
@@ -204,6 +157,11 @@ def _private(content: bytes, path: Path) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
+def _mapped(copy: str) -> memoryview:
+    with open(copy, "rb") as file:  # noqa: PTH123 - a path that leads through a descriptor
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
 def _reading(reader: maxminddb.Reader, shape: Callable[[Any], Found]) -> Read:
     def read(address: str) -> tuple[str, Found]:
         record, length = reader.get_with_prefix_len(address)
@@ -235,7 +193,7 @@ def _reading_own(database: Database, kind: str) -> Read:
     from geoip2.database import Reader
     from geoip2.errors import AddressNotFoundError
 
-    method = getattr(Reader(database.copy), _edition(database, kind))
+    method = getattr(Reader(database.copy, mode=READING), _edition(database, kind))
 
     def read(address: str) -> tuple[str, Found]:
         try:
