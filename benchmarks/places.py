@@ -25,6 +25,7 @@ import numpy as np
 
 from egress_watch import library
 from egress_watch.config import Config
+from egress_watch.library.files import kept_files
 from egress_watch.model import Flows, Words, address_text
 from egress_watch.places import Atlas, Knowledge
 
@@ -168,7 +169,7 @@ def built(rounds: int) -> float:
 def measure(rounds: int) -> dict[str, Any]:
     """Return all figures."""
     know = library.knowledge(Config())
-    paths = [file.path for file in library.data_files(Config())]
+    paths = [file.path for file in kept_files()]
     warm = Atlas(know)
     warm.answers(mixed(MOST, np.random.default_rng(0)), ("",) * MOST)
     runs: dict[tuple[str, int, bool], list[dict[str, float]]] = {}

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from mmdb_writer import MMDBWriter, TreeWriter
 from netaddr import IPSet
 
-from egress_watch.config import Config
 from egress_watch.errors import DataError
-from egress_watch.library import data_files
+from egress_watch.library.files import kept_files
 from egress_watch.library.mmdb import _SHAPES, Database, Records, _reading, opened, records
 from egress_watch.library.tree import Tree
 from egress_watch.model import address_text, address_words
@@ -27,7 +26,7 @@ ROUTED = st.builds(lambda high, low: (0x2000 << 48 | high, low), st.integers(0, 
 ANY = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 SMALL = st.integers(0, 2**32 - 1).map(lambda low: (0, low))
 ADDRESSES = st.lists(st.one_of(IPV4, ROUTED, ANY, SMALL), max_size=40)
-FILES = {file.name: file for file in data_files(Config())}
+FILES = {file.name: file for file in kept_files()}
 NETWORKS4 = ("1.0.0.0/8", "1.2.0.0/16", "1.2.3.0/24", "1.2.3.4/32", "96.0.0.0/3", "255.255.255.255/32")
 NETWORKS6 = ("2001:db8::/32", "2001:db8:0:1::/64", "2001:db8::5/128", "2a00::/12", "::/96", "fe80::/10")
 
