@@ -95,13 +95,17 @@ class Drawn(NamedTuple):
 def drawn(rows: Published, draw: Callable[..., list[Address]], count: int, seed: int) -> Drawn:
     """Draw half of the addresses from each version of IP, all from IPv4 where no IPv6 is published."""
     versions = [version for version in (4, 6) if rows.of_version(version)]
-    candidates = [
-        (address, rows.country(address))
-        for version in versions
-        for address in draw(rows.of_version(version), count // len(versions), seed + version)
-    ]
-    good = [row for row in candidates if row[1]]
-    return Drawn(words(address for address, _ in good), [country for _, country in good], len(candidates) - len(good))
+    wanted = count // len(versions)
+    good: list[tuple[Address, str]] = []
+    left_out = 0
+    for number, version in enumerate(versions, 1):
+        for address in draw(rows.of_version(version), 2 * wanted, seed + version):
+            country = rows.country(address)
+            left_out += not country
+            good += [(address, country)] if country else []
+            if len(good) == number * wanted:
+                break
+    return Drawn(words(address for address, _ in good), [country for _, country in good], left_out)
 
 
 def cloud_lines(know: Knowledge, rows: Published, sample: Drawn) -> Iterator[str]:
