@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from payloads import ANSWER, HELLO, QUERY, REQUEST, Payloads
+from payloads import ANSWER, HELLO, QUERY, REQUEST, Payloads, quiet
 from wire import packed
 
 SCRATCH = Path(__file__).parent / "scratch"
@@ -77,10 +77,19 @@ class Totals:
     """Packets that carry a name: ClientHello, HTTP request or DNS answer."""
 
 
-def build(path: Path, packets: int = 1_000_000, seed: int = 1) -> Totals:
-    """Write a capture of this many IP packets, and frames of other kinds between them."""
+def capture(packets: int, abroad: float = 1) -> Path:
+    """Return where the capture of a benchmark lies."""
+    return SCRATCH / f"mixed-{packets}{f'-abroad-{abroad:g}' if abroad < 1 else ''}.pcap"
+
+
+def build(path: Path, packets: int = 1_000_000, seed: int = 1, abroad: float = 1) -> Totals:
+    """Write a capture of this many IP packets, and frames of other kinds between them.
+
+    ``abroad`` is the share of flows that go anywhere, nearly all of which raise alerts; the others stay in the EEA.
+    """
     random = np.random.default_rng(seed)
     flows = _flows(random, packets)
+    _keep_home(random, flows, abroad)
     payloads = Payloads(random, max(16, len(flows) // FLOWS_PER_REMOTE))
     rows = _packets(random, flows, payloads, packets)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +124,21 @@ def _flows(random: np.random.Generator, packets: int) -> Columns:
     flows["span_s"] = np.minimum(0.5 + flows["size"] * 0.02, longest)
     flows["start_s"] = random.random(count) * PERIOD_S
     return flows
+
+
+def _keep_home(random: np.random.Generator, flows: Columns, abroad: float) -> None:
+    """Give all flows but a share of them remotes that no rule speaks of."""
+    if abroad >= 1:
+        return
+    homes = quiet(max(16, len(flows) // FLOWS_PER_REMOTE))
+    rank = np.arange(len(flows)) // max(1, len(flows) // FLOWS_PER_DEVICE)
+    if min(map(len, homes)) <= rank[-1]:  # then two echo flows of a device would be one
+        raise SystemExit("build: too few packets to keep flows at home; try: --packets 400000")
+    stays = random.random(len(flows)) >= abroad
+    for ipv6, home in enumerate(homes):
+        rows = np.flatnonzero(stays & (flows["ipv6"] == ipv6))
+        friend = np.where(flows["kind"][rows] == ICMP, rank[rows], flows["remote"][rows] % FRIENDS)
+        flows["remote"][rows] = home[(flows["device"][rows] * 1009 + friend) % len(home)]
 
 
 def _sizes(random: np.random.Generator, kind: Columns, packets: int) -> Columns:
@@ -192,13 +216,20 @@ def _write(file: BinaryIO, random: np.random.Generator, flows: Columns, rows: Co
     return packet_bytes
 
 
+def add_abroad(parser: argparse.ArgumentParser) -> None:
+    """Declare the share of flows that go abroad."""
+    what = "share of flows that go anywhere, where rules alert; 1 is the hard case, a calm city has 0.05"
+    parser.add_argument("--abroad", type=float, default=1, metavar="SHARE", help=what)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("path", nargs="?", type=Path, default=SCRATCH / "mixed.pcap")
     parser.add_argument("--packets", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    add_abroad(parser)
     options = parser.parse_args()
-    print(json.dumps(asdict(build(options.path, options.packets, options.seed))))
+    print(json.dumps(asdict(build(options.path, options.packets, options.seed, options.abroad))))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from statistics import median, quantiles
 
-from build import SCRATCH, build
+from build import add_abroad, build, capture
 
 PASS = """
 import json, sys, tempfile, time
@@ -43,13 +43,14 @@ def main() -> None:
     parser.add_argument("after", type=Path)
     parser.add_argument("--packets", type=int, default=1_000_000)
     parser.add_argument("--pairs", type=int, default=12)
+    add_abroad(parser)
     options = parser.parse_args()
-    capture = SCRATCH / f"mixed-{options.packets}.pcap"
-    build(capture, options.packets)
+    path = capture(options.packets, options.abroad)
+    build(path, options.packets, abroad=options.abroad)
     runs: dict[Path, list[dict[str, int]]] = {options.before: [], options.after: []}
     for number in range(options.pairs):
         for tree in list(runs)[:: 1 if number % 2 else -1]:
-            runs[tree].append(once(tree, capture))
+            runs[tree].append(once(tree, path))
     print(f"{'stage':<16}{'before ms':>10}{'after ms':>10}{'ratio':>8}{'quartiles':>14}{'faster':>12}")
     for stage in runs[options.before][0]:
         before, after = ([run[stage] for run in runs[tree]] for tree in (options.before, options.after))

@@ -36,6 +36,9 @@ DOMAINS = (
     "gemeente.example", "wasserwerk.example", "ntp.example", "update.example", "telemetry.example", "tplinkcloud.com",
     "mi.com", "icloud.com", "fastly.net", "your-server.de", "surf.nl", "belnet.be",
 )  # fmt: skip
+QUIET_V4, QUIET_V6 = (20, 22, 23), (0, 6)
+QUIET_DOMAINS = (10, 11, 12, 13, 14, 15, 16, 21, 22, 23)
+"""Positions of what stands in the EEA in hands seated there, so that no rule has a word to say of it."""
 MAPPED = 0xFFFF << 32
 
 FILLER, QUERY, ANSWER, HELLO, REQUEST = range(5)
@@ -56,6 +59,14 @@ class Payloads:
     def text(self, which: int, remote: int, *, ipv6: bool) -> bytes:
         """Return one text of a remote; DNS asks for the address of the family that is spoken."""
         return self._texts[remote][ipv6][which]
+
+
+def quiet(count: int) -> list[NDArray[np.int64]]:
+    """Return which of so many remotes are quiet, over IPv4 and over IPv6."""
+    numbers = np.arange(count)
+    named = np.isin(numbers % len(DOMAINS), QUIET_DOMAINS)
+    families = ((PREFIXES_V4, QUIET_V4), (PREFIXES_V6, QUIET_V6))
+    return [numbers[named & np.isin(numbers % len(prefixes), some)] for prefixes, some in families]
 
 
 def _addresses(random: np.random.Generator, number: int) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ page cache is warm, and each figure is the median of the rounds. Beside wall tim
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -21,15 +22,15 @@ from time import perf_counter_ns
 from typing import Any, NamedTuple
 
 import numpy as np
-from build import SCRATCH, Totals, build
+from build import SCRATCH, Totals, add_abroad, build, capture
 from processes import Run, peers, replay, timed
 
 from egress_watch import library, watch
 from egress_watch.config import Config
 from egress_watch.decode import decode
-from egress_watch.model import Flows, Tally
+from egress_watch.model import Frames, Tally
 from egress_watch.sources import open_inputs
-from egress_watch.store import Recording, Store
+from egress_watch.store import Store
 
 BY_PACKET = ("read", "decode", "names.hear", "flows.update")
 BY_FLOW = ("flows.flush", "names.name", "places.judge", "store.write", "rules.evaluate", "store.alert")
@@ -41,12 +42,21 @@ class Clock:
     def __init__(self) -> None:
         self.spent_ns = dict.fromkeys((*BY_PACKET, *BY_FLOW), 0)
 
-    def time(self, stage: str, work: Callable[..., Any], *what: Any) -> Any:
-        """Do the work and note how long it took."""
-        begin_ns = perf_counter_ns()
-        result = work(*what)
-        self.spent_ns[stage] += perf_counter_ns() - begin_ns
-        return result
+    def timed(self, stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the work with a clock around it."""
+
+        def clocked(*what: Any) -> Any:
+            begin_ns = perf_counter_ns()
+            try:
+                return work(*what)
+            finally:
+                self.spent_ns[stage] += perf_counter_ns() - begin_ns
+
+        return clocked
+
+    def put_on(self, stage: str, room: object, work: str) -> None:
+        """Put a clock around one function of a room."""
+        setattr(room, work, self.timed(stage, getattr(room, work)))
 
 
 class Pass(NamedTuple):
@@ -57,33 +67,31 @@ class Pass(NamedTuple):
 
 
 def stages_once(path: Path, folder: Path) -> Pass:
-    """Take the capture through all stages as `watch.watch` does, with a clock around each."""
+    """Take the capture through `watch.watch`, with a clock around each stage."""
     config = Config(db=str(folder / "stages.db"))
-    clock, tally = Clock(), Tally()
+    clock = Clock()
     good, _ = library.rules(config)
     through = watch.stages(config, library.atlas(config), good)
     store = Store(config.db)
     recording = store.record(zone=config.zone, as_of="", data=[], rules=[], version="bench", inputs={})
-    source = iter(open_inputs([str(path)]).frames())
-    while (frames := clock.time("read", next, source, None)) is not None:
-        packets = clock.time("decode", decode, frames)
-        clock.time("names.hear", through.names.hear, packets)
-        flows = clock.time("flows.update", through.table.update, packets)
-        watch.count(tally, frames, packets)
-        _settle(clock, flows, through, recording, tally)
-    _settle(clock, clock.time("flows.flush", through.table.flush), through, recording, tally)
+    for stage, room in (("names", through.names), ("flows", through.table), ("places", through.atlas),
+                        ("rules", through.rules), ("store", recording)):  # fmt: skip
+        for work in [name.partition(".")[2] for name in clock.spent_ns if name.startswith(f"{stage}.")]:
+            clock.put_on(f"{stage}.{work}", room, work)
+    gc.freeze()  # as the command does
+    decoding, watch.decode = watch.decode, clock.timed("decode", decode)
+    try:
+        tally = watch.watch(iter(clock.timed("read", _next(path)), None), through, recording)
+    finally:
+        watch.decode = decoding
     store.close()
     return Pass(clock, tally)
 
 
-def _settle(clock: Clock, flows: Flows, through: watch.Stages, recording: Recording, tally: Tally) -> None:
-    if not len(flows):
-        return
-    tally.flows += len(flows)
-    judged = clock.time("places.judge", through.atlas.judge, clock.time("names.name", through.names.name, flows))
-    batch = clock.time("store.write", recording.write, judged, tally)
-    alerts = clock.time("rules.evaluate", through.rules.evaluate, batch)
-    clock.time("store.alert", recording.alert, alerts, batch)
+def _next(path: Path) -> Callable[[], Frames | None]:
+    """Return a function that gives the next batch of a capture, None at its end."""
+    batches = iter(open_inputs([str(path)]).frames())
+    return lambda: next(batches, None)
 
 
 def measure(path: Path, totals: Totals, rounds: int) -> dict[str, Any]:
@@ -138,15 +146,16 @@ def _whole_row(name: str, runs: list[Run], ours: list[Run], totals: Totals) -> d
 
 def table(figures: dict[str, Any]) -> Iterator[str]:
     """Yield the figures as lines of text."""
-    capture, machine = figures["capture"], figures["machine"]
-    yield f"{capture['packets']:,} packets, {capture['flows']:,} flows, {capture['bytes'] / 1e6:,.0f} MB"
+    built, machine = figures["capture"], figures["machine"]
+    yield f"{built['packets']:,} packets, {built['flows']:,} flows, {built['bytes'] / 1e6:,.0f} MB"
     yield f"{machine['cpu']}, one of {machine['cores']} cores, Python {machine['python']}, NumPy {machine['numpy']}\n"
     yield f"{'stage':<16}{'ms':>8}{'ns a packet':>13}{'us a flow':>11}"
     for row in figures["stages"]:
         by_flow = f"{row['us_a_flow']:>11.1f}" if row["us_a_flow"] is not None else ""
         yield f"{row['stage']:<16}{row['ms']:>8.0f}{row['ns_a_packet']:>13.0f}{by_flow}"
     total_ms = sum(row["ms"] for row in figures["stages"])
-    yield f"{'together':<16}{total_ms:>8.0f}{total_ms * 1e6 / capture['packets']:>13.0f}\n"
+    by_flow_us = sum(row["us_a_flow"] or 0 for row in figures["stages"])
+    yield f"{'together':<16}{total_ms:>8.0f}{total_ms * 1e6 / built['packets']:>13.0f}{by_flow_us:>11.1f}\n"
     yield f"{'process':<26}{'wall s':>8}{'cpu s':>8}{'packets/s':>12}{'peak MB':>9}{'our speed to its':>18}"
     for row in figures["whole"]:
         failed = "" if row["exit_codes"] == [0] else f"  exit {row['exit_codes']}"
@@ -161,9 +170,10 @@ def main() -> None:
     parser.add_argument("--packets", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_abroad(parser)
     options = parser.parse_args()
-    path = SCRATCH / f"mixed-{options.packets}.pcap"
-    totals = build(path, options.packets)
+    path = capture(options.packets, options.abroad)
+    totals = build(path, options.packets, abroad=options.abroad)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # children inherit it
     figures = measure(path, totals, options.rounds)

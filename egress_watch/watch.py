@@ -5,17 +5,21 @@ In: a source of frames, the stages, a recording. Out: a `Tally`. Never: a rule o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 from egress_watch.config import Config
 from egress_watch.decode import decode
 from egress_watch.flows import FlowTable
+from egress_watch.flows.records import together
 from egress_watch.model import Flows, Frames, Packets, Tally
 from egress_watch.names import Names
 from egress_watch.places import Atlas
 from egress_watch.rules import Rule, RuleSet
 from egress_watch.store import Recording
+
+TOGETHER = 8192
+"""Flows that are settled at once: a transaction and a run of the rules cost as much for a hundred."""
 
 
 @dataclass(slots=True)
@@ -37,24 +41,70 @@ def stages(config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0) -
     return Stages(Names(config.names.limit), table, atlas, RuleSet(rules))
 
 
+class Pending:
+    """Flows that ended and wait to be settled together.
+
+    They are cut where their count reaches a multiple of `TOGETHER`, so alerts do not depend on how the input was cut
+    into batches. Whoever watches live traffic gives ``wait_ns``: then no flow waits longer, by packet time, and alerts
+    may be numbered otherwise.
+    """
+
+    def __init__(self, wait_ns: int | None = None) -> None:
+        self._wait_ns = wait_ns
+        self._parts: list[Flows] = []
+        self._count = self._since_ns = 0
+
+    def add(self, flows: Flows, now_ns: int) -> None:
+        """Take in flows that ended by ``now_ns``."""
+        if len(flows):
+            self._since_ns = self._since_ns if self._count else now_ns
+            self._parts.append(flows)
+            self._count += len(flows)
+
+    def due(self, now_ns: int) -> Iterator[Flows]:
+        """Yield what is to be settled by ``now_ns``, and wait for it no longer."""
+        late = self._wait_ns is not None and now_ns - self._since_ns >= self._wait_ns
+        return self._cut(self._count if late else self._count - self._count % TOGETHER)
+
+    def rest(self) -> Iterator[Flows]:
+        """Yield all that waits: nothing more will come."""
+        return self._cut(self._count)
+
+    def _cut(self, count: int) -> Iterator[Flows]:
+        if not count:
+            return
+        flows = self._parts[0] if len(self._parts) == 1 else together(self._parts)
+        self._parts, self._count = [_rows(flows, slice(count, None))], self._count - count
+        for at in range(0, count, TOGETHER):
+            yield _rows(flows, slice(at, min(at + TOGETHER, count)))
+
+
 def _go_on(_: Frames, __: Tally) -> bool:
     return True
 
 
 def watch(
-    source: Iterable[Frames], stages: Stages, recording: Recording, go_on: Callable[[Frames, Tally], bool] = _go_on
-) -> Tally:
-    """Follow frames to alerts until the source ends or ``go_on`` says no. README: the life of a packet."""
-    tally = Tally()
+    source: Iterable[Frames], stages: Stages, recording: Recording, go_on: Callable[[Frames, Tally], bool] = _go_on,
+    wait_ns: int | None = None,
+) -> Tally:  # fmt: skip
+    """Follow frames to alerts until the source ends or ``go_on`` says no. README: the life of a packet.
+
+    ``wait_ns``: see `Pending`.
+    """
+    tally, pending = Tally(), Pending(wait_ns)
     for frames in source:
         packets = decode(frames)
         stages.names.hear(packets)
         flows = stages.table.update(packets)
         count(tally, frames, packets)
-        settle(flows, stages, recording, tally)
+        pending.add(flows, tally.last_ns)
+        for some in pending.due(tally.last_ns):
+            settle(some, stages, recording, tally)
         if not go_on(frames, tally):
             break
-    settle(stages.table.flush(), stages, recording, tally)
+    pending.add(stages.table.flush(), tally.last_ns)
+    for some in pending.rest():
+        settle(some, stages, recording, tally)
     recording.broken(stages.rules.broken)
     return tally
 
@@ -83,3 +133,8 @@ def count(tally: Tally, frames: Frames, packets: Packets) -> None:
     tally.damage += frames.damage
     for reason, frames_skipped in packets.skipped.items():
         tally.skipped[reason] = tally.skipped.get(reason, 0) + frames_skipped
+
+
+def _rows(flows: Flows, which: slice) -> Flows:
+    """Return some rows of flows that have no names yet."""
+    return replace(flows, **{column.name: getattr(flows, column.name)[which] for column in fields(flows)})

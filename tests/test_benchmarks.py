@@ -61,6 +61,26 @@ def test_other_seed_other_bytes(built: tuple[Path, dict[str, Any]], tmp_path: Pa
     assert other.read_bytes() != built[0].read_bytes()
 
 
+def test_a_calm_city_stays_at_home(tmp_path: Path) -> None:
+    """With a share of flows that go abroad, that share of flows raises alerts, and as many flows are there."""
+    from egress_watch import library
+    from egress_watch.config import Config
+    from egress_watch.sources import open_inputs
+    from egress_watch.store import Store
+    from egress_watch.watch import stages, watch
+
+    path = tmp_path / "calm.pcap"
+    totals = build(path, "--packets", "350000", "--abroad", "0.05")
+    config = Config()
+    with Store(str(tmp_path / "a.db")) as store:
+        recording = store.record(zone="eea", as_of="", data=[], rules=[], version="test", inputs={})
+        through = stages(config, library.atlas(config), library.rules(config)[0])
+        tally = watch(open_inputs([str(path)]).frames(), through, recording)
+        (hits,) = store._db.execute("SELECT sum(hits) FROM alert").fetchone()
+    assert tally.flows == totals["flows"]
+    assert 0.03 < hits / tally.flows < 0.07
+
+
 def test_totals_of_frames_and_packets(built: tuple[Path, dict[str, Any]], replayed: Any) -> None:
     """The pipeline counts the frames, packets and bytes that the builder says it wrote, and finds nothing damaged."""
     totals, tally = built[1], replayed[0]
@@ -87,10 +107,11 @@ def test_totals_of_names(built: tuple[Path, dict[str, Any]], replayed: Any) -> N
 
 def test_too_few_packets_is_refused(tmp_path: Path) -> None:
     """A capture too small for its flows is refused with a remedy."""
-    command = [sys.executable, str(BENCHMARKS / "build.py"), str(tmp_path / "x.pcap"), "--packets", "3"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "try:" in done.stderr
+    for options in (["--packets", "3"], ["--packets", "6000", "--abroad", "0.5"]):
+        command = [sys.executable, str(BENCHMARKS / "build.py"), str(tmp_path / "x.pcap"), *options]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode != 0
+        assert "try:" in done.stderr
 
 
 def test_stages_measure_everything(tmp_path: Path) -> None:

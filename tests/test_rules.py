@@ -1,18 +1,22 @@
 """Rules: what the lint refuses and where, what a rule matches in a real SQLite, and what its hits become."""
 
+import dataclasses
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from egress_watch import model
 from egress_watch.errors import RuleError
+from egress_watch.model import Ints, Judged, Place, Verdict, Words, address_words
 from egress_watch.rules import FIELDS, Rule, RuleSet, check, evaluate, parse, schema
 from egress_watch.rules.document import LIMIT_BYTES
 
@@ -35,33 +39,76 @@ def rule_text(item: str, condition: str = "s") -> str:
 
 
 class Flows:
-    """A batch in memory, as the store's would answer."""
+    """A batch in memory, as the store's would answer; a row that names no id is numbered by its place."""
 
     def __init__(self, *flows: Mapping[str, Any]) -> None:
-        """Fill the table with rows; what a row does not name is NULL, as in the view."""
-        self.rows = [{**dict.fromkeys(NAMES), **flow} for flow in flows]
+        """Fill the table with rows in the order of their ids; what a row does not name is NULL, as in the view."""
+        rows = [{**dict.fromkeys(NAMES), "id": number, **flow} for number, flow in enumerate(flows)]
+        self.rows = sorted(rows, key=lambda row: row["id"])
         self.asked: list[str] = []
 
-    def matching(self, predicate: str) -> list[Mapping[str, Any]]:
-        """Return the matching rows; every device is number 3 unless its address ends in .9."""
-        self.asked.append(predicate)
+    def found(self, predicate: str) -> list[Mapping[str, Any]]:
+        """Return the rows for which a predicate holds; raises RuleError."""
+        (found,) = self.matching([predicate])
+        if isinstance(found, RuleError):
+            raise found
+        return [self.rows[row] for row in found.tolist()]
+
+    def matching(self, predicates: Sequence[str]) -> list[Ints | RuleError]:
+        """Return the matching rows of each predicate."""
         with closing(sqlite3.connect(":memory:")) as connection:
-            connection.row_factory = sqlite3.Row
             connection.create_function("REGEXP", 2, lambda want, text: bool(text) and bool(re.search(want, text)))
             connection.execute(schema())
             slots = ", ".join(f":{name}" for name in NAMES)
             connection.executemany(f"INSERT INTO flows VALUES ({slots})", self.rows)
-            device = "CASE WHEN device_ip LIKE '%.9' THEN 9 ELSE 3 END AS device"
-            try:
-                rows = connection.execute(f"SELECT *, {device} FROM flows WHERE ({predicate})").fetchall()
-            except sqlite3.Error as error:
-                raise RuleError(str(error)) from error
-        return [dict(row) for row in rows]
+            return [self._ask(connection, predicate) for predicate in predicates]
+
+    def _ask(self, connection: sqlite3.Connection, predicate: str) -> Ints | RuleError:
+        self.asked.append(predicate)
+        try:
+            ids = {row[0] for row in connection.execute(f"SELECT id FROM flows WHERE ({predicate})")}
+        except sqlite3.Error as error:
+            return RuleError(str(error))
+        return np.array([row for row, flow in enumerate(self.rows) if flow["id"] in ids], np.int64)
+
+    @property
+    def ids(self) -> Ints:
+        """The ids, rising."""
+        return self._numbers("id")
+
+    @property
+    def devices(self) -> Ints:
+        """Every device is number 3 unless its address ends in .9."""
+        return np.array([9 if str(row["device_ip"]).endswith(".9") else 3 for row in self.rows], np.int64)
+
+    @property
+    def judged(self) -> Judged:
+        """The rows as judged flows, each with an answer of its own."""
+        nothing = dict.fromkeys((field.name for field in dataclasses.fields(model.Flows)), np.zeros(len(self.rows)))
+        numbers = {name: self._numbers(name) for name in ("first_ns", "last_ns", "bytes_out", "bytes_in")}
+        ends = {"device": self._addresses("device_ip"), "remote": self._addresses("remote_ip")}
+        flows = model.Flows(**{**nothing, **numbers, **ends, "name": self._texts("name"), "name_source": ()})
+        texts = [[row[name] or "" for name in ("country", "as_name", "owner", "owner_seat")] for row in self.rows]
+        places = [
+            Place(country, "", (), 0, as_name, "", "", owner, owner_seat, (), "")
+            for country, as_name, owner, owner_seat in texts
+        ]
+        verdicts = list(map(Verdict, self._texts("verdict"), self._texts("why")))
+        return Judged(flows, np.arange(len(self.rows)), places, verdicts)
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        return tuple(row[name] or "" for row in self.rows)
+
+    def _numbers(self, name: str) -> Ints:
+        return np.array([row[name] or 0 for row in self.rows], np.int64)
+
+    def _addresses(self, name: str) -> Words:
+        return np.array([address_words(text or "::") for text in self._texts(name)], np.uint64).reshape(-1, 2)
 
 
 def matches(item: str, **flow: Any) -> bool:
     """Tell whether a rule of one item holds for one flow."""
-    return bool(Flows(flow).matching(parse(rule_text(item), "r.yml", SETS).predicate))
+    return bool(Flows(flow).found(parse(rule_text(item), "r.yml", SETS).predicate))
 
 
 def shipped(name: str) -> Rule:
@@ -79,7 +126,7 @@ def test_a_shipped_rule_passes_its_own_check_and_says_what_an_operator_needs(pat
     assert check(text, path.name) == []
     for key in ("description", "references", "falsepositives", "tags", "author: egress-watch", "date: 2026-11-23"):
         assert f"\n{key}" in text
-    assert Flows().matching(parse(text, path.name).predicate) == []
+    assert Flows().found(parse(text, path.name).predicate) == []
 
 
 def test_there_are_five_shipped_rules_and_each_has_its_own_id() -> None:
@@ -149,7 +196,7 @@ def test_a_shipped_rule_matches_what_it_should_and_nothing_beside(path: Path) ->
     """Each shipped rule finds its examples among flows it must leave alone."""
     wanted, others = SHIPPED_CASES[path.stem]
     flows = [{**PLAIN, **flow, "id": number} for number, flow in enumerate([*wanted, *others])]
-    found = Flows(*flows).matching(shipped(path.stem).predicate)
+    found = Flows(*flows).found(shipped(path.stem).predicate)
     assert [row["id"] for row in found] == list(range(len(wanted)))
 
 
@@ -370,7 +417,7 @@ def test_any_item_is_a_finding_or_sql_that_runs(key: str, value: str) -> None:
         spot = (refused.line, refused.column)
         assert min(spot) > 0
     else:
-        Flows(PLAIN).matching(predicate)
+        Flows(PLAIN).found(predicate)
 
 
 # ---- what a rule means
@@ -425,7 +472,7 @@ def test_not_holds_where_nothing_is_known() -> None:
     """A flow without a country is not in the EEA as far as anyone can tell."""
     text = f"{HEAD}detection:\n  s:\n    bytes_out|gt: 0\n  f:\n    country: DE\n  condition: s and not f\n"
     flows = Flows(*({"id": number, "bytes_out": 1, "country": code} for number, code in enumerate(("DE", "US", None))))
-    assert [row["id"] for row in flows.matching(parse(text, "r").predicate)] == [1, 2]
+    assert [row["id"] for row in flows.found(parse(text, "r").predicate)] == [1, 2]
 
 
 def test_sql_in_a_value_is_a_value() -> None:
@@ -486,7 +533,7 @@ def test_an_ipv6_network_is_matched_exactly(base: int, prefix: int, others: list
 def check_network(text: str, network: Any, candidates: set[Any]) -> None:
     """Compare a rule's answer with the network's own."""
     flows = Flows(*({"remote_ip": str(address)} for address in candidates))
-    found = flows.matching(parse(rule_text(f"remote_ip|cidr: {text}"), "r").predicate)
+    found = flows.found(parse(rule_text(f"remote_ip|cidr: {text}"), "r").predicate)
     assert {row["remote_ip"] for row in found} == {str(address) for address in candidates if address in network}
 
 
@@ -598,7 +645,7 @@ def test_the_documented_example_is_a_rule() -> None:
     assert check(text, "docs", SETS) == []
     flow = {"device_ip": "10.20.1.11", "name": "dev.hik-connect.com", "bytes_out": 2_000}
     flows = Flows({**flow, "country": "US"}, {**flow, "country": "DE"})
-    assert [row["country"] for row in flows.matching(parse(text, "docs", SETS).predicate)] == ["US"]
+    assert [row["country"] for row in flows.found(parse(text, "docs", SETS).predicate)] == ["US"]
 
 
 def test_the_documented_traps_are_caught() -> None:

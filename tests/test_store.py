@@ -8,11 +8,12 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import AWAY, START_S, judged, tally
 from running import sound
@@ -20,6 +21,7 @@ from running import sound
 from egress_watch.errors import RuleError, StoreError, UsageError
 from egress_watch.model import Alert, Damage, Judged, Tally, Verdict
 from egress_watch.store import NEWEST, Reader, Store, file, prepare
+from egress_watch.store.episodes import Episodes
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.recording import FINISHED, INTERRUPTED, SEQUENCE_BITS, flow_ids, storable, writer
 from egress_watch.store.schema import APPLICATION
@@ -58,6 +60,14 @@ def alert(batch, hits=1, bytes_out=100, **more):
         "network": "",
     }  # fmt: skip
     return Alert(**{**row, **more})
+
+
+def hits(batch, predicate):
+    """Return the ids of the flows for which a predicate holds; raises RuleError."""
+    (found,) = batch.matching([predicate])
+    if isinstance(found, RuleError):
+        raise found
+    return batch.ids[found].tolist()
 
 
 def all_rows(path, query, *values):
@@ -123,7 +133,7 @@ def test_a_batch_without_flows_is_no_trouble(store):
     recording = record(store)
     batch = recording.write(judged(0), tally(0))
     assert batch.last < batch.first
-    assert batch.matching("1") == []
+    assert hits(batch, "1") == []
     recording.alert([], batch)
 
 
@@ -210,7 +220,7 @@ def test_two_recordings_at_once_share_one_range_of_ids(path):
         for n in range(3):
             for recording in (first, second):
                 batch = recording.write(judged(10, START_S + n), tally(10 * n + 10))
-                assert len(batch.matching("1")) == len(batch.matching(f"recording = {recording.id}")) == 10
+                assert len(hits(batch, "1")) == len(hits(batch, f"recording = {recording.id}")) == 10
     assert all_rows(path, "SELECT recording, count(*) FROM flow GROUP BY 1") == [(1, 30), (2, 30)]
 
 
@@ -314,8 +324,8 @@ def test_a_rule_asks_its_own_batch_only(store):
     recording = record(store)
     recording.write(judged(4), tally(4))
     batch = recording.write(judged(6, START_S + 1), tally(10))
-    assert len(batch.matching("verdict = 'OUT'")) == 3
-    assert batch.matching("owner = 'nobody'") == []
+    assert len(hits(batch, "verdict = 'OUT'")) == 3
+    assert hits(batch, "owner = 'nobody'") == []
 
 
 @pytest.mark.parametrize("predicate", ["no_such_column = 1", "1 = ", "load_extension('x')", "1); DROP TABLE flow; --"])
@@ -323,9 +333,9 @@ def test_a_predicate_that_cannot_run_is_a_rule_error(store, path, predicate):
     """Nonsense in a predicate stops that rule and changes nothing."""
     batch = record(store).write(judged(4), tally(4))
     with pytest.raises(RuleError):
-        batch.matching(predicate)
+        hits(batch, predicate)
     assert all_rows(path, "SELECT count(*) FROM flow") == [(4,)]
-    assert len(batch.matching("1")) == 4
+    assert len(hits(batch, "1")) == 4
 
 
 def test_a_predicate_that_never_ends_is_stopped(store, monkeypatch):
@@ -334,8 +344,91 @@ def test_a_predicate_that_never_ends_is_stopped(store, monkeypatch):
     batch = record(store).write(judged(4), tally(4))
     endless = "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n) > 0"
     with pytest.raises(RuleError, match=r"longer than 0\.05 s"):
-        batch.matching(endless)
-    assert len(batch.matching("1")) == 4
+        hits(batch, endless)
+    assert len(hits(batch, "1")) == 4
+
+
+def test_one_bad_predicate_costs_the_others_nothing(store):
+    """Predicates are asked together, and the answers are as if each had been asked alone."""
+    batch = record(store).write(judged(6), tally(6))
+    asked = ["verdict = 'OUT'", "no_such_column = 1", "device_port > 40003", "1 = ", "owner IS NULL"]
+    found = batch.matching(asked)
+    assert [str(type(one).__name__) for one in found] == ["ndarray", "RuleError", "ndarray", "RuleError", "ndarray"]
+    assert [found[n].tolist() for n in (0, 2, 4)] == [[1, 3, 5], [4, 5], []]
+
+
+@pytest.mark.parametrize("count", [0, 31, 32, 33, 70])
+def test_any_number_of_predicates_can_be_asked(store, count):
+    """However many rules there are, each gets its own answer."""
+    batch = record(store).write(judged(9), tally(9))
+    found = batch.matching([f"device_port = {40000 + n % 9}" for n in range(count)])
+    assert [one.tolist() for one in found] == [[n % 9] for n in range(count)]
+
+
+@pytest.mark.parametrize(("value", "holds"), [("NULL", 0), ("0", 0), ("2", 1), ("-1", 1), ("''", 0), ("'1'", 1)])
+def test_a_predicate_holds_where_sqlite_says_it_is_true(store, value, holds):
+    """NULL is not true, and any number but zero is."""
+    batch = record(store).write(judged(3), tally(3))
+    assert len(hits(batch, value)) == 3 * holds
+
+
+def test_flows_that_went_meanwhile_are_no_hits(store):
+    """Where another process took flows of the batch away, the others keep their own rows."""
+    batch = record(store).write(judged(5), tally(5))
+    store._db.conn.execute("DELETE FROM flow WHERE id = ?", (batch.first,))
+    (found,) = batch.matching(["device_port IN (40000, 40003)"])
+    assert found.tolist() == [3]
+
+
+ALERTED = st.lists(st.lists(st.integers(0, 5), max_size=6, unique=True), max_size=6)
+
+
+@given(ALERTED, st.integers(0, 7))
+@settings(deadline=None, max_examples=40)
+def test_episodes_grow_alike_whatever_is_remembered(batches, limit):
+    """With room for all episodes, for some or for none, the same alerts have the same sums and newest words."""
+
+    def alerts(room):
+        with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/a.db") as store:
+            recording = record(store)
+            recording._episodes = Episodes(store._db, recording.id, 1, room)
+            for n, owners in enumerate(batches):
+                batch = recording.write(judged(3, START_S + n), tally(3))
+                some = [alert(batch, hits=n + 1, owner=f"o{owner}", why=f"why {n}") for owner in owners]
+                for _ in range(2):
+                    recording.alert(some, batch)
+            query = "SELECT owner, hits, bytes_out, first_ns, last_ns, first_flow, last_flow, why FROM alert ORDER BY 1"
+            return store._db.execute(query).fetchall()
+
+    found = alerts(limit)
+    assert found == alerts(1000)
+    sums = {o: sum(n + 1 for n, owners in enumerate(batches) if o in owners) for o in {o for b in batches for o in b}}
+    assert {row[0]: row[1] for row in found} == {f"o{owner}": hits for owner, hits in sums.items()}
+
+
+def test_alerts_that_were_rolled_back_are_not_remembered(store, path, monkeypatch):
+    """Where storing a batch's alerts fails, the next attempt finds none of them and stores all."""
+    recording = record(store)
+    batch = recording.write(judged(2), tally(2))
+    with monkeypatch.context() as broken:
+        broken.setattr("egress_watch.store.episodes._GROW", "UPDATE nothing SET a = 1")
+        with pytest.raises(StoreError):
+            recording.alert([alert(batch), alert(batch, bytes_out=1)], batch)
+    assert all_rows(path, "SELECT count(*) FROM alert") == [(0,)]
+    recording.alert([alert(batch), alert(batch, owner="Tuya")], batch)
+    assert all_rows(path, "SELECT owner, hits FROM alert ORDER BY 1") == [("Baidu", 1), ("Tuya", 1)]
+
+
+def test_two_recordings_count_their_alerts_apart(path):
+    """Alerts of two writers at once are numbered in turn, and each grows its own."""
+    with Store(path) as one, Store(path) as two:
+        first, second = record(one, {"a": "1"}), record(two, {"b": "2"})
+        for n in range(3):
+            for recording in (first, second):
+                batch = recording.write(judged(2, START_S + n), tally(2))
+                recording.alert([alert(batch, owner=f"o{k}") for k in range(n + 1)], batch)
+    rows = all_rows(path, "SELECT recording, owner, hits FROM alert ORDER BY recording, owner")
+    assert rows == [(number, f"o{k}", 3 - k) for number in (1, 2) for k in range(3)]
 
 
 def test_rules_are_tried_on_the_schema_beforehand():
@@ -361,6 +454,20 @@ def test_a_lookup_forgets_and_finds_again(store):
     lookup.trim()
     assert not lookup._known
     assert lookup.numbers(["d", "a"]) == [4, 1]
+
+
+@given(st.lists(st.lists(st.text("ab", max_size=3), max_size=8), max_size=6), st.integers(0, 9))
+@settings(deadline=None, max_examples=30)
+def test_a_key_has_one_number_whatever_was_there(batches, limit):
+    """New keys, known ones, forgotten ones and those of another lookup: each has one row, in order of appearance."""
+    with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/a.db") as store:
+        lookups = [Lookup[str](store._db, "name", ("name",), lambda name: (name,), limit=limit) for _ in range(2)]
+        seen: dict[str, int] = {}
+        for n, keys in enumerate(batches):
+            wanted = [seen.setdefault(key, len(seen) + 1) for key in keys]
+            assert lookups[n % 2].numbers(keys) == wanted
+            lookups[n % 2].trim()
+        assert store._db.execute("SELECT name, id FROM name ORDER BY id").fetchall() == list(seen.items())
 
 
 def test_places_under_two_zones_are_two(store, path):

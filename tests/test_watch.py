@@ -11,11 +11,16 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import judging
+import numpy as np
 import pytest
 from build import Wire, ether, framed, frames, packets, pieces, tcp, udp
 from build_capture import NANO, Frame, pcap
+from hypothesis import given
+from hypothesis import strategies as st
 
 import egress_watch
 from egress_watch.cli import main
@@ -24,12 +29,13 @@ from egress_watch.library import atlas, rules, shipped
 from egress_watch.model import Damage, Frames, Tally
 from egress_watch.sources import open_inputs
 from egress_watch.store import Store
-from egress_watch.watch import Stages, count, settle, stages, watch
+from egress_watch.watch import Pending, Stages, count, settle, stages, watch
 
 CITY = str(shipped("captures") / "city.pcapng")
 EXPECT = tomllib.loads((shipped("captures") / "city.toml").read_text(encoding="utf-8"))
 NETWORKS = tuple(EXPECT["config"]["networks"])
 TOTALS = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "first_ns", "last_ns")
+NS = 1_000_000_000
 CAM, CLOUD = "10.0.0.5:4000", "52.1.2.3:443"
 
 
@@ -75,7 +81,7 @@ def story(db: Path) -> dict[str, list[tuple]]:
         "skipped": ask(db, "SELECT reason, frames FROM skipped ORDER BY reason"),
         "damage": ask(db, "SELECT reason FROM damage"),
         "flows": ask(db, f"SELECT {columns(db, 'flows', 'recording', 'device')} FROM flows ORDER BY id"),
-        "alerts": ask(db, f"SELECT {columns(db, 'alerts', 'id', 'recording')} FROM alerts ORDER BY rule, first_flow"),
+        "alerts": ask(db, f"SELECT {columns(db, 'alerts', 'recording')} FROM alerts ORDER BY id"),
     }
 
 
@@ -187,9 +193,14 @@ def rebatched(size: int) -> Iterator[Frames]:
             yield replace(batch, **{name: getattr(batch, name)[which] for name in names})
 
 
+@pytest.mark.parametrize("together", [10_000, 64, 7])
 @pytest.mark.parametrize("flow_settings", [FlowSettings(), FlowSettings(active_s=20, idle_s=2, tcp_idle_s=5)])
-def test_any_size_of_batch_tells_the_same_story(tmp_path, flow_settings):
-    """Law 3 for the loop: batches of 100 frames or of all, also where flows end all the time in between."""
+def test_any_size_of_batch_tells_the_same_story(tmp_path, monkeypatch, flow_settings, together):
+    """Law 3 for the loop: batches of 100 frames or of all, also where flows end all the time in between.
+
+    That holds for the numbers of the alerts too, however many flows are settled together.
+    """
+    monkeypatch.setattr("egress_watch.watch.TOGETHER", together)
     config = Config(networks=NETWORKS, flows=flow_settings)
     stories = []
     for size in (10_000, 997, 100):
@@ -274,6 +285,70 @@ def test_a_name_heard_in_the_same_batch_is_known_to_the_flow(tmp_path):
     source = [frames(tcp(CAM, "52.1.2.3:80", "PA", request, t=1), tcp("52.1.2.3:80", CAM, "R", t=2))]
     through(tmp_path / "a.db", source, Config())
     assert ask(tmp_path / "a.db", "SELECT name, name_source FROM flows") == [("cam.example", "http")]
+
+
+class Writes:
+    """A recording that only notes how many flows it was given at once, and when."""
+
+    def __init__(self) -> None:
+        self.flows: list[tuple[int, int]] = []
+
+    def write(self, judged: Any, tally: Tally) -> Any:
+        """Note a batch."""
+        self.flows.append((len(judged.flows), tally.packets))
+        ids = np.arange(len(judged.flows))
+        return SimpleNamespace(judged=judged, ids=ids, devices=ids, matching=lambda _: [])
+
+    def alert(self, alerts: Any, batch: Any) -> None:
+        """Take no alerts: there are no rules."""
+
+    def broken(self, rules: Any) -> None:
+        """Take no broken rules."""
+
+
+def settled(source: Any, **settings: Any) -> list[tuple[int, int]]:
+    """Return how many flows were settled at once, and after how many packets."""
+    config, recording = Config(flows=FlowSettings(idle_s=1)), Writes()
+    watch(source, stages(config, atlas(config), []), recording, **settings)
+    return recording.flows
+
+
+@pytest.mark.parametrize("size", [1, 3, 40])
+def test_flows_wait_for_each_other_and_none_is_left(monkeypatch, size):
+    """Flows are settled by fixed counts, the rest at the end or when the loop is stopped, in batches of any size."""
+    monkeypatch.setattr("egress_watch.watch.TOGETHER", 4)
+    monkeypatch.setattr("egress_watch.flows.SWEEP_PACKETS", 1)
+    wires = [udp(f"10.0.0.{n}:1", CLOUD, t=10 * n) for n in range(1, 11)]
+    source = [frames(*wires[at : at + size]) for at in range(0, len(wires), size)]
+    assert [flows for flows, _ in settled(source)] == [4, 4, 2]
+    stopped = settled(source, go_on=lambda _, tally: tally.packets < 6)
+    assert sum(flows for flows, _ in stopped) == stopped[-1][1] >= 6
+
+
+def test_a_live_recorder_need_not_wait_for_many_flows(monkeypatch):
+    """With a longest wait, what ended is settled by the next batch of frames that is so much later."""
+    monkeypatch.setattr("egress_watch.flows.SWEEP_PACKETS", 1)
+    source = [frames(udp(f"10.0.0.{n}:1", CLOUD, t=2 * n)) for n in range(1, 7)]
+    assert settled(source) == [(6, 6)]
+    assert settled(source, wait_ns=0) == [(1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 6)]
+    assert settled(source, wait_ns=2 * NS) == [(2, 3), (2, 5), (2, 6)]
+
+
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 5))
+def test_pending_flows_keep_their_order(parts, together):
+    """Whatever pieces they come in, flows leave in their order, each once, in pieces of one size but the last."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("egress_watch.watch.TOGETHER", together)
+        pending, left, begun = Pending(), [], 0
+        for count_ in parts:
+            pending.add(judging.flows(count_, judging.START_S + begun / 1000), 0)
+            left += pending.due(0)
+            begun += count_
+        left += pending.rest()
+    assert [time_ns for flows in left for time_ns in flows.first_ns.tolist()] == judging.flows(begun).first_ns.tolist()
+    assert [len(flows) for flows in left] == [together] * (begun // together) + [begun % together] * (
+        begun % together > 0
+    )
 
 
 def test_count_adds_reasons_up():

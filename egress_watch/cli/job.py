@@ -5,6 +5,7 @@ In: settings and paths. Out: a database and an exit code. Never: a signal that l
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import secrets
@@ -78,6 +79,8 @@ class Job:
         inputs = open_inputs(paths)
         through = stages(self._config, self._places, self._rules, secrets.randbits(63))
         recording = self._begin(inputs, store)
+        gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
+        gc.enable()
         with _stop_signal() as stopped, _progress(inputs) as advance:
 
             def go_on(frames: Frames, tally: Tally) -> bool:

@@ -10,6 +10,7 @@ In: captures and settings. Out: a database and a report. Never: a packet sent, o
 from __future__ import annotations
 
 import argparse
+import gc
 from dataclasses import replace
 
 from egress_watch.cli.options import add_zone, with_zone
@@ -42,8 +43,13 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Replay and report."""
-    from egress_watch.cli.job import Job
+    gc.disable()  # what a program loads to start is no garbage; from the first packet on collections run
+    try:
+        from egress_watch.cli.job import Job
 
-    config = with_zone(load(options.config), options)
-    job = Job(replace(config, db=options.db or config.db), again=options.again)
-    return job.run(options.paths, as_json=options.json)
+        config = with_zone(load(options.config), options)
+        job = Job(replace(config, db=options.db or config.db), again=options.again)
+        return job.run(options.paths, as_json=options.json)
+    finally:
+        gc.unfreeze()
+        gc.enable()

@@ -19,7 +19,8 @@ from egress_watch.places.owners import NOBODY, Group
 from egress_watch.places.sheet import Sheet, sheet
 from egress_watch.places.spots import NO_WORD, Clues, Spot, answer, spot
 
-Row = tuple[int, int, str]
+Row = tuple[bytes, str]
+"""An address, its two words as bytes, and the name it is spoken of by."""
 
 
 class Atlas:
@@ -44,20 +45,22 @@ class Atlas:
     def answers(self, addresses: Words, names: Sequence[str]) -> Ints:
         """Return for addresses of shape (n, 2), each spoken of by a name or "", which row of ``places`` answers."""
         self._trim()
-        rows = list(zip(addresses[:, 0].tolist(), addresses[:, 1].tolist(), names, strict=True))
-        if fresh := [row for row in dict.fromkeys(rows) if row not in self._rows]:
-            self._learn(fresh)
-        return np.array([self._rows[row] for row in rows], np.int64)
+        known, rows = self._rows, list(zip(_keys(addresses), names, strict=True))
+        numbers = [known.get(row, -1) for row in rows]
+        if -1 in numbers:
+            self._learn([row for row in dict.fromkeys(rows) if row not in known])
+            numbers = [known[row] for row in rows]
+        return np.array(numbers, np.int64)
 
     def sheet(self, address: tuple[int, int], name: str = "") -> Sheet:
         """Return the evidence sheet of one address, as spoken of by ``name``."""
         return sheet(self._know, address, name)
 
     def _learn(self, rows: Sequence[Row]) -> None:
-        addresses = np.array([row[:2] for row in rows], np.uint64)
+        addresses = np.frombuffer(b"".join(address for address, _ in rows), np.uint64).reshape(-1, 2)
         records = self._records(addresses)
         for row, record in zip(rows, records, strict=True):
-            owner = self._owner(row[2]) if row[2] else NOBODY
+            owner = self._owner(row[1]) if row[1] else NOBODY
             number = self._answers.get((record, owner.id))
             self._rows[row] = self._answer(record, owner) if number is None else number
 
@@ -99,3 +102,8 @@ class Atlas:
         for memory in (self._rows, self._owners, self._spots, self._answers):
             if len(memory) > self._limit:
                 memory.clear()
+
+
+def _keys(addresses: Words) -> list[bytes]:
+    keys: list[bytes] = np.ascontiguousarray(addresses).view("V16")[:, 0].tolist()
+    return keys

@@ -1,34 +1,45 @@
 """Rules over a committed batch, and their hits as episodes a person can read out.
 
-In: rules, and a batch that can answer a predicate. Out: one `Alert` for each rule, device, owner and country.
+In: rules, and a batch that can answer predicates. Out: one `Alert` for each rule, device, owner and country.
 Never: one broken rule that stops the others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from itertools import repeat
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from egress_watch.errors import RuleError
-from egress_watch.model import Alert
+from egress_watch.model import Alert, Ints, Judged, Place, Verdict, Words, address_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from egress_watch.rules.compile import Rule
 
+TEXTS = 1 << 16
+"""Addresses remembered in text."""
+_text = lru_cache(TEXTS)(address_text)
+
 
 class Batch(Protocol):
-    """The flows of one committed batch, as far as rules need them."""
+    """The flows of one committed batch, as far as rules need them; a row is a flow's place in ``judged.flows``."""
 
-    def matching(self, predicate: str) -> list[Mapping[str, Any]]:
-        """Return the rows for which the predicate holds: the view's columns, and ``device``, the device's row.
+    judged: Judged
+    ids: Ints
+    """(n,) The ids of the flows, rising."""
+    devices: Ints
+    """(n,) Their rows in the store's device table."""
 
-        Raises RuleError where the predicate cannot be run to its end.
-        """
+    def matching(self, predicates: Sequence[str]) -> Sequence[Ints | RuleError]:
+        """Return for each predicate the rows for which it holds, rising, or why it cannot be run to its end."""
 
 
 class RuleSet:
-    """Rules that run together: each alone, a broken one set aside with its reason and never tried again."""
+    """Rules that run together; a broken one is set aside with its reason and never tried again."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         """Take the rules in their order; raises RuleError where two share an id."""
@@ -44,16 +55,14 @@ class RuleSet:
 
     def evaluate(self, batch: Batch) -> list[Alert]:
         """Return the batch's episodes, in the order of the rules and of each episode's first flow."""
+        rules = [rule for rule in self.rules if rule.id not in self.broken]
         alerts: list[Alert] = []
-        for rule in self.rules:
-            if rule.id in self.broken:
-                continue
-            try:
-                rows = batch.matching(rule.predicate)
-            except RuleError as error:
-                self.broken[rule.id] = str(error)
-            else:
-                alerts.extend(_episodes(rule, rows))
+        ends = _Ends(batch)
+        for rule, found in zip(rules, batch.matching([rule.predicate for rule in rules]), strict=True):
+            if isinstance(found, RuleError):
+                self.broken[rule.id] = str(found)
+            elif len(found):
+                alerts += _episodes(rule, found, batch, ends)
         return alerts
 
 
@@ -62,49 +71,65 @@ def evaluate(rules: Sequence[Rule], batch: Batch) -> list[Alert]:
     return RuleSet(rules).evaluate(batch)
 
 
-def _episodes(rule: Rule, rows: Iterable[Mapping[str, Any]]) -> list[Alert]:
-    """Return one rule's hits, grouped by device, owner (or unlisted network) and country."""
-    groups: dict[tuple[int, str, str, str], list[Mapping[str, Any]]] = {}
-    for row in sorted(rows, key=lambda row: int(row["id"])):
-        key = (row["device"], row["owner"] or "", row["country"] or "", _network(row))
-        groups.setdefault(key, []).append(row)
-    return [_alert(rule, hits) for hits in groups.values()]
+class _Answer:
+    """What alerts say of all flows with one judgement."""
+
+    def __init__(self, place: Place, verdict: Verdict) -> None:
+        network = "" if place.owner else place.as_name  # so that strangers are not thrown together
+        self.whom = place.owner, place.country, network
+        self.verdict = verdict.verdict
+        seat = f", seat {place.owner_seat}" if place.owner_seat else ""
+        owner = f" ({place.owner}{seat})" if place.owner else ""
+        self.why = owner + (f": {verdict.why}" if verdict.why else "")
 
 
-def _alert(rule: Rule, hits: Sequence[Mapping[str, Any]]) -> Alert:
-    """Return the episode of some hits in the order of their ids; what is not a sum is the newest flow's."""
-    newest = hits[-1]
+class _Ends:
+    """Who talks to whom in a batch: in words, and as a number to sum by."""
+
+    def __init__(self, batch: Batch) -> None:
+        judged = batch.judged
+        some, self._answer = np.unique(judged.judgement, return_inverse=True)
+        self._answers = [_Answer(judged.places[one], judged.verdicts[one]) for one in some.tolist()]
+        whom: dict[tuple[str, str, str], int] = {}
+        numbers = [whom.setdefault(answer.whom, len(whom)) for answer in self._answers]
+        self.pair: Ints = batch.devices * len(whom) + np.array(numbers, np.int64)[self._answer]
+        """(n,) The same for flows of one device with one owner (or unlisted network) and country."""
+        self._flows = judged.flows
+
+    def told(self, rows: Ints) -> Iterator[tuple[str, str, str, _Answer]]:
+        """Yield device, remote, the remote's name and what was answered, in words, of some rows."""
+        flows, answers = self._flows, map(self._answers.__getitem__, self._answer[rows].tolist())
+        names = map(flows.name.__getitem__, rows.tolist()) if flows.name else repeat("")
+        return zip(_texts(flows.device[rows]), _texts(flows.remote[rows]), names, answers, strict=False)
+
+
+def _texts(addresses: Words) -> Iterator[str]:
+    return map(_text, addresses[:, 0].tolist(), addresses[:, 1].tolist())
+
+
+def _episodes(rule: Rule, rows: Ints, batch: Batch, ends: _Ends) -> Iterator[Alert]:
+    """Yield one rule's hits, summed by pair, in the order of their first flows."""
+    order = rows[np.argsort(ends.pair[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(ends.pair[order], prepend=-1))
+    first, newest = order[starts], order[np.append(starts[1:], len(order)) - 1]
+    flows, begun = batch.judged.flows, np.argsort(first)
+    sums = (
+        batch.devices[first], np.minimum.reduceat(flows.first_ns[order], starts),
+        np.maximum.reduceat(flows.last_ns[order], starts), np.diff(starts, append=len(order)),
+        np.add.reduceat(flows.bytes_out[order], starts), np.add.reduceat(flows.bytes_in[order], starts),
+        batch.ids[first], batch.ids[newest],
+    )  # fmt: skip
+    summed = zip(*(column[begun].tolist() for column in sums), strict=True)
+    for numbers, words in zip(summed, ends.told(newest[begun]), strict=True):
+        yield _alert(rule, numbers, *words)
+
+
+def _alert(rule: Rule, sums: tuple[int, ...], device_ip: str, remote_ip: str, name: str, answer: _Answer) -> Alert:
+    """Return one episode; its sentence speaks of the newest hit, since the sums go on growing."""
+    device, first_ns, last_ns, hits, bytes_out, bytes_in, first_flow, last_flow = sums
+    owner, country, network = answer.whom
     return Alert(
-        rule=rule.id,
-        title=rule.title,
-        level=rule.level,
-        device=newest["device"],
-        device_ip=newest["device_ip"] or "",
-        remote_ip=newest["remote_ip"] or "",
-        owner=newest["owner"] or "",
-        country=newest["country"] or "",
-        verdict=newest["verdict"] or "",
-        first_ns=min(row["first_ns"] for row in hits),
-        last_ns=max(row["last_ns"] for row in hits),
-        hits=len(hits),
-        bytes_out=sum(row["bytes_out"] or 0 for row in hits),
-        bytes_in=sum(row["bytes_in"] or 0 for row in hits),
-        first_flow=hits[0]["id"],
-        last_flow=newest["id"],
-        why=_why(newest),
-        network=_network(newest),
-    )
-
-
-def _network(row: Mapping[str, Any]) -> str:
-    """Return the network's name where the owner is not listed, so that strangers are not thrown together."""
-    return "" if row["owner"] else row["as_name"] or ""
-
-
-def _why(newest: Mapping[str, Any]) -> str:
-    """Return the newest hit in one sentence; sums stand in their own columns, since an episode goes on growing."""
-    remote = newest["name"] or newest["remote_ip"] or "an unknown remote"
-    seat = f", seat {newest['owner_seat']}" if newest["owner_seat"] else ""
-    owner = f" ({newest['owner']}{seat})" if newest["owner"] else ""
-    reason = f": {newest['why']}" if newest["why"] else ""
-    return f"{newest['device_ip']} to {remote}{owner}{reason}"
+        rule.id, rule.title, rule.level, device, device_ip, remote_ip, owner, country, answer.verdict, first_ns,
+        last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, f"{device_ip} to {name or remote_ip}{answer.why}",
+        network,
+    )  # fmt: skip

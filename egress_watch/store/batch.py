@@ -1,61 +1,68 @@
 """A committed batch of flows that rules can ask.
 
-In: a range of flow ids. Out: the rows a predicate selects. Never: a change to the database, or an endless query.
+In: the rows as they were written, and predicates. Out: the rows for which each holds. Never: a change to the
+database, or an endless query.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from itertools import chain
 
+import numpy as np
 from sqlite_utils import Database
 
 from egress_watch.errors import RuleError
-from egress_watch.store.file import trouble
+from egress_watch.model import Ints, Judged
 
-COLUMNS = (
-    "id", "device", "device_ip", "remote_ip", "name", "owner", "owner_seat", "country", "as_name", "verdict", "why",
-    "first_ns", "last_ns", "bytes_out", "bytes_in",
-)  # fmt: skip
-"""What an episode is made of; a rule may ask for any column of the view."""
-_LIST = ", ".join(COLUMNS)
 RULE_LIMIT_S = 2.0
 STEPS_BETWEEN_LOOKS = 10_000
+RULES_TOGETHER = 32
+"""Predicates of one statement: a bit each of SQLite's 64."""
 
 
 class Batch:
-    """The flows with ids from ``first`` to ``last``, joined once however many rules ask."""
+    """Flows that were committed together; the rows of a recording are numbered as in ``judged.flows``."""
 
-    def __init__(self, db: Database, path: str, first: int, last: int) -> None:
-        self._db, self._path = db, path
-        self.first, self.last = first, last
-        self._joined = False
+    def __init__(self, db: Database, judged: Judged, ids: Ints, devices: Ints, newest: int) -> None:
+        self._db = db
+        self.judged = judged
+        self.ids = ids
+        """(n,) The flows' ids, rising."""
+        self.devices = devices
+        """(n,) Rows of the device table."""
+        self.first, self.last = (int(ids[0]), int(ids[-1])) if len(ids) else (newest + 1, newest)
 
-    def matching(self, predicate: str) -> list[Mapping[str, Any]]:
-        """Return COLUMNS of the rows for which the predicate holds; RuleError where it fails or takes too long."""
-        if self.last < self.first:
-            return []
-        self._join()
-        connection = self._db.conn
-        deadline = time.monotonic() + RULE_LIMIT_S
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN_LOOKS)
+    def matching(self, predicates: Sequence[str]) -> list[Ints | RuleError]:
+        """Return for each predicate the rows for which it holds, or why it failed or took too long."""
+        starts = range(0, len(predicates), RULES_TOGETHER)
+        return [found for at in starts for found in self._each(predicates[at : at + RULES_TOGETHER])]
+
+    def _each(self, predicates: Sequence[str]) -> Sequence[Ints | RuleError]:
+        """Ask all together, so that flows are joined with their texts once; where that fails, one by one."""
         try:
-            select = f"SELECT {_LIST} FROM temp.batch AS flows WHERE ({predicate})"  # noqa: S608 - compiled by us
-            return [dict(zip(COLUMNS, row, strict=True)) for row in connection.execute(select)]
+            return self._ask(predicates)
+        except RuleError as error:
+            if len(predicates) == 1:
+                return [error]
+            return [found for predicate in predicates for found in self._each([predicate])]
+
+    def _ask(self, predicates: Sequence[str]) -> list[Ints]:
+        # A WHEN leaves the rest of a condition alone once it is decided; the same condition as a value does not.
+        bits = " | ".join(f"CASE WHEN ({predicate}) THEN {1 << n} ELSE 0 END" for n, predicate in enumerate(predicates))
+        select = f"SELECT id, {bits} FROM flows WHERE id BETWEEN {self.first:d} AND {self.last:d}"  # noqa: S608 - ours
+        limit_s = RULE_LIMIT_S * len(predicates)
+        deadline = time.monotonic() + limit_s
+        self._db.conn.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN_LOOKS)
+        try:
+            answers = np.fromiter(chain.from_iterable(self._db.conn.execute(select)), np.int64).reshape(-1, 2)
         except sqlite3.Error as error:
             slow = "interrupted" in str(error)
-            what = f"took longer than {RULE_LIMIT_S:g} s over one batch" if slow else str(error)
+            what = f"took longer than {limit_s:g} s over one batch" if slow else str(error)
             raise RuleError(what, remedy="narrow the rule; see `rules check`") from error
         finally:
-            connection.set_progress_handler(None, 0)
-
-    def _join(self) -> None:
-        if self._joined:
-            return
-        with trouble(self._path):
-            self._db.conn.execute("DROP TABLE IF EXISTS temp.batch")
-            select = f"SELECT * FROM flows WHERE id BETWEEN {self.first:d} AND {self.last:d}"  # noqa: S608 - two integers
-            self._db.conn.execute(f"CREATE TEMP TABLE batch AS {select}")
-        self._joined = True
+            self._db.conn.set_progress_handler(None, 0)
+        rows = np.searchsorted(self.ids, answers[:, 0])
+        return [rows[answers[:, 1] >> bit & 1 > 0] for bit in range(len(predicates))]

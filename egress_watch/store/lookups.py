@@ -5,7 +5,7 @@ In: keys. Out: row numbers. Never: an unbounded memory; what is forgotten is loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from sqlite_utils import Database
@@ -20,21 +20,25 @@ class Lookup(Generic[Key]):
         self, db: Database, table: str, columns: Sequence[str], row: Callable[[Key], Sequence[object]], unique: int = 0,
         limit: int = 500_000,
     ) -> None:  # fmt: skip
+        self._width = unique or len(columns)
+        some, where = columns[: self._width], " AND ".join(f"{column} = ?" for column in columns[: self._width])
         marks = ", ".join("?" * len(columns))
-        where = " AND ".join(f"{column} = ?" for column in columns[: unique or len(columns)])
         self._db = db
         self._insert = f"INSERT OR IGNORE INTO {table}({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - as below
+        self._newest = f"SELECT coalesce(max(id), 0) FROM {table}"  # noqa: S608 - as below
+        self._fresh = f"SELECT id, {', '.join(some)} FROM {table} WHERE id > ?"  # noqa: S608 - as below
         self._select = f"SELECT id FROM {table} WHERE {where}"  # noqa: S608 - names from our own schema
         self._row = row
-        self._unique = unique or len(columns)
         self._limit = limit
         self._known: dict[Key, int] = {}
 
     def numbers(self, keys: Sequence[Key]) -> list[int]:
         """Return the row number of each key, with new rows inserted in order of appearance."""
         known = self._known
-        if missing := [key for key in dict.fromkeys(keys) if key not in known]:
-            self._learn(missing)
+        numbers = [known.get(key, 0) for key in keys]
+        if 0 not in numbers:
+            return numbers
+        self._learn([key for key in dict.fromkeys(keys) if key not in known])
         return [known[key] for key in keys]
 
     def forget(self) -> None:
@@ -46,9 +50,12 @@ class Lookup(Generic[Key]):
         if len(self._known) > self._limit:
             self.forget()
 
-    def _learn(self, keys: Iterable[Key]) -> None:
-        rows = [(key, tuple(self._row(key))) for key in keys]
-        self._db.conn.executemany(self._insert, [row for _, row in rows])
-        for key, row in rows:
-            found = self._db.conn.execute(self._select, row[: self._unique]).fetchone()
-            self._known[key] = int(found[0])
+    def _learn(self, keys: Sequence[Key]) -> None:
+        """Insert all at once and read back what was new; only what was there before is asked for row by row."""
+        rows = [tuple(self._row(key)) for key in keys]
+        newest = self._db.conn.execute(self._newest).fetchone()[0]
+        self._db.conn.executemany(self._insert, rows)
+        fresh = {row[1:]: row[0] for row in self._db.conn.execute(self._fresh, [newest])}
+        for key, row in zip(keys, rows, strict=True):
+            told = row[: self._width]
+            self._known[key] = fresh.get(told) or self._db.conn.execute(self._select, told).fetchone()[0]

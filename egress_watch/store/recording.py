@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,13 @@ from egress_watch.model import (
     Ints,
     Judged,
     Tally,
+    Words,
     address_text,
     mac_text,
 )
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch
+from egress_watch.store.episodes import Episodes
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
 
@@ -35,18 +38,13 @@ FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
 SEQUENCE_BITS = 12
 NEWEST_MS = 1 << 50
 _TALLY = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "first_ns", "last_ns")
-_FLOW = f"INSERT INTO flow VALUES ({', '.join('?' * 20)})"  # noqa: S608 - a constant
-_ALERT = """
-INSERT INTO alert(recording, dataset, rule, title, level, device, remote_ip, owner, country, verdict, first_ns, last_ns,
-  hits, bytes_out, bytes_in, first_flow, last_flow, why, network)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
-ON CONFLICT(recording, rule, device, owner, country, network) DO UPDATE SET
-  first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns), hits = hits + excluded.hits,
-  bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in,
-  remote_ip = excluded.remote_ip, verdict = excluded.verdict, last_flow = excluded.last_flow, why = excluded.why
-WHERE excluded.first_flow > last_flow
+_WORDS_2, _WORDS_3 = Struct("=2Q"), Struct("=3Q")
+_SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
+_FLOW = """
+INSERT INTO flow(recording, id, device, first_ns, duration_ns, protocol, device_port, remote_port, vlan, packets_out,
+  bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, place)
+VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-"""The values are recording, dataset and the fields of an `Alert` in their order; ?7, `device_ip`, is not kept."""
 
 
 class Recording:
@@ -55,8 +53,9 @@ class Recording:
     def __init__(self, db: Database, path: str, row: int, dataset: int, zone: str) -> None:
         self.id = row
         self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
-        self._devices = Lookup[tuple[int, int, int]](db, "device", ("ip", "mac"), _device_row)
-        self._remotes = Lookup[tuple[int, int]](db, "remote", ("ip",), lambda key: (address_text(*key),))
+        self._episodes = Episodes(db, row, dataset)
+        self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
+        self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
         self._places = Lookup[Answer](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
 
@@ -64,7 +63,7 @@ class Recording:
         """Store one batch with the counters so far, in one transaction, and return it for the rules."""
         try:
             with transaction(self._db, self._path):
-                first, last = self._insert(judged)
+                batch = self._insert(judged)
                 self._count(tally)
         except BaseException:
             for lookup in (self._devices, self._remotes, self._names, self._places):
@@ -72,14 +71,14 @@ class Recording:
             raise
         for lookup in (self._devices, self._remotes, self._names, self._places):
             lookup.trim()
-        return Batch(self._db, self._path, first, last)
+        return batch
 
     def alert(self, alerts: Iterable[Alert], batch: Batch) -> None:
         """Store the batch's episodes; hits of a running episode are added to it, and none is counted twice."""
-        rows = [(self.id, self._dataset, *alert) for alert in alerts]
         with transaction(self._db, self._path):
-            self._db.conn.executemany(_ALERT, rows)
+            self._episodes.add(alerts)
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
+        self._episodes.keep()
 
     def finish(
         self, tally: Tally, fingerprints: Mapping[str, str], state: str = FINISHED, failed: Mapping[str, str] = NONE
@@ -98,24 +97,25 @@ class Recording:
         with transaction(self._db, self._path):
             self._db.conn.executemany("UPDATE rule SET broken = ? WHERE id = ?", [(why, i) for i, why in rules.items()])
 
-    def _insert(self, judged: Judged) -> tuple[int, int]:
-        """Insert the flows and return their first and last id; another process may have written meanwhile."""
+    def _insert(self, judged: Judged) -> Batch:
+        """Insert the flows, with ids above all others: another process may have written meanwhile."""
         newest = int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
-        if not len(judged.flows):
-            return newest + 1, newest
-        ids = flow_ids(judged.flows.last_ns, newest)
-        self._db.conn.executemany(_FLOW, zip(*self._columns(ids, judged), strict=True))
-        return int(ids[0]), int(ids[-1])
+        ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
+        rows = zip(ids.tolist(), devices, *self._columns(judged), strict=True)
+        self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
+        return Batch(self._db, judged, ids, np.array(devices, np.int64), newest)
 
-    def _columns(self, ids: Ints, judged: Judged) -> list[Sequence[Any]]:
+    def _columns(self, judged: Judged) -> list[Sequence[Any]]:
+        """Return the values of `_FLOW` behind id and device, in its order."""
         flows = judged.flows
+        numbers = (
+            flows.first_ns, flows.last_ns - flows.first_ns, flows.protocol, flows.device_port, flows.remote_port,
+            flows.vlan, flows.packets_out, flows.bytes_out, flows.packets_in, flows.bytes_in, flows.flags_out,
+            flows.flags_in, flows.end_reason,
+        )  # fmt: skip
         return [
-            ids.tolist(), [self.id] * len(flows), flows.first_ns.tolist(), (flows.last_ns - flows.first_ns).tolist(),
-            flows.protocol.tolist(), self._devices.numbers(_devices(flows)), flows.device_port.tolist(),
-            self._remotes.numbers(_addresses(flows)), flows.remote_port.tolist(), flows.vlan.tolist(),
-            flows.packets_out.tolist(), flows.bytes_out.tolist(), flows.packets_in.tolist(), flows.bytes_in.tolist(),
-            flows.flags_out.tolist(), flows.flags_in.tolist(), flows.end_reason.tolist(), self._name_numbers(flows),
-            [NAME_SOURCES.index(source) for source in flows.name_source] or [0] * len(flows),
+            *(column.tolist() for column in numbers), self._remotes.numbers(_keys(flows.remote)),
+            self._name_numbers(flows), [_SOURCES[source] for source in flows.name_source] or [0] * len(flows),
             self._place_numbers(judged),
         ]  # fmt: skip
 
@@ -216,15 +216,16 @@ def flow_ids(last_ns: Ints, newest: int) -> Ints:
     return ids
 
 
-def _device_row(key: tuple[int, int, int]) -> tuple[str, str]:
-    high, low, mac = key
+def _device_row(key: bytes) -> tuple[str, str]:
+    high, low, mac = _WORDS_3.unpack(key)
     return address_text(high, low), mac_text(mac)
 
 
-def _devices(flows: Flows) -> list[tuple[int, int, int]]:
-    columns = flows.device[:, 0].tolist(), flows.device[:, 1].tolist(), flows.device_mac.tolist()
-    return list(zip(*columns, strict=True))
+def _device_keys(flows: Flows) -> list[bytes]:
+    return _keys(np.concatenate((flows.device, flows.device_mac[:, None]), axis=1))
 
 
-def _addresses(flows: Flows) -> list[tuple[int, int]]:
-    return list(zip(flows.remote[:, 0].tolist(), flows.remote[:, 1].tolist(), strict=True))
+def _keys(words: Words) -> list[bytes]:
+    """Return the rows of an array of words as bytes: of all keys of a Python dict they are the cheapest to make."""
+    keys: list[bytes] = np.ascontiguousarray(words).view(f"V{8 * words.shape[1]}")[:, 0].tolist()
+    return keys
