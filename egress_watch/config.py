@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from egress_watch.errors import ConfigError
+from egress_watch.model import COLLECTORS, MIRRORS, UNWRAP
 
 MOST_BYTES = 1 << 20
 ZONES = ("eu27", "eea", "eea+adequacy", "ch")
@@ -24,6 +25,17 @@ ZONES = ("eu27", "eea", "eea+adequacy", "ch")
 
 def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"text": text})
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSettings:
+    """Which mirrors and tunnels are opened."""
+
+    unwrap: str = _setting(MIRRORS, "mirrors: what a mirror wrapped (ERSPAN, TZSP, VXLAN and the like to a collector); "
+                                    "all: tunnels between devices too; none: all counts as it is outside")  # fmt: skip
+    collectors: tuple[str, ...] = _setting(
+        COLLECTORS, "VXLAN, Geneve and Ethernet in GRE to one of these networks are taken for a mirror's"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,7 @@ class Config:
     as_of: str = _setting("", "compute the zone for this day, such as 2019-05-01; empty: the day its data was checked")
     networks: tuple[str, ...] = _setting((), "your own networks in CIDR notation, beside the private ranges")
     db: str = _setting("egress.db", "the database that replay writes")
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
     flows: FlowSettings = field(default_factory=FlowSettings)
     names: NameSettings = field(default_factory=NameSettings)
     data: DataSettings = field(default_factory=DataSettings)
@@ -177,8 +190,16 @@ def _check(config: Config, path: str) -> None:
     if config.zone.lower() not in ZONES:
         raise ConfigError(f"zone: unknown zone {config.zone!r}", where=path, remedy=f"one of: {', '.join(ZONES)}")
     _day(config.as_of, path)
-    for network in config.networks:
+    if config.decode.unwrap not in UNWRAP:
+        what = f"decode.unwrap: unknown choice {config.decode.unwrap!r}"
+        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(UNWRAP)}")
+    _networks("networks", config.networks, path)
+    _networks("decode.collectors", config.decode.collectors, path)
+
+
+def _networks(key: str, networks: tuple[str, ...], path: str) -> None:
+    for network in networks:
         try:
             ip_network(network)
         except ValueError as error:
-            raise ConfigError(f"networks: {error}", where=path, remedy='write it as "10.20.0.0/16"') from error
+            raise ConfigError(f"{key}: {error}", where=path, remedy='write it as "10.20.0.0/16"') from error

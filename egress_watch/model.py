@@ -27,6 +27,16 @@ Words = NDArray[np.uint64]
 PAD_BYTES = 128
 """Spare bytes that a source lays behind the last frame in `Frames.data`, so a header can be read without a check."""
 
+MIRRORS, ALL, NONE = "mirrors", "all", "none"
+UNWRAP = (MIRRORS, ALL, NONE)
+"""What `decode` may open: what mirrors wrapped, tunnels between devices too, or nothing."""
+
+COLLECTORS = (
+    "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10",
+)  # fmt: skip
+"""Where mirrors are sent to, unless told otherwise: private networks. What is sent there stays, so only what is inside
+can leave."""
+
 IN, OWN, OUT, UNKNOWN = "IN", "OWN", "OUT", "UNKNOWN"
 VERDICTS = (IN, OWN, OUT, UNKNOWN)
 GLYPHS = {IN: "✓", OWN: "~", OUT: "✗", UNKNOWN: "?"}
@@ -111,6 +121,8 @@ class Packets:
     """(n,) Captured bytes there that belong to the IP packet (link padding excluded)."""
     skipped: dict[str, int] = field(default_factory=dict)
     """Frames that are no packet, by reason. len(frames) == len(packets) + sum(skipped.values())."""
+    unwrapped: dict[str, int] = field(default_factory=dict)
+    """Packets taken out of a mirror or tunnel, by its kind; one within two counts for both."""
 
     def __len__(self) -> int:
         """Return the number of packets."""
@@ -261,6 +273,8 @@ class Tally:
     first_ns: int = 0
     last_ns: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    unwrapped: dict[str, int] = field(default_factory=dict)
+    """Packets taken out of mirrors and tunnels, by kind."""
     damage: list[Damage] = field(default_factory=list)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from egress_watch.config import Config
 from egress_watch.decode import decode
+from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.flows import FlowTable
 from egress_watch.model import Flows, Frames, Packets, Tally
 from egress_watch.names import Names
@@ -22,6 +23,8 @@ from egress_watch.store import Recording
 class Stages:
     """What the frames go through, each holding its own state."""
 
+    tables: Tables
+    """Which mirrors and tunnels `decode` opens."""
     names: Names
     table: FlowTable
     atlas: Atlas
@@ -34,7 +37,8 @@ def stages(config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0) -
         config.networks, active_s=config.flows.active_s, idle_s=config.flows.idle_s,
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
-    return Stages(Names(config.names.limit), table, atlas, RuleSet(rules))
+    tables = Tables(Policy(config.decode.unwrap, config.decode.collectors))
+    return Stages(tables, Names(config.names.limit), table, atlas, RuleSet(rules))
 
 
 def _go_on(_: Frames, __: Tally) -> bool:
@@ -47,7 +51,7 @@ def watch(
     """Follow frames to alerts until the source ends or ``go_on`` says no. README: the life of a packet."""
     tally = Tally()
     for frames in source:
-        packets = decode(frames)
+        packets = decode(frames, stages.tables)
         stages.names.hear(packets)
         flows = stages.table.update(packets)
         count(tally, frames, packets)
@@ -83,3 +87,5 @@ def count(tally: Tally, frames: Frames, packets: Packets) -> None:
     tally.damage += frames.damage
     for reason, frames_skipped in packets.skipped.items():
         tally.skipped[reason] = tally.skipped.get(reason, 0) + frames_skipped
+    for kind, opened in packets.unwrapped.items():
+        tally.unwrapped[kind] = tally.unwrapped.get(kind, 0) + opened

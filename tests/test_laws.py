@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from test_decode import EXTENSION_HEADERS, HERE4, HERE6, ONE, ONE6, THERE4, THERE6, TWO, TWO6
 
 from egress_watch.decode import decode
-from egress_watch.decode.link import LINKS
+from egress_watch.decode.linktypes import LINKS, WRAPPED
 from egress_watch.flows import FlowTable
 from egress_watch.model import Frames, Packets
 from egress_watch.names import Names
@@ -53,9 +53,9 @@ REAL = [
     *[Wire(ether(ether(BODIES[0]), kind)) for kind in KINDS],
 ]
 SOUND = [wire for wire in REAL if len(decode(frames(wire)))]
-COLUMNS = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "payload")]
+COLUMNS = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped", "payload")]
 
-links = st.one_of(st.sampled_from([*LINKS, 147]), st.integers(0, 2**16 - 1))
+links = st.one_of(st.sampled_from([*LINKS, *WRAPPED, 147]), st.integers(0, 2**16 - 1))
 lengths = st.one_of(st.just(-1), st.integers(0, 2**40))
 times_ns = st.integers(-(2**63), 2**63 - 1)
 arbitrary = st.builds(Wire, st.binary(max_size=120), times_ns, lengths, links)

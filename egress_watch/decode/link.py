@@ -1,4 +1,4 @@
-"""From the first byte of a frame to its EtherType: one function a link type.
+"""From the first byte of a frame to its EtherType: Ethernet, Linux cooked captures, bare IP and loopback.
 
 In: a walk and the rows that stand at this header. Out: the walk moved on. Never: an exception, whatever the bytes.
 """
@@ -109,18 +109,3 @@ def _cooked_type(walk: Walk, rows: Rows, kind: NDArray[np.uint16]) -> None:
     """Go on with an EtherType as Linux writes it: small numbers are its own, and none but COOKED_LLC carries IP."""
     announce(walk, rows, kind)
     walk.skip(rows[(kind < LOWEST_ETHERTYPE) & (kind != COOKED_LLC)], NOT_IP)
-
-
-LINKS: dict[int, Step] = {
-    0: loopback,
-    1: ethernet,
-    12: raw,  # DLT_RAW as some systems write it
-    14: raw,  # DLT_RAW as OpenBSD writes it
-    101: raw,
-    108: loopback,
-    113: cooked,
-    228: ipv4,
-    229: ipv6,
-    276: cooked2,
-}
-"""LINKTYPE_ value to its reader (tcpdump.org/linktypes.html)."""

@@ -68,17 +68,18 @@ def ipv6(walk: Walk, rows: Rows) -> None:
     _enter(walk, rows, size, np.full(len(rows), IPV6.itemsize), header["protocol"])
 
 
-def extensions(walk: Walk) -> None:
+def extensions(walk: Walk, rows: Rows) -> None:
     """Follow IPv6 extension headers and the authentication header of either version to the transport header.
 
     A chain that is cut or deeper than DEEPEST_CHAIN keeps the number of the header where reading stopped.
     """
     for _ in range(DEEPEST_CHAIN):
-        rows = np.flatnonzero(EXTENSIONS[walk.protocol] & (walk.version > 0) & (walk.fragment != LATER))
-        rows = rows[(walk.version[rows] == 6) | (walk.protocol[rows] == AUTHENTICATION)]
-        rows = rows[walk.at[rows] + EXTENSION.itemsize <= walk.end[rows]]
+        rows = rows[EXTENSIONS[walk.protocol[rows]]]
         if not len(rows):
             return
+        rows = rows[walk.fragment[rows] != LATER]
+        rows = rows[(walk.version[rows] == 6) | (walk.protocol[rows] == AUTHENTICATION)]
+        rows = rows[walk.at[rows] + EXTENSION.itemsize <= walk.end[rows]]
         _extension(walk, rows, walk.read(rows, EXTENSION))
 
 
