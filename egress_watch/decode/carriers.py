@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.decode import tunnels
+from egress_watch.decode import gre, tunnels
 from egress_watch.decode.columns import DONE, Rows, Walk
 from egress_watch.decode.link import Step
 from egress_watch.decode.network import LATER
@@ -47,7 +47,7 @@ class Carrier(NamedTuple):
 
 
 NOTHING = Carrier("", lambda _walk, _rows: None)
-PLAIN_GRE = Carrier("gre", tunnels.gre)
+PLAIN_GRE = Carrier("gre", gre.gre)
 
 PROTOCOLS: dict[int, Carrier] = {
     4: Carrier("ip in ip", tunnels.ipv4),
@@ -61,9 +61,10 @@ PROTOCOLS: dict[int, Carrier] = {
 """IP protocol number (IANA) to what it carries."""
 
 GRE_TYPES: dict[int, Carrier] = {
-    0x22EB: Carrier("erspan iii", tunnels.erspan3, Mirror.ALWAYS),
-    0x6558: Carrier("ethernet in gre", tunnels.gre, Mirror.TO_COLLECTOR),  # NVGRE as well (RFC 7637)
-    0x88BE: Carrier("erspan", tunnels.erspan, Mirror.ALWAYS),
+    0x22EB: Carrier("erspan iii", gre.erspan3, Mirror.ALWAYS),
+    0x6558: Carrier("ethernet in gre", gre.gre, Mirror.TO_COLLECTOR),  # NVGRE as well (RFC 7637)
+    0x883E: Carrier("wccp", gre.wccp),
+    0x88BE: Carrier("erspan", gre.erspan, Mirror.ALWAYS),
 }
 """EtherType in a GRE header, where it is more than a plain tunnel."""
 
@@ -71,10 +72,12 @@ PORTS: dict[int, Carrier] = {
     1701: Carrier("l2tp", tunnels.l2tp, answers=True),
     2152: Carrier("gtp-u", tunnels.gtp, answers=True),
     3544: Carrier("teredo", tunnels.teredo, answers=True),
+    3386: Carrier("gtp version 0", tunnels.gtp0, answers=True),
     4341: Carrier("lisp", tunnels.lisp),
-    4754: Carrier("gre in udp", tunnels.gre),
+    4754: Carrier("gre in udp", gre.gre),
     4789: Carrier("vxlan", tunnels.vxlan, Mirror.TO_COLLECTOR),
     4790: Carrier("vxlan-gpe", tunnels.vxlan_gpe, Mirror.TO_COLLECTOR),
+    5072: Carrier("ayiya", tunnels.ayiya, answers=True),
     5247: Carrier("capwap", tunnels.capwap, answers=True),
     6081: Carrier("geneve", tunnels.geneve, Mirror.TO_COLLECTOR),
     6635: Carrier("mpls in udp", tunnels.mpls),
@@ -215,8 +218,8 @@ def _candidates(walk: Walk, tables: Tables) -> Rows:
 def _gre_kinds(walk: Walk, rows: Rows, carrier: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the carriers, those of GRE by what it says it holds."""
     inside = carrier == NUMBER[PLAIN_GRE]
-    inside &= walk.at[rows] + tunnels.GRE.itemsize <= walk.end[rows]
-    kind = walk.read(rows[inside], tunnels.GRE)["type"]
+    inside &= walk.at[rows] + gre.GRE.itemsize <= walk.end[rows]
+    kind = walk.read(rows[inside], gre.GRE)["type"]
     found = carrier[inside]
     for number, one in GRE_TYPES.items():
         found[kind == number] = NUMBER[one]

@@ -35,9 +35,10 @@ COOKED2 = np.dtype(  # LINKTYPE_LINUX_SLL2
      ("high", ">u2"), ("low", ">u4"), ("rest", "V2")]
 )  # fmt: skip
 FAMILY = np.dtype("<u4")
+TYPE = np.dtype(">u2")
 FIRST_BYTE = np.dtype("u1")
 
-MAC_BYTES = 6
+MAC_BYTES, ADDRESSES_BYTES = 6, 12
 COOKED_LLC = 4  # the number Linux gives frames that begin with IEEE 802.2
 
 
@@ -49,6 +50,28 @@ def ethernet(walk: Walk, rows: Rows) -> None:
     walk.src_mac[rows] = words(header, "src_high", "src_low")
     walk.at[rows] += ETHERNET.itemsize
     announce(walk, rows, header["type"])
+
+
+def tagged(tag_bytes: int) -> Step:
+    """Return the reader of Ethernet with the tag of a switch chip behind the addresses (LINKTYPE_DSA_TAG_...)."""
+
+    def read(walk: Walk, rows: Rows) -> None:
+        rows = walk.whole(rows, ADDRESSES_BYTES + tag_bytes + TYPE.itemsize, CUT_LINK)
+        header = walk.read(rows, ETHERNET)
+        walk.dst_mac[rows] = words(header, "dst_high", "dst_low")
+        walk.src_mac[rows] = words(header, "src_high", "src_low")
+        walk.at[rows] += ADDRESSES_BYTES + tag_bytes
+        kind = walk.read(rows, TYPE)
+        walk.at[rows] += TYPE.itemsize
+        announce(walk, rows, kind)
+
+    return read
+
+
+def prepended(walk: Walk, rows: Rows) -> None:
+    """Ethernet behind the four bytes of a switch chip (LINKTYPE_DSA_TAG_BRCM_PREPEND)."""
+    walk.at[rows] += 4
+    ethernet(walk, rows)
 
 
 def cooked(walk: Walk, rows: Rows) -> None:

@@ -51,6 +51,10 @@ LINKS: dict[int, Step] = {
     229: link.ipv6,
     239: wan.net_log,
     276: link.cooked2,
+    281: link.tagged(4),  # Broadcom's tag behind the addresses
+    282: link.prepended,  # the same before the frame
+    284: link.tagged(4),  # Marvell's
+    285: link.tagged(8),  # Marvell's, with an EtherType of its own
 }
 """LINKTYPE_ value to its reader."""
 

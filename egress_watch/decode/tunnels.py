@@ -11,16 +11,14 @@ import numpy as np
 from egress_watch.decode.columns import Rows, Walk
 from egress_watch.decode.link import IPV4, IPV6, announce
 from egress_watch.decode.reasons import NOT_CARRIED, PPP, RAW, SWAPPED_WIFI, WIFI
-from egress_watch.decode.tags import FRAME, MPLS, NSH, VLAN_ID
+from egress_watch.decode.tags import FRAME, MPLS, NSH
 from egress_watch.model import Ints
 
-GRE = np.dtype([("flags", ">u2"), ("type", ">u2")])  # RFC 2784, 2890; version 1: RFC 2637
-SPAN2 = np.dtype([("vlan", ">u2"), ("session", ">u2"), ("index", ">u4")])
-SPAN3 = np.dtype([("vlan", ">u2"), ("session", ">u2"), ("time", ">u4"), ("group", ">u2"), ("kind", ">u2")])
 VXLAN = np.dtype([("flags", "u1"), ("reserved", ">u2"), ("next", "u1"), ("network", ">u4")])  # RFC 7348, section 5
 GENEVE = np.dtype([("length", "u1"), ("flags", "u1"), ("type", ">u2"), ("network", ">u4")])  # RFC 8926, section 3.4
 GTP = np.dtype([("flags", "u1"), ("kind", "u1"), ("length", ">u2"), ("tunnel", ">u4")])  # 3GPP TS 29.281, clause 5.1
 TEREDO = np.dtype([("kind", ">u2"), ("client", "u1"), ("value", "u1")])  # RFC 4380, section 5.1.1
+BROKER = np.dtype([("identity", "u1"), ("signature", "u1"), ("operation", "u1"), ("next", "u1"), ("time", ">u4")])
 L2TP = np.dtype([("flags", ">u2"), ("more", "V6")])  # RFC 2661, section 3.1; RFC 3931, section 4.1.2
 FRAME_TYPE = np.dtype([("ends", "V12"), ("type", ">u2"), ("first", "u1")])
 ACCESS_POINT = np.dtype([("preamble", "u1"), ("length", "u1"), ("kind", "u1"), ("flags", "u1"), ("fragment", ">u2")])
@@ -28,14 +26,11 @@ SNIFFER = np.dtype([("version", "u1"), ("kind", "u1"), ("encapsulation", ">u2")]
 PAIR = np.dtype([("kind", "u1"), ("length", "u1")])
 SHORT = np.dtype(">u2")
 
-CHECKSUM, ROUTING, KEY, SEQUENCE, ACKNOWLEDGED = 0x8000, 0x4000, 0x2000, 0x1000, 0x0080
-PPTP = 1
-ARUBA = range(0x8200, 0x8211)  # IEEE 802.11 in GRE, as Aruba's access points number it
-SPAN3_PLATFORM, SPAN3_PLATFORM_BYTES, SPAN3_IP = 1, 8, 2
 GPE_NEXT = {1: IPV4, 2: IPV6, 3: FRAME, 4: NSH, 5: MPLS}  # draft-ietf-nvo3-vxlan-gpe
 NETWORK_SET, NEXT_SET = 0x08, 0x04
-USER_DATA, GTP_MORE, MOST_GTP_HEADERS = 0xFF, 0x07, 8
+USER_DATA, GTP_MORE, MOST_GTP_HEADERS, GTP0_BYTES = 0xFF, 0x07, 8, 20
 TEREDO_AUTHENTICATION, TEREDO_ORIGIN = 1, 0
+IPV6_NUMBER, FORWARD = 41, 1
 L2TP_CONTROL, L2TP_LENGTH, L2TP_SEQUENCE, L2TP_OFFSET = 0x8000, 0x4000, 0x0800, 0x0200
 COOKIES = (0, 4, 8, 12)
 """Bytes between an L2TPv3 session and its frame: a cookie of 0, 4 or 8, and 4 of numbering (RFC 3931, 4.1 and 4.6)."""
@@ -69,58 +64,16 @@ def mpls(walk: Walk, rows: Rows) -> None:
 
 def ether_ip(walk: Walk, rows: Rows) -> None:
     """Ethernet within IP (RFC 3378): version 3, then the frame."""
-    rows = _sound(walk, rows, 2)
+    rows = sound(walk, rows, 2)
     good = walk.data[walk.at[rows]] >> 4 == 3
     walk.skip(rows[~good], NOT_CARRIED)
     walk.at[rows[good]] += 2
     frame(walk, rows[good])
 
 
-def gre(walk: Walk, rows: Rows) -> None:
-    """GRE (RFC 2784) with checksum, key and sequence number (RFC 2890), and that of PPTP (RFC 2637)."""
-    rows = _sound(walk, rows, GRE.itemsize)
-    header = walk.read(rows, GRE)
-    flags, version = header["flags"], header["flags"] & 7
-    wanted = (flags & ROUTING == 0) & (version <= PPTP)
-    wanted &= (version != PPTP) | (flags & SEQUENCE > 0)  # without a number it acknowledges and carries nothing
-    walk.skip(rows[~wanted], NOT_CARRIED)
-    rows, header, flags, version = (column[wanted] for column in (rows, header, flags, version))
-    words = 1 + (flags & CHECKSUM > 0) + (flags & KEY > 0).astype(np.int64) + (flags & SEQUENCE > 0)
-    walk.at[rows] += 4 * (words + ((version == PPTP) & (flags & ACKNOWLEDGED > 0)))
-    announce(walk, rows, header["type"])
-    walk.next[rows[np.isin(header["type"], ARUBA)]] = WIFI
-    framed = rows[header["type"] == FRAME]
-    walk.vlan[framed] = 0
-
-
-def erspan(walk: Walk, rows: Rows) -> None:
-    """ERSPAN I and II (draft-foschiano-erspan): a header of eight bytes where GRE numbers its packets, else none."""
-    rows = _sound(walk, rows, GRE.itemsize)
-    numbered = walk.read(rows, GRE)["flags"] & SEQUENCE > 0
-    gre(walk, rows)
-    frame(walk, rows[~numbered])
-    rows = _sound(walk, rows[numbered], SPAN2.itemsize)
-    header = walk.read(rows, SPAN2)
-    walk.at[rows] += SPAN2.itemsize
-    frame(walk, rows)
-    walk.vlan[rows] = header["vlan"] & VLAN_ID
-
-
-def erspan3(walk: Walk, rows: Rows) -> None:
-    """ERSPAN III (draft-foschiano-erspan): twelve bytes, and eight more where the last bit says so."""
-    gre(walk, rows)
-    rows = _sound(walk, rows[walk.reason[rows] == 0], SPAN3.itemsize)
-    header = walk.read(rows, SPAN3)
-    more = header["kind"] & SPAN3_PLATFORM > 0
-    walk.at[rows] += SPAN3.itemsize + np.where(more, SPAN3_PLATFORM_BYTES, 0)
-    frame(walk, rows)
-    walk.vlan[rows] = header["vlan"] & VLAN_ID
-    walk.next[rows[header["kind"] >> 10 & 0x1F == SPAN3_IP]] = RAW
-
-
 def vxlan(walk: Walk, rows: Rows) -> None:
     """VXLAN (RFC 7348), with or without a group policy: a frame behind eight bytes."""
-    rows = _sound(walk, rows, VXLAN.itemsize)
+    rows = sound(walk, rows, VXLAN.itemsize)
     header = walk.read(rows, VXLAN)
     good = (header["flags"] & NETWORK_SET > 0) & (header["network"] & 0xFF == 0)
     walk.skip(rows[~good], NOT_CARRIED)
@@ -130,7 +83,7 @@ def vxlan(walk: Walk, rows: Rows) -> None:
 
 def vxlan_gpe(walk: Walk, rows: Rows) -> None:
     """VXLAN-GPE: the same header says what follows (draft-ietf-nvo3-vxlan-gpe)."""
-    rows = _sound(walk, rows, VXLAN.itemsize)
+    rows = sound(walk, rows, VXLAN.itemsize)
     header = walk.read(rows, VXLAN)
     follows = np.where(header["flags"] & NEXT_SET, header["next"], 3)
     walk.at[rows] += VXLAN.itemsize
@@ -143,7 +96,7 @@ def vxlan_gpe(walk: Walk, rows: Rows) -> None:
 
 def geneve(walk: Walk, rows: Rows) -> None:
     """Geneve (RFC 8926): version 0, options in words of four bytes, an EtherType."""
-    rows = _sound(walk, rows, GENEVE.itemsize)
+    rows = sound(walk, rows, GENEVE.itemsize)
     header = walk.read(rows, GENEVE)
     walk.at[rows] += GENEVE.itemsize + 4 * (header["length"] & 0x3F).astype(np.int64)
     announce(walk, rows, header["type"])
@@ -153,7 +106,7 @@ def geneve(walk: Walk, rows: Rows) -> None:
 
 def gtp(walk: Walk, rows: Rows) -> None:
     """GTP-U (3GPP TS 29.281): user data of version 1, behind any extension headers."""
-    rows = _sound(walk, rows, GTP.itemsize)
+    rows = sound(walk, rows, GTP.itemsize)
     header = walk.read(rows, GTP)
     good = (header["flags"] >> 4 == 3) & (header["kind"] == USER_DATA)  # version 1, and not GTP'
     walk.skip(rows[~good], NOT_CARRIED)
@@ -167,9 +120,18 @@ def gtp(walk: Walk, rows: Rows) -> None:
     walk.skip(more[walk.data[walk.at[more] - 1] > 0], NOT_CARRIED)
 
 
+def gtp0(walk: Walk, rows: Rows) -> None:
+    """GTP of version 0 (3GPP TS 09.60, clause 6): user data behind a header of twenty bytes."""
+    rows = sound(walk, rows, GTP0_BYTES)
+    header = walk.read(rows, GTP)
+    walk.at[rows] += GTP0_BYTES
+    walk.next[rows] = RAW
+    walk.skip(rows[(header["flags"] >> 4 > 1) | (header["kind"] != USER_DATA)], NOT_CARRIED)
+
+
 def _gtp_header(walk: Walk, rows: Rows) -> Rows:
     """Step over an extension header, which states its length in words; return those that may have another one."""
-    rows = _sound(walk, rows, 1)
+    rows = sound(walk, rows, 1)
     words = walk.data[walk.at[rows]].astype(np.int64)
     fits = (words > 0) & (walk.at[rows] + 4 * words <= walk.end[rows])
     walk.skip(rows[~fits], NOT_CARRIED)
@@ -179,19 +141,29 @@ def _gtp_header(walk: Walk, rows: Rows) -> Rows:
 
 def teredo(walk: Walk, rows: Rows) -> None:
     """Teredo (RFC 4380): IPv6 within UDP, behind an authentication and an origin of the server, if there are any."""
-    rows = _sound(walk, rows, TEREDO.itemsize)
+    rows = sound(walk, rows, TEREDO.itemsize)
     header = walk.read(rows, TEREDO)
     proven = header["kind"] == TEREDO_AUTHENTICATION
     length = 13 + header["client"].astype(np.int64) + header["value"]
     walk.at[rows] += np.where(proven, length, 0)
-    rows = _sound(walk, rows, TEREDO.itemsize)
+    rows = sound(walk, rows, TEREDO.itemsize)
     walk.at[rows] += np.where(walk.read(rows, TEREDO)["kind"] == TEREDO_ORIGIN, 8, 0)
     walk.next[rows] = IPV6
 
 
+def ayiya(walk: Walk, rows: Rows) -> None:
+    """AYIYA (draft-massar-v6ops-ayiya): IPv6 behind an identity of 2^n bytes and a signature of n words."""
+    rows = sound(walk, rows, BROKER.itemsize)
+    header = walk.read(rows, BROKER)
+    identity = np.left_shift(1, (header["identity"] >> 4).astype(np.int64))
+    walk.at[rows] += BROKER.itemsize + identity + 4 * (header["signature"] >> 4).astype(np.int64)
+    walk.next[rows] = IPV6
+    walk.skip(rows[(header["next"] != IPV6_NUMBER) | (header["operation"] & 15 != FORWARD)], NOT_CARRIED)
+
+
 def l2tp(walk: Walk, rows: Rows) -> None:
     """L2TP over UDP: PPP in version 2 (RFC 2661), by default Ethernet in version 3 (RFC 3931)."""
-    rows = _sound(walk, rows, L2TP.itemsize)
+    rows = sound(walk, rows, L2TP.itemsize)
     flags = walk.read(rows, L2TP)["flags"]
     version = np.where(flags & L2TP_CONTROL, 0, flags & 15)
     _l2tp2(walk, rows[version == 2], flags[version == 2].astype(np.int64))
@@ -206,13 +178,13 @@ def _l2tp2(walk: Walk, rows: Rows, flags: Ints) -> None:
     walk.at[rows] += length
     offset = rows[flags & L2TP_OFFSET > 0]
     walk.next[rows] = PPP
-    offset = _sound(walk, offset, SHORT.itemsize)
+    offset = sound(walk, offset, SHORT.itemsize)
     walk.at[offset] += SHORT.itemsize + walk.read(offset, SHORT).astype(np.int64)
 
 
 def l2tp3(walk: Walk, rows: Rows) -> None:
     """L2TPv3 over IP (RFC 3931): what lies between session and frame was agreed before, so the frame is looked for."""
-    rows = _sound(walk, rows, 4)
+    rows = sound(walk, rows, 4)
     session = walk.data[walk.at[rows]] | walk.data[walk.at[rows] + 1] | walk.data[walk.at[rows] + 2]
     control = (session | walk.data[walk.at[rows] + 3]) == 0
     walk.skip(rows[control], NOT_CARRIED)
@@ -238,14 +210,14 @@ def _framed(walk: Walk, rows: Rows, step: int) -> Rows:
 
 def lisp(walk: Walk, rows: Rows) -> None:
     """LISP data (RFC 9300, section 5): eight bytes, then IP of either version."""
-    rows = _sound(walk, rows, 8)
+    rows = sound(walk, rows, 8)
     walk.at[rows] += 8
     walk.next[rows] = RAW
 
 
 def capwap(walk: Walk, rows: Rows) -> None:
     """CAPWAP data (RFC 5415, section 4.3): a frame of Ethernet or IEEE 802.11, where it is whole and not encrypted."""
-    rows = _sound(walk, rows, ACCESS_POINT.itemsize + 2)
+    rows = sound(walk, rows, ACCESS_POINT.itemsize + 2)
     header = walk.read(rows, ACCESS_POINT)
     later = (header["flags"] & CAPWAP_FRAGMENT > 0) & (header["fragment"] >> 3 > 0)
     closed = (header["preamble"] & 15 == CAPWAP_ENCRYPTED) | (header["flags"] & CAPWAP_ALIVE > 0) | later
@@ -257,7 +229,7 @@ def capwap(walk: Walk, rows: Rows) -> None:
 
 def tzsp(walk: Walk, rows: Rows) -> None:
     """TZSP, the mirror of wireless sniffers and MikroTik: fields up to an end mark, then the frame."""
-    rows = _sound(walk, rows, SNIFFER.itemsize)
+    rows = sound(walk, rows, SNIFFER.itemsize)
     header = walk.read(rows, SNIFFER)
     walk.at[rows] += SNIFFER.itemsize
     frame(walk, rows)
@@ -272,7 +244,7 @@ def tzsp(walk: Walk, rows: Rows) -> None:
 
 def _sniffer_tag(walk: Walk, rows: Rows) -> Rows:
     """Step over one field; return the rows that have not come to the end mark."""
-    rows = _sound(walk, rows, 1)
+    rows = sound(walk, rows, 1)
     header = walk.read(rows, PAIR)
     bare = header["kind"] <= SNIFFER_END
     walk.at[rows] += np.where(bare, 1, 2 + header["length"].astype(np.int64))
@@ -280,6 +252,6 @@ def _sniffer_tag(walk: Walk, rows: Rows) -> Rows:
     return on
 
 
-def _sound(walk: Walk, rows: Rows, need: int) -> Rows:
+def sound(walk: Walk, rows: Rows, need: int) -> Rows:
     """Return the rows that hold ``need`` more bytes; the tunnel of the others stays closed."""
     return walk.whole(rows, need, NOT_CARRIED)
