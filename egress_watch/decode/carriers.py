@@ -5,7 +5,8 @@ Never: a packet lost: where nothing inside can be read, the packet outside count
 
 A **mirror** wraps what it copies so that it can travel: what counts is inside. A **tunnel** between devices is traffic
 of its own: it goes where its outer address says. ERSPAN and TZSP are always mirrors. VXLAN, Geneve and Ethernet in GRE
-are used for both, and nothing in the packet tells: here they are mirrors where they are sent to a collector.
+are used for both, and nothing in the packet tells: here they are mirrors where a private address sends
+them to a collector.
 """
 
 from __future__ import annotations
@@ -136,12 +137,21 @@ def _two(number: int) -> NDArray[np.uint64]:
     return np.array([number >> 64, number & 0xFFFFFFFFFFFFFFFF], np.uint64)
 
 
-def collected(address: Words, collectors: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]]) -> NDArray[np.bool_]:
-    """Return which addresses (n, 2) lie in a collectors' network."""
+def _collected(walk: Walk, rows: Rows, tables: Tables) -> NDArray[np.bool_]:
+    """Return what a private address sends to a collector: both ends, so that no tunnel is opened in one direction."""
+    src, dst = walk.src[rows], walk.dst[rows]
+    return within(dst, tables.collectors) & (within(src, tables.collectors) | within(src, PRIVATE))
+
+
+def within(address: Words, networks: Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]]) -> NDArray[np.bool_]:
+    """Return which addresses (n, 2) lie in any of these networks."""
     found = np.zeros(len(address), np.bool_)
-    for mask, first in collectors:
+    for mask, first in networks:
         found |= (address & mask == first).all(axis=1)
     return found
+
+
+PRIVATE = [_block(network) for network in COLLECTORS]
 
 
 class Opened(NamedTuple):
@@ -233,5 +243,5 @@ def _mirrored(walk: Walk, rows: Rows, carrier: NDArray[np.uint8], tables: Tables
         return rows, carrier
     mirror = _MIRROR[carrier]
     wanted = mirror == Mirror.ALWAYS
-    wanted |= (mirror == Mirror.TO_COLLECTOR) & collected(walk.dst[rows], tables.collectors)
+    wanted |= (mirror == Mirror.TO_COLLECTOR) & _collected(walk, rows, tables)
     return rows[wanted], carrier[wanted]
