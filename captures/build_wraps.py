@@ -12,12 +12,13 @@ encapsulation carries IPv6), and where it carries whole frames, an ARP request. 
 from __future__ import annotations
 
 import json
+import struct
 import sys
 from pathlib import Path as File
 
 sys.path.insert(0, str(File(__file__).parent))
 
-from build_wire import SNAPLEN, Count, _block, _options, _padded, _record
+from build_wire import SNAPLEN, Count, _block, _options, _record
 from wraps import ALWAYS, BEFORE, COLLECTED, REFUSED, WRAPS, Seen, Wrap
 
 BEGIN_NS = 1_793_606_400 * 1_000_000_000
@@ -29,8 +30,8 @@ Talk = tuple[str, str, int, str]
 def build(wrap: Wrap) -> tuple[bytes, str]:
     """Return a capture and its TOML."""
     seen = wrap.seen()
-    head = _block(0x0A0D0D0A, b"\x4d\x3c\x2b\x1a\x01\0\0\0" + b"\xff" * 8 + _options({4: b"egress-watch wraps"}))
-    face = _block(1, wrap.link.to_bytes(2, "little") + bytes(2) + SNAPLEN.to_bytes(4, "little") + _options({9: b"\x09"}))
+    head = _block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + _options({4: b"egress-watch wraps"}))
+    face = _block(1, struct.pack("<HHI", wrap.link, 0, SNAPLEN) + _options({9: b"\x09"}))
     times = range(BEGIN_NS, BEGIN_NS + len(seen) * STEP_NS, STEP_NS)
     records = (_record(at_ns, one.frame, len(one.frame)) for at_ns, one in zip(times, seen, strict=True))
     return head + face + b"".join(records), document(wrap, seen)

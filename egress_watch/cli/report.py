@@ -59,6 +59,7 @@ def _report(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], as
         _owners(console, snapshot)
         _devices(console, snapshot)
         _alerts(console, snapshot)
+    _wrapped(console, outcome)
     _troubles(console, snapshot, outcome)
     _other_zone(console, snapshot, asked)
     _foot(console, snapshot, outcome)
@@ -210,6 +211,12 @@ def _told(row: Mapping[str, Any]) -> tuple[str, str]:
     end = "): " if row["owner"] else ": "
     whom, found, why = sentence.partition(end)
     return whom + (end[:-2] if found else ""), why
+
+
+def _wrapped(console: Console, outcome: Mapping[str, Any]) -> None:
+    if outcome["unwrapped"]:
+        kinds = ", ".join(f"{kind} {packets:,}" for kind, packets in outcome["unwrapped"].items())
+        console.print(Text(f"Taken out of mirrors and tunnels: {kinds}"))
 
 
 def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> None:
