@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 CHECKED := $(VENV)/.checked
 
-.PHONY: help demo test check fix bench truth data setup clean
+.PHONY: help demo test check fix bench truth fuzz data setup clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,9 @@ bench: $(CHECKED)  ## measure every stage and the whole, beside peers where they
 
 truth: $(CHECKED)  ## compare flows with an independent tool's over the shared corpus
 	$(BIN)/python benchmarks/truth.py
+
+fuzz: $(CHECKED)  ## send a million mutated packets through; nothing may be raised or lost
+	$(BIN)/python benchmarks/fuzz.py
 
 data: $(CHECKED)  ## rebuild the shipped data files from their carriers (needs a network)
 	$(BIN)/pip install -q -e '.[data]'
