@@ -3,8 +3,8 @@
 In: captures (the shared corpus where it is there, and the shipped ones). Out: what was sent, how long the slowest batch
 took, and the peak of memory. Never: a run that cannot be had again: the seed decides everything.
 
-`make fuzz`, or `python benchmarks/fuzz.py --packets 5000000 --seed 7`. Bytes are flipped, lengths lied about, frames cut
-or put on another link type, and whole files are flipped and cut before they are read.
+`make fuzz`, or `python benchmarks/fuzz.py --packets 5000000 --seed 7`. Bytes are flipped, lengths lied about,
+frames cut or put on another link type, and whole files are flipped and cut before they are read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from egress_watch.decode import decode
 from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.decode.linktypes import LINKS, WRAPPED
 from egress_watch.flows import FlowTable
+from egress_watch.flows.duplicates import Duplicates
 from egress_watch.model import PAD_BYTES, UNWRAP, Frames
 from egress_watch.names import Names
 from egress_watch.sources import open_inputs
@@ -62,7 +63,8 @@ class Fuzzer:
         self.seed = seed
         self.chance = np.random.default_rng(seed)
         self.outcome = Outcome()
-        self._tables = cycle(Tables(Policy(unwrap)) for unwrap in UNWRAP)
+        self._tables = cycle([Tables(Policy(unwrap, prints=True)) for unwrap in UNWRAP])
+        self._duplicates = Duplicates()
         self._flows = FlowTable(limit=20_000)
         self._names = Names(limit=20_000)
         self._links = np.array([*LINKS, *WRAPPED, 147, 189], np.int32)
@@ -112,7 +114,7 @@ class Fuzzer:
 
     def _send(self, frames: Frames, path: Path) -> None:
         begin = time.perf_counter()
-        packets = decode(frames, next(self._tables))
+        packets = self._duplicates.once(decode(frames, next(self._tables)))
         self._names.hear(packets)
         self._names.name(self._flows.update(packets))
         took_s = time.perf_counter() - begin

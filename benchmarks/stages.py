@@ -31,7 +31,7 @@ from egress_watch.model import Flows, Tally
 from egress_watch.sources import open_inputs
 from egress_watch.store import Recording, Store
 
-BY_PACKET = ("read", "decode", "names.hear", "flows.update")
+BY_PACKET = ("read", "decode", "duplicates", "names.hear", "flows.update")
 BY_FLOW = ("flows.flush", "names.name", "places.judge", "store.write", "rules.evaluate", "store.alert")
 
 
@@ -66,7 +66,8 @@ def stages_once(path: Path, folder: Path) -> Pass:
     recording = store.record(zone=config.zone, as_of="", data=[], rules=[], version="bench", inputs={})
     source = iter(open_inputs([str(path)]).frames())
     while (frames := clock.time("read", next, source, None)) is not None:
-        packets = clock.time("decode", decode, frames)
+        packets = clock.time("decode", decode, frames, through.tables)
+        packets = clock.time("duplicates", through.duplicates.once, packets)
         clock.time("names.hear", through.names.hear, packets)
         flows = clock.time("flows.update", through.table.update, packets)
         watch.count(tally, frames, packets)

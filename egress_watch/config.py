@@ -16,11 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from egress_watch.errors import ConfigError
-from egress_watch.model import COLLECTORS, MIRRORS, UNWRAP
 
 MOST_BYTES = 1 << 20
 ZONES = ("eu27", "eea", "eea+adequacy", "ch")
 """The ids of the shipped zones, as in data/zones.toml: a mistake is told with its file before any data is loaded."""
+
+UNWRAP, COPIES = ("mirrors", "all", "none"), ("once", "all")
+COLLECTORS = (
+    "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10",
+)  # fmt: skip
+"""As in the model, which is not loaded to print settings."""
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -29,12 +34,16 @@ def _setting(default: Any, text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class DecodeSettings:
-    """Which mirrors and tunnels are opened."""
+    """Which mirrors and tunnels are opened, and what counts."""
 
-    unwrap: str = _setting(MIRRORS, "mirrors: what a mirror wrapped (ERSPAN, TZSP, VXLAN and the like to a collector); "
-                                    "all: tunnels between devices too; none: all counts as it is outside")  # fmt: skip
+    unwrap: str = _setting(
+        UNWRAP[0], "mirrors: only what a mirror wrapped; all: tunnels between devices too; none: all counts as outside"
+    )
     collectors: tuple[str, ...] = _setting(
-        COLLECTORS, "VXLAN, Geneve and Ethernet in GRE to one of these networks are taken for a mirror's"
+        COLLECTORS, "what a private address sends here in VXLAN, Geneve or Ethernet in GRE is taken for a mirror's"
+    )
+    copies: str = _setting(
+        COPIES[0], "once: a packet that the port mirrored twice within 2 ms counts once; all: every copy counts"
     )
 
 
@@ -193,6 +202,9 @@ def _check(config: Config, path: str) -> None:
     if config.decode.unwrap not in UNWRAP:
         what = f"decode.unwrap: unknown choice {config.decode.unwrap!r}"
         raise ConfigError(what, where=path, remedy=f"one of: {', '.join(UNWRAP)}")
+    if config.decode.copies not in COPIES:
+        what = f"decode.copies: unknown choice {config.decode.copies!r}"
+        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(COPIES)}")
     _networks("networks", config.networks, path)
     _networks("decode.collectors", config.decode.collectors, path)
 

@@ -12,7 +12,8 @@ from egress_watch.config import Config
 from egress_watch.decode import decode
 from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.flows import FlowTable
-from egress_watch.model import Flows, Frames, Packets, Tally
+from egress_watch.flows.duplicates import Duplicates
+from egress_watch.model import ONCE, Flows, Frames, Packets, Tally
 from egress_watch.names import Names
 from egress_watch.places import Atlas
 from egress_watch.rules import Rule, RuleSet
@@ -25,6 +26,7 @@ class Stages:
 
     tables: Tables
     """Which mirrors and tunnels `decode` opens."""
+    duplicates: Duplicates
     names: Names
     table: FlowTable
     atlas: Atlas
@@ -37,8 +39,8 @@ def stages(config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0) -
         config.networks, active_s=config.flows.active_s, idle_s=config.flows.idle_s,
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
-    tables = Tables(Policy(config.decode.unwrap, config.decode.collectors))
-    return Stages(tables, Names(config.names.limit), table, atlas, RuleSet(rules))
+    tables = Tables(Policy(config.decode.unwrap, config.decode.collectors, prints=config.decode.copies == ONCE))
+    return Stages(tables, Duplicates(), Names(config.names.limit), table, atlas, RuleSet(rules))
 
 
 def _go_on(_: Frames, __: Tally) -> bool:
@@ -51,7 +53,7 @@ def watch(
     """Follow frames to alerts until the source ends or ``go_on`` says no. README: the life of a packet."""
     tally = Tally()
     for frames in source:
-        packets = decode(frames, stages.tables)
+        packets = stages.duplicates.once(decode(frames, stages.tables))
         stages.names.hear(packets)
         flows = stages.table.update(packets)
         count(tally, frames, packets)

@@ -23,7 +23,7 @@ from egress_watch.exports import ALERT_COLUMNS, FLOW_COLUMNS
 from egress_watch.model import GLYPHS, VERDICTS
 
 SUMMARY = {
-    "frames", "packets", "packet_bytes", "skipped", "lost", "flows", "evicted", "late_fragments", "damage", "bytes_out",
+    "unwrapped", "duplicate_share", "frames", "packets", "packet_bytes", "skipped", "lost", "flows", "evicted", "late_fragments", "damage", "bytes_out",
     "bytes_in", "verdicts", "alerts", "zone", "data", "db", "recordings", "inputs", "held", "passed_over", "failed",
     "interrupted", "broken_rules", "zone_asked",
 }  # fmt: skip

@@ -16,9 +16,10 @@ from egress_watch.decode import carriers, link, network, reasons
 from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.decode.columns import DONE, Rows, Walk
 from egress_watch.decode.linktypes import LINKS, WRAPPED
+from egress_watch.decode.prints import fingerprint
 from egress_watch.decode.tags import TAGS
 from egress_watch.decode.transport import transport
-from egress_watch.model import Frames, Packets
+from egress_watch.model import NO_PRINTS, Frames, Packets
 
 MOST_TAGS = 16
 """Tags and labels in front of one IP header; more is an attack or a loop."""
@@ -35,19 +36,21 @@ def decode(frames: Frames, tables: Tables = MIRRORS) -> Packets:
     """
     walk = Walk.over(frames)
     _links(walk, frames)
-    rows = _ip(walk)
+    rows = _ip(walk, tables)
     unwrapped = _unwrap(walk, tables) if tables.opens else {}
     keep = np.flatnonzero(walk.reason == 0) if unwrapped else rows
-    return _packets(walk, frames, keep, unwrapped)
+    return _packets(walk, frames, keep, unwrapped, tables)
 
 
-def _ip(walk: Walk) -> Rows:
+def _ip(walk: Walk, tables: Tables) -> Rows:
     """Read on to the transport header; return the rows that are packets."""
     _tags(walk)
     network.ipv4(walk, np.flatnonzero(walk.next == link.IPV4))
     network.ipv6(walk, np.flatnonzero(walk.next == link.IPV6))
     rows = np.flatnonzero(walk.next != DONE)
     network.extensions(walk, rows)
+    if tables.prints:
+        fingerprint(walk, slice(None) if 2 * len(rows) > len(walk.next) else rows)
     transport(walk, rows)
     return rows
 
@@ -60,7 +63,7 @@ def _unwrap(walk: Walk, tables: Tables) -> dict[str, int]:
         if not len(rows):
             return dict(found)
         opened = carriers.enter(walk, rows, carrier)
-        _ip(walk)
+        _ip(walk, tables)
         opened = carriers.close(walk, opened, carriers.unread(walk, opened, tables))
         found.update(carriers.CARRIERS[number].name for number in opened.carrier.tolist())
     walk.skip(carriers.carried(walk, tables)[0], reasons.TOO_WRAPPED)
@@ -98,12 +101,13 @@ def _pending(walk: Walk) -> Rows:
     return np.flatnonzero((kind != link.IPV4) & (kind != link.IPV6) & (kind != DONE))
 
 
-def _packets(walk: Walk, frames: Frames, keep: Rows, unwrapped: dict[str, int]) -> Packets:
+def _packets(walk: Walk, frames: Frames, keep: Rows, unwrapped: dict[str, int], tables: Tables) -> Packets:
     return Packets(
         data=frames.data, time_ns=frames.time_ns[keep], src_mac=walk.src_mac[keep], dst_mac=walk.dst_mac[keep],
         vlan=walk.vlan[keep], version=walk.version[keep], src=walk.src[keep], dst=walk.dst[keep],
         src_port=walk.src_port[keep], dst_port=walk.dst_port[keep], protocol=walk.protocol[keep],
         tcp_flags=walk.tcp_flags[keep], size=walk.size[keep], fragment=walk.fragment[keep],
         fragment_id=walk.fragment_id[keep], payload=walk.at[keep], payload_bytes=walk.payload_bytes[keep],
+        print=walk.print[keep] if tables.prints else NO_PRINTS,
         skipped=reasons.tally(walk.reason), unwrapped=unwrapped,
     )  # fmt: skip

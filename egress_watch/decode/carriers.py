@@ -105,6 +105,8 @@ class Policy:
 
     unwrap: str = MIRRORS
     collectors: tuple[str, ...] = COLLECTORS
+    prints: bool = False
+    """Whether packets get fingerprints, by which copies are known."""
 
 
 class Tables:
@@ -112,6 +114,7 @@ class Tables:
 
     def __init__(self, policy: Policy) -> None:
         self.opens = policy.unwrap != NONE
+        self.prints = policy.prints
         self.mirrors_only = policy.unwrap == MIRRORS
         wanted = {one for one in CARRIERS[1:] if one.mirror or not self.mirrors_only} | {PLAIN_GRE}
         self.protocol = _table(256, PROTOCOLS, wanted)
@@ -163,8 +166,8 @@ class Opened(NamedTuple):
 
 
 _KEPT = ("at", "end", "src_mac", "dst_mac", "vlan", "version", "src", "dst", "src_port", "dst_port", "protocol",
-         "tcp_flags", "size", "fragment", "fragment_id", "payload_bytes")  # fmt: skip
-_CLEARED = ("src", "dst", "src_port", "dst_port", "tcp_flags", "fragment", "fragment_id")
+         "tcp_flags", "size", "fragment", "fragment_id", "payload_bytes", "ident", "print")  # fmt: skip
+_CLEARED = ("src", "dst", "src_port", "dst_port", "tcp_flags", "fragment", "fragment_id", "ident", "print")
 _MIRROR = np.array([carrier.mirror for carrier in CARRIERS])
 
 

@@ -44,9 +44,13 @@ def ipv4(walk: Walk, rows: Rows) -> None:
         walk.skip(rows[~good], BAD_IPV4)
         rows, header, header_bytes, size = rows[good], header[good], header_bytes[good], size[good]
     walk.version[rows] = 4
+    later = header["fragment"] & 0x1FFF
+    walk.ident[rows] = header["id"]
+    if later.any():
+        walk.ident[rows] |= later.astype(np.uint32) << np.uint32(16)
     walk.src[rows, 1] = MAPPED | header["src"]
     walk.dst[rows, 1] = MAPPED | header["dst"]
-    _fragment(walk, rows, (header["fragment"] & 0x1FFF) > 0, (header["fragment"] & 0x2000) > 0, header["id"])
+    _fragment(walk, rows, later > 0, (header["fragment"] & 0x2000) > 0, header["id"])
     _enter(walk, rows, size, header_bytes, header["protocol"])
 
 
