@@ -23,18 +23,15 @@ MOMENT_NS = 50_000
 """The same for packets without identification: no TCP sends a segment again within so short a time (RFC 6298)."""
 NUMBERED = np.uint64(1)
 PLACES = 1 << 16
+SEEN = np.dtype([("print", np.uint64), ("time_ns", np.int64)])
 _COLUMNS = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped")]
-
-Rows = NDArray[np.intp]
 
 
 class Duplicates:
     """Remembers the packets of the last moments."""
 
     def __init__(self) -> None:
-        self._print = np.zeros(PLACES, np.uint64)
-        self._time_ns = np.zeros(PLACES, np.int64)
-        self._row = np.zeros(PLACES, np.int32)
+        self._seen = np.zeros(PLACES, SEEN)
 
     def once(self, packets: Packets) -> Packets:
         """Return the packets without second copies; those are counted in ``skipped``."""
@@ -46,25 +43,25 @@ class Duplicates:
         skipped = packets.skipped | {DUPLICATE: packets.skipped.get(DUPLICATE, 0) + len(copies)}
         return replace(packets, skipped=skipped, **{name: getattr(packets, name)[keep] for name in _COLUMNS})
 
-    def _copies(self, prints: NDArray[np.uint64], time_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which packets are copies, as if each had been looked up and remembered in turn."""
-        place = (prints >> np.uint64(40)).astype(np.intp) & PLACES - 1
-        before, when = self._print[place], self._time_ns[place]
-        number = np.arange(len(prints), dtype=np.int32)
-        self._row[place] = number  # of several in one place, the last one stands there
-        crowded = np.flatnonzero(self._row[place] != number)
-        if len(crowded):
-            self._row[place[crowded]] = -1
-            shared = np.flatnonzero(self._row[place] == -1)
-            shared = shared[np.argsort(place[shared], kind="stable")]
-            follows = np.flatnonzero(place[shared[1:]] == place[shared[:-1]])
-            before[shared[follows + 1]] = prints[shared[follows]]
-            when[shared[follows + 1]] = time_ns[shared[follows]]
-        self._print[place], self._time_ns[place] = prints, time_ns
-        copies: NDArray[np.bool_] = before == prints
-        seen = np.flatnonzero(copies)
-        window_ns = np.where(prints[seen] & NUMBERED, WINDOW_NS, MOMENT_NS).astype(np.uint64)
-        copies[seen] = _apart(time_ns[seen], when[seen]) <= window_ns
+    def _copies(self, prints: NDArray[np.uint64], time_ns: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return which packets are copies, as if each had been looked up and remembered in turn.
+
+        They are worked in the order of their places: so the table is walked through from one end to the other, and
+        packets of one place stand beside each other, in their own order.
+        """
+        place = (prints >> np.uint64(40)).astype(np.uint16)
+        order = np.argsort(place, kind="stable")  # a radix sort, as places have 16 bits
+        place, now = place[order], np.empty(len(order), SEEN)
+        now["print"], now["time_ns"] = prints[order], time_ns[order]
+        before = self._seen[place]
+        follows = np.flatnonzero(place[1:] == place[:-1])
+        before[follows + 1] = now[follows]
+        last = np.ones(len(order), np.bool_)
+        last[follows] = False
+        self._seen[place[last]] = now[last]
+        same = np.flatnonzero(before["print"] == now["print"])
+        window_ns = np.where(now["print"][same] & NUMBERED, WINDOW_NS, MOMENT_NS).astype(np.uint64)
+        copies: NDArray[np.intp] = order[same[_apart(now["time_ns"][same], before["time_ns"][same]) <= window_ns]]
         return copies
 
 
