@@ -23,7 +23,6 @@ MOMENT_NS = 50_000
 """The same for packets without identification: no TCP sends a segment again within so short a time (RFC 6298)."""
 NUMBERED = np.uint64(1)
 PLACES = 1 << 16
-SEEN = np.dtype([("print", np.uint64), ("time_ns", np.int64)])
 _COLUMNS = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped")]
 
 
@@ -31,7 +30,8 @@ class Duplicates:
     """Remembers the packets of the last moments."""
 
     def __init__(self) -> None:
-        self._seen = np.zeros(PLACES, SEEN)
+        self._print = np.zeros(PLACES, np.uint64)
+        self._time_ns = np.zeros(PLACES, np.int64)
 
     def once(self, packets: Packets) -> Packets:
         """Return the packets without second copies; those are counted in ``skipped``."""
@@ -51,17 +51,14 @@ class Duplicates:
         """
         place = (prints >> np.uint64(40)).astype(np.uint16)
         order = np.argsort(place, kind="stable")  # a radix sort, as places have 16 bits
-        place, now = place[order], np.empty(len(order), SEEN)
-        now["print"], now["time_ns"] = prints[order], time_ns[order]
-        before = self._seen[place]
+        place, prints, time_ns = place[order], prints[order], time_ns[order]
+        before, when = self._print[place], self._time_ns[place]
         follows = np.flatnonzero(place[1:] == place[:-1])
-        before[follows + 1] = now[follows]
-        last = np.ones(len(order), np.bool_)
-        last[follows] = False
-        self._seen[place[last]] = now[last]
-        same = np.flatnonzero(before["print"] == now["print"])
-        window_ns = np.where(now["print"][same] & NUMBERED, WINDOW_NS, MOMENT_NS).astype(np.uint64)
-        copies: NDArray[np.intp] = order[same[_apart(now["time_ns"][same], before["time_ns"][same]) <= window_ns]]
+        before[follows + 1], when[follows + 1] = prints[follows], time_ns[follows]
+        self._print[place], self._time_ns[place] = prints, time_ns  # of several in one place the last one stays
+        same = np.flatnonzero(before == prints)
+        window_ns = np.where(prints[same] & NUMBERED, WINDOW_NS, MOMENT_NS).astype(np.uint64)
+        copies: NDArray[np.intp] = order[same[_apart(time_ns[same], when[same]) <= window_ns]]
         return copies
 
 
