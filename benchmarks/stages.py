@@ -67,7 +67,7 @@ def stages_once(path: Path, folder: Path) -> Pass:
     source = iter(open_inputs([str(path)]).frames())
     while (frames := clock.time("read", next, source, None)) is not None:
         packets = clock.time("decode", decode, frames, through.tables)
-        packets = clock.time("duplicates", through.duplicates.once, packets)
+        packets = clock.time("duplicates", through.duplicates.once, packets, frames.origin)
         clock.time("names.hear", through.names.hear, packets)
         flows = clock.time("flows.update", through.table.update, packets)
         watch.count(tally, frames, packets)

@@ -18,21 +18,21 @@ from pathlib import Path as File
 
 sys.path.insert(0, str(File(__file__).parent))
 
-from build_wire import SNAPLEN, Count, _block, _options, _record
+from build_wire import SECOND_NS, SNAPLEN, Count, _block, _options, _record
 from wraps import ALWAYS, BEFORE, COLLECTED, REFUSED, WRAPS, Seen, Wrap
 
-BEGIN_NS = 1_793_606_400 * 1_000_000_000
+BEGIN_NS = 1_793_606_400 * SECOND_NS
 STEP_NS = 10_000_000
 Talk = tuple[str, str, int, str]
 """Device, remote, the remote's port, protocol."""
 
 
-def build(wrap: Wrap) -> tuple[bytes, str]:
+def build(wrap: Wrap, begin_ns: int) -> tuple[bytes, str]:
     """Return a capture and its TOML."""
     seen = wrap.seen()
     head = _block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + _options({4: b"egress-watch wraps"}))
     face = _block(1, struct.pack("<HHI", wrap.link, 0, SNAPLEN) + _options({9: b"\x09"}))
-    times = range(BEGIN_NS, BEGIN_NS + len(seen) * STEP_NS, STEP_NS)
+    times = range(begin_ns, begin_ns + len(seen) * STEP_NS, STEP_NS)
     records = (_record(at_ns, one.frame, len(one.frame)) for at_ns, one in zip(times, seen, strict=True))
     return head + face + b"".join(records), document(wrap, seen)
 
@@ -93,8 +93,8 @@ def main() -> None:
     """Write every capture."""
     target = File(__file__).parent / "wraps"
     target.mkdir(exist_ok=True)
-    for wrap in WRAPS:
-        capture, words = build(wrap)
+    for number, wrap in enumerate(WRAPS):  # at times of their own: the same packet at the same time would be a copy
+        capture, words = build(wrap, BEGIN_NS + number * 60 * SECOND_NS)
         (target / f"{wrap.name}.pcapng").write_bytes(capture)
         (target / f"{wrap.name}.toml").write_text(words, encoding="utf-8")
 

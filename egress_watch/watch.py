@@ -53,7 +53,7 @@ def watch(
     """Follow frames to alerts until the source ends or ``go_on`` says no. README: the life of a packet."""
     tally = Tally()
     for frames in source:
-        packets = stages.duplicates.once(decode(frames, stages.tables))
+        packets = stages.duplicates.once(decode(frames, stages.tables), frames.origin)
         stages.names.hear(packets)
         flows = stages.table.update(packets)
         count(tally, frames, packets)

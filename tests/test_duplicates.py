@@ -177,6 +177,15 @@ def frames_over(batch, data):
     return replace(batch, data=data)
 
 
+def test_another_view_of_the_same_time_begins_anew():
+    """Captures of two sensors are not put together; the next piece of one capture goes on."""
+    first = decode(frames(Wire(ether(segment(5)), ns(10)), Wire(ether(segment(6)), ns(20))), PRINTS)
+    again = decode(frames(Wire(ether(segment(5)), ns(10))), PRINTS)
+    next_piece = decode(frames(Wire(ether(segment(6)), ns(20) + 1)), PRINTS)
+    memory = Duplicates()
+    assert [len(memory.once(*one)) for one in ((first, "a"), (next_piece, "b"), (again, "c"))] == [2, 0, 1]
+
+
 def test_nobody_asked():
     """Without the policy there are no fingerprints, and nothing is dropped."""
     wires = [Wire(ether(segment(5)), ns(0)), Wire(ether(segment(5)), 1)]

@@ -21,7 +21,9 @@ TEREDO = np.dtype([("kind", ">u2"), ("client", "u1"), ("value", "u1")])  # RFC 4
 BROKER = np.dtype([("identity", "u1"), ("signature", "u1"), ("operation", "u1"), ("next", "u1"), ("time", ">u4")])
 L2TP = np.dtype([("flags", ">u2"), ("more", "V6")])  # RFC 2661, section 3.1; RFC 3931, section 4.1.2
 FRAME_TYPE = np.dtype([("ends", "V12"), ("type", ">u2"), ("first", "u1")])
-ACCESS_POINT = np.dtype([("preamble", "u1"), ("length", "u1"), ("kind", "u1"), ("flags", "u1"), ("fragment", ">u2")])
+ACCESS_POINT = np.dtype(
+    [("preamble", "u1"), ("length", "u1"), ("kind", "u1"), ("flags", "u1"), ("id", "V2"), ("fragment", ">u2")]
+)
 SNIFFER = np.dtype([("version", "u1"), ("kind", "u1"), ("encapsulation", ">u2")])
 PAIR = np.dtype([("kind", "u1"), ("length", "u1")])
 SHORT = np.dtype(">u2")
@@ -217,7 +219,7 @@ def lisp(walk: Walk, rows: Rows) -> None:
 
 def capwap(walk: Walk, rows: Rows) -> None:
     """CAPWAP data (RFC 5415, section 4.3): a frame of Ethernet or IEEE 802.11, where it is whole and not encrypted."""
-    rows = sound(walk, rows, ACCESS_POINT.itemsize + 2)
+    rows = sound(walk, rows, ACCESS_POINT.itemsize)
     header = walk.read(rows, ACCESS_POINT)
     later = (header["flags"] & CAPWAP_FRAGMENT > 0) & (header["fragment"] >> 3 > 0)
     closed = (header["preamble"] & 15 == CAPWAP_ENCRYPTED) | (header["flags"] & CAPWAP_ALIVE > 0) | later

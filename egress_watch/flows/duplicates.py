@@ -22,6 +22,7 @@ WINDOW_NS = 2_000_000
 MOMENT_NS = 50_000
 """The same for packets without identification: no TCP sends a segment again within so short a time (RFC 6298)."""
 NUMBERED = np.uint64(1)
+SECOND_NS = 1_000_000_000
 PLACES = 1 << 16
 _COLUMNS = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped")]
 
@@ -32,9 +33,15 @@ class Duplicates:
     def __init__(self) -> None:
         self._print = np.zeros(PLACES, np.uint64)
         self._time_ns = np.zeros(PLACES, np.int64)
+        self._origin, self._latest_ns = "", np.iinfo(np.int64).min
 
-    def once(self, packets: Packets) -> Packets:
-        """Return the packets without second copies; those are counted in ``skipped``."""
+    def once(self, packets: Packets, origin: str = "") -> Packets:
+        """Return the packets without second copies; those are counted in ``skipped``.
+
+        Another ``origin`` that begins well before the last one ended is another view of the same time, and begins anew:
+        what two sensors saw is not put together here.
+        """
+        self._turn(packets.time_ns, origin)
         rows = np.flatnonzero(packets.print)
         copies = rows[self._copies(packets.print[rows], packets.time_ns[rows])]
         if not len(copies):
@@ -42,6 +49,13 @@ class Duplicates:
         keep = np.delete(np.arange(len(packets)), copies)
         skipped = packets.skipped | {DUPLICATE: packets.skipped.get(DUPLICATE, 0) + len(copies)}
         return replace(packets, skipped=skipped, **{name: getattr(packets, name)[keep] for name in _COLUMNS})
+
+    def _turn(self, time_ns: NDArray[np.int64], origin: str) -> None:
+        if not len(time_ns):
+            return
+        if origin != self._origin and int(time_ns[0]) < self._latest_ns - SECOND_NS:
+            self._print[:], self._latest_ns = 0, int(time_ns[0])
+        self._origin, self._latest_ns = origin, max(self._latest_ns, int(time_ns.max()))
 
     def _copies(self, prints: NDArray[np.uint64], time_ns: NDArray[np.int64]) -> NDArray[np.intp]:
         """Return which packets are copies, as if each had been looked up and remembered in turn.
