@@ -1,7 +1,7 @@
 """Build one small capture for each encapsulation, and beside it what must come of it.
 
-In: the table of `wraps`. Out: `wraps/NAME.pcapng` and `wraps/NAME.toml`, the same bytes in each run. Never: an answer
-from the program under test: sizes are counted from the packets before they are wrapped.
+In: the table of `wraps_table`. Out: `wraps/NAME.pcapng` and `wraps/NAME.toml`, the same bytes in each run. Never: an
+answer from the program under test: sizes are counted from the packets before they are wrapped.
 
     python captures/build_wraps.py
 
@@ -19,7 +19,8 @@ from pathlib import Path as File
 sys.path.insert(0, str(File(__file__).parent))
 
 from build_wire import SECOND_NS, SNAPLEN, Count, _block, _options, _record
-from wraps import ALWAYS, BEFORE, COLLECTED, REFUSED, WRAPS, Seen, Wrap
+from wraps import ALWAYS, BEFORE, COLLECTED, REFUSED, Seen, Wrap
+from wraps_table import WRAPS
 
 BEGIN_NS = 1_793_606_400 * SECOND_NS
 STEP_NS = 10_000_000
@@ -40,7 +41,7 @@ def build(wrap: Wrap, begin_ns: int) -> tuple[bytes, str]:
 def document(wrap: Wrap, seen: list[Seen]) -> str:
     """Return what must come of the capture under each choice of `unwrap`, the default at the top."""
     parts = [
-        "# Written by build_wraps.py; change wraps.py and build again.",
+        "# Written by build_wraps.py; change wraps_table.py and build again.",
         f"title = {json.dumps(wrap.title)}\nstory = {json.dumps(wrap.story)}",
         '[config]\nzone = "EEA"\nnetworks = []',
         *_view(wrap, seen, "mirrors", ""),
