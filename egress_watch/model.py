@@ -284,9 +284,9 @@ class Tally:
     first_ns: int = 0
     last_ns: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    damage: list[Damage] = field(default_factory=list)
     unwrapped: dict[str, int] = field(default_factory=dict)
     """Packets taken out of mirrors and tunnels, by kind."""
-    damage: list[Damage] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
