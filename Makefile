@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 CHECKED := $(VENV)/.checked
 
-.PHONY: help demo test check fix bench bench-places truth border data setup clean
+.PHONY: help demo test check fix bench bench-places truth fuzz border data setup clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ truth: $(CHECKED)  ## compare flows with an independent tool's over the shared c
 
 border: $(CHECKED)  ## compare our side of the border with published regions (CARRIERS=folder: with raw rows)
 	$(BIN)/python benchmarks/border.py $(if $(CARRIERS),--carriers $(CARRIERS))
+
+fuzz: $(CHECKED)  ## send a million mutated packets through; nothing may be raised or lost
+	$(BIN)/python benchmarks/fuzz.py
 
 data: $(CHECKED)  ## rebuild the shipped data files from their carriers (needs a network)
 	$(BIN)/pip install -q -e '.[data]'

@@ -32,7 +32,7 @@ from egress_watch.model import Frames, Tally
 from egress_watch.sources import open_inputs
 from egress_watch.store import Store
 
-BY_PACKET = ("read", "decode", "names.hear", "flows.update")
+BY_PACKET = ("read", "decode", "duplicates.once", "names.hear", "flows.update")
 BY_FLOW = ("flows.flush", "names.name", "places.judge", "store.write", "rules.evaluate", "store.alert")
 
 
@@ -74,8 +74,8 @@ def stages_once(path: Path, folder: Path) -> Pass:
     through = watch.stages(config, library.atlas(config), good)
     store = Store(config.db)
     recording = store.record(zone=config.zone, as_of="", data=[], rules=[], version="bench", inputs={})
-    for stage, room in (("names", through.names), ("flows", through.table), ("places", through.atlas),
-                        ("rules", through.rules), ("store", recording)):  # fmt: skip
+    for stage, room in (("duplicates", through.duplicates), ("names", through.names), ("flows", through.table),
+                        ("places", through.atlas), ("rules", through.rules), ("store", recording)):  # fmt: skip
         for work in [name.partition(".")[2] for name in clock.spent_ns if name.startswith(f"{stage}.")]:
             clock.put_on(f"{stage}.{work}", room, work)
     gc.freeze()  # as the command does

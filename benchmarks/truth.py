@@ -1,6 +1,7 @@
 """Compare our flows with an independent tool's, over every capture of the shared corpus.
 
-In: captures and what tshark 4.0.17 says of each. Out: the share of equal conversations, and a name for each difference.
+In: captures and what tshark 4.0.17 says of each. Out: the share of equal conversations, seen from outside (no tunnel
+opened) and from inside (all opened), and a name for each difference.
 Never: a difference without a name; what nobody has explained yet is called `unexplained`.
 
 A conversation is a protocol and two ends (address and port) within one file. It is equal where packets and layer-3
@@ -15,6 +16,7 @@ import argparse
 import csv
 import gzip
 import json
+import sys
 import time
 import tomllib
 from collections import Counter
@@ -23,16 +25,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from egress_watch.decode import decode
+from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.flows import FlowTable
 from egress_watch.model import Flows, Tally, address_text, address_words
 from egress_watch.sources import open_inputs
 from egress_watch.watch import count
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
-LINKS = {"EN10MB", "LINUX_SLL", "LINUX_SLL2", "RAW", "RAW(12)", "IPV4", "IPV6", "NULL", "LOOP"}
-"""Link types of this version, as the manifest names them."""
-BEFORE_IP = {"llc", "mpls", "pppoes", "cmd", "nsh", "macsec"}
-"""What tshark calls the headers between Ethernet and IP that a first version might leave out."""
+VIEWS = {"outer": Tables(Policy("none")), "inner": Tables(Policy("all"))}
+"""What the truth calls the two ways to look, and what is opened for each."""
+QUOTING = ("/sflow", "/pim/", "/nhrp/", "/openflow", "/udp/lisp/")
+"""Protocols that show packets which are not on their way there, as tshark names them in its chains."""
 AUTHENTICATION, IPV6_HEADER_BYTES = 51, 40
 
 End = tuple[int, int, int]
@@ -53,12 +56,6 @@ class Capture(NamedTuple):
     link: str
     frames: int
     """As tshark counts them."""
-    before_ip: frozenset[str]
-
-    @property
-    def listed(self) -> bool:
-        """Whether this version reads all link types in it."""
-        return bool(self.link) and set(self.link.split(",")) <= LINKS
 
     @property
     def source(self) -> str:
@@ -72,6 +69,11 @@ class Measured(NamedTuple):
     tally: Tally
     flow_bytes: int
     conversations: dict[Key, Counts]
+
+    @property
+    def readable(self) -> bool:
+        """Whether we read the format of the capture and all its link types."""
+        return self.tally.frames > 0 and not any(name.startswith("link type") for name in self.tally.skipped)
 
 
 class Difference(NamedTuple):
@@ -89,6 +91,10 @@ class Compared(NamedTuple):
 
     capture: Capture
     frames: int
+    readable: bool
+    """Whether both read the format of the capture and all its link types."""
+    quotes: bool
+    """Whether tshark shows packets in it that are not on their way there."""
     conversations: int
     differences: list[Difference]
 
@@ -101,14 +107,14 @@ def captures(corpus: Path) -> list[Capture]:
 
 def _capture(row: dict[str, str]) -> Capture:
     frames = int(row["packets_tshark"] or 0)
-    return Capture(row["path"], row["linktype"], frames, frozenset(row["encap"].split(",")) & BEFORE_IP)
+    return Capture(row["path"], row["linktype"], frames)
 
 
-def measure(path: Path) -> Measured:
+def measure(path: Path, tables: Tables) -> Measured:
     """Run one capture through sources, decode and the flow table, with the time-outs that users have."""
     tally, table, ended = Tally(), FlowTable(), []
     for frames in open_inputs([str(path)]).frames():
-        packets = decode(frames)
+        packets = decode(frames, tables)
         count(tally, frames, packets)
         ended.append(table.update(packets))
     ended.append(table.flush())
@@ -143,12 +149,17 @@ def summed(rows: Iterable[tuple[Key, Counts]]) -> dict[Key, Counts]:
 
 
 class Truth:
-    """What tshark says of all captures: ``rows`` by file, ``fragments`` the pairs that have later fragments."""
+    """What tshark says of all captures in one view.
 
-    def __init__(self, corpus: Path) -> None:
+    ``rows`` by file, ``fragments`` the pairs that have later fragments, ``quoting`` the files that show packets which
+    are not on their way there.
+    """
+
+    def __init__(self, corpus: Path, view: str) -> None:
         self.rows: dict[str, list[tuple[Key, Counts]]] = {}
         self.fragments: dict[str, set[Key]] = {}
-        for path in sorted((corpus / "truth" / "conv_outer").glob("*.ndjson.gz")):
+        self.quoting: set[str] = set()
+        for path in sorted((corpus / "truth" / f"conv_{view}").glob("*.ndjson.gz")):
             with gzip.open(path, "rt", encoding="utf-8") as lines:
                 for line in lines:
                     self._take(json.loads(line))
@@ -158,6 +169,8 @@ class Truth:
         counts = row["pkts_ab"], row["ip_ab"], row["pkts_ba"], row["ip_ba"]
         key, counts = ordered(row["proto"], a, b, counts)
         self.rows.setdefault(row["file"], []).append((key, counts))
+        if any(name in chain for chain in row.get("encap") or () for name in QUOTING):
+            self.quoting.add(row["file"])
         if row.get("nonfirst_frag"):
             self.fragments.setdefault(row["file"], set()).add(portless(key))
 
@@ -181,27 +194,31 @@ def compare(capture: Capture, measured: Measured, truth: Truth) -> Compared:
     theirs = without_ports(truth.rows.get(capture.file, ()), pairs)
     keys = ours.keys() | theirs.keys()
     differences = [
-        Difference(capture.file, key, ours.get(key), theirs.get(key), reason(capture, measured, key, theirs))
+        Difference(capture.file, key, ours.get(key), theirs.get(key), reason(capture, measured, key, theirs, truth))
         for key in sorted(keys)
         if ours.get(key) != theirs.get(key)
     ]
-    return Compared(capture, measured.tally.frames, len(keys), differences)
+    told = measured.readable and capture.frames > 0
+    return Compared(capture, measured.tally.frames, told, capture.file in truth.quoting, len(keys), differences)
 
 
-def reason(capture: Capture, measured: Measured, key: Key, theirs: dict[Key, Counts]) -> str:
-    """Name the difference: by the file, where it was looked at by hand, else by a rule that fits."""
-    if capture.file in LOOKED_AT:
-        return LOOKED_AT[capture.file]
-    if not measured.tally.frames:
-        return "not this version's: capture format"
-    if not capture.listed:
-        return "not this version's: link type " + capture.link
+def reason(capture: Capture, measured: Measured, key: Key, theirs: dict[Key, Counts], truth: Truth) -> str:
+    """Name the difference: by the file, where it was looked at by hand, else by the first rule that fits."""
     pair = {other: counts for other, counts in theirs.items() if portless(other)[1:] == portless(key)[1:]}
-    if any(protocol == AUTHENTICATION for protocol, *_ in pair):
-        return "by choice: we name the protocol behind an authentication header"
-    if any(packets and size == packets * IPV6_HEADER_BYTES for packets, size in _ways(pair)):
-        return "jumbogram: tshark counts the IPv6 header alone"
-    return "unexplained"
+    named = {
+        LOOKED_AT.get(capture.file, ""): capture.file in LOOKED_AT,
+        "not read: capture format": not measured.tally.frames,
+        "not told: tshark does not read the capture": not capture.frames,
+        f"not read: link type {capture.link}": not measured.readable,
+        "by choice: packets shown by a control or monitoring protocol are no traffic": capture.file in truth.quoting,
+        "by choice: we name the protocol behind an authentication header": any(
+            protocol == AUTHENTICATION for protocol, *_ in pair
+        ),
+        "jumbogram: tshark counts the IPv6 header alone": any(
+            packets and size == packets * IPV6_HEADER_BYTES for packets, size in _ways(pair)
+        ),
+    }
+    return next((name for name, fits in named.items() if fits), "unexplained")
 
 
 def _ways(conversations: dict[Key, Counts]) -> Iterator[tuple[int, int]]:
@@ -210,10 +227,15 @@ def _ways(conversations: dict[Key, Counts]) -> Iterator[tuple[int, int]]:
         yield counts[2:]
 
 
-def compare_all(corpus: Path) -> list[Compared]:
-    """Compare every capture of the corpus."""
-    truth = Truth(corpus)
-    return [compare(capture, measure(corpus / "pcaps" / capture.file), truth) for capture in captures(corpus)]
+def compare_all(corpus: Path, view: str) -> list[Compared]:
+    """Compare every capture of the corpus in one of VIEWS."""
+    truth, tables = Truth(corpus, view), VIEWS[view]
+    return [compare(capture, measure(corpus / "pcaps" / capture.file, tables), truth) for capture in captures(corpus)]
+
+
+def readable(compared: Iterable[Compared]) -> list[Compared]:
+    """Return the captures to be judged by: those we read, without files that quote packets."""
+    return [row for row in compared if row.readable and not row.quotes]
 
 
 def share(compared: Iterable[Compared]) -> tuple[int, int, int]:
@@ -225,54 +247,26 @@ def share(compared: Iterable[Compared]) -> tuple[int, int, int]:
 
 def groups(compared: list[Compared]) -> dict[str, dict[str, tuple[int, int, int]]]:
     """Return the shares by table and row."""
-    listed = [row for row in compared if row.capture.listed]
-    plain = [row for row in listed if not row.capture.before_ip]
+    judged = readable(compared)
     whole = {
-        "link types of this version": share(listed),
-        "  of these, files without MPLS, PPPoE, LLC and the like": share(plain),
+        "everything we read": share(judged),
+        "files that quote packets included": share(row for row in compared if row.readable),
         "all captures": share(compared),
     }
-    by_source = {name: share(row for row in listed if row.capture.source == name) for name in _names(listed, "source")}
+    by_source = {name: share(row for row in judged if row.capture.source == name)
+                 for name in _names(judged, "source")}  # fmt: skip
     by_link = {name or "(not told)": share(r for r in compared if r.capture.link == name) for name in
                _names([row for row in compared if row.conversations], "link")}  # fmt: skip
-    return {"whole": whole, "source folder (link types of this version)": by_source, "link type": by_link}
+    return {"whole": whole, "source folder (everything we read)": by_source, "link type": by_link}
 
 
 def _names(compared: list[Compared], attribute: str) -> list[str]:
     return sorted({getattr(row.capture, attribute) for row in compared})
 
 
-def show(compared: list[Compared], seconds: float) -> None:
-    """Print the tables for a person."""
-    for title, rows in groups(compared).items():
-        print(f"\n{title:<60} {'captures':>9} {'conversations':>14} {'equal':>7} {'share':>9}")
-        for name, (files, total, equal) in rows.items():
-            part = f"{equal / total:.2%}" if total else "-"
-            print(f"{name:<60} {files:>9,} {total:>14,} {equal:>7,} {part:>9}")
-    print("\ndifferences by reason")
-    for name, number in reasons(compared).most_common():
-        print(f"{number:>7,}  {name}")
-    other = [row for row in compared if row.frames != row.capture.frames]
-    print(f"\nframes: the same number in {len(compared) - len(other):,} of {len(compared):,} captures; not in")
-    for row in other:
-        print(f"  {row.capture.file}: ours {row.frames:,}, tshark's {row.capture.frames:,}")
-    print(f"\n{len(compared):,} captures in {seconds:.1f} s")
-
-
 def reasons(compared: Iterable[Compared]) -> Counter[str]:
     """Count the differences by reason."""
     return Counter(difference.reason for row in compared for difference in row.differences)
-
-
-def show_json(compared: list[Compared], seconds: float) -> None:
-    """Print shares, reasons and every difference as one JSON object."""
-    columns = ("captures", "conversations", "equal")
-    tables = {
-        title: {name.strip(): dict(zip(columns, counts, strict=True)) for name, counts in table.items()}
-        for title, table in groups(compared).items()
-    }
-    rows = [difference._asdict() | {"key": text(difference.key)} for row in compared for difference in row.differences]
-    print(json.dumps({"seconds": round(seconds, 1), **tables, "reasons": reasons(compared), "differences": rows}))
 
 
 def text(key: Key) -> str:
@@ -290,9 +284,12 @@ def main() -> None:
     if not (options.corpus / "manifest.tsv").is_file():
         command.error(f"no corpus at {options.corpus}; name it with --corpus")
     begin = time.perf_counter()
-    compared = compare_all(options.corpus)
-    (show_json if options.json else show)(compared, time.perf_counter() - begin)
+    views = {view: compare_all(options.corpus, view) for view in VIEWS}
+    from truth_show import show, show_json  # it takes its names from here
+
+    (show_json if options.json else show)(views, time.perf_counter() - begin)
 
 
 if __name__ == "__main__":
+    sys.modules["truth"] = sys.modules[__name__]
     main()

@@ -60,7 +60,7 @@ def packed(rows: Columns, flows: Columns, protocols: Columns, ports: Columns, pa
     _link(data, at, rows, flow, ip)
     at += ETHERNET.itemsize + tag
     ends = _ends(rows, flow, ports[flow["kind"]], payloads)
-    _network(data, at, ip, flow, protocol, head + rows["payload"], ends)
+    _network(data, at, ip, flow, protocol, head + rows["payload"], ends, rows["time_us"].astype(np.int64))
     at += network
     _transport(data, at, rows, protocol, ends)
     _texts(data, at + head, rows, flow, payloads)
@@ -103,16 +103,18 @@ def _ends(rows: Columns, flow: Columns, port: Columns, payloads: Payloads) -> En
 
 
 def _network(
-    data: Columns, at: Columns, ip: Columns, flow: Columns, protocol: Columns, length: Columns, ends: Ends
-) -> None:
+    data: Columns, at: Columns, ip: Columns, flow: Columns, protocol: Columns, length: Columns, ends: Ends,
+    time_us: Columns,
+) -> None:  # fmt: skip
     v4, v6 = np.flatnonzero(ip & ~flow["ipv6"]), np.flatnonzero(ip & flow["ipv6"])
     src, dst = ends.src[v4, 1] & np.uint64(0xFFFFFFFF), ends.dst[v4, 1] & np.uint64(0xFFFFFFFF)
     size = length[v4] + IPV4.itemsize
-    words = (0x4500, size, 0x4000, protocol[v4] | 64 << 8, src >> 16, src & 0xFFFF, dst >> 16, dst & 0xFFFF)
+    ident = time_us[v4] & 0xFFFF
+    words = (0x4500, size, ident, 0x4000, protocol[v4] | 64 << 8, src >> 16, src & 0xFFFF, dst >> 16, dst & 0xFFFF)
     total = np.sum([np.broadcast_to(np.asarray(word, np.int64), len(v4)) for word in words], axis=0)
     total = (total & 0xFFFF) + (total >> 16)  # RFC 1071, twice because the first fold may carry
-    _lay(data, at[v4], IPV4, version_ihl=0x4500, length=size, fragment=0x4000, ttl=64, protocol=protocol[v4], src=src,
-         dst=dst, checksum=~((total & 0xFFFF) + (total >> 16)) & 0xFFFF)  # fmt: skip
+    _lay(data, at[v4], IPV4, version_ihl=0x4500, length=size, id=ident, fragment=0x4000, ttl=64, protocol=protocol[v4],
+         src=src, dst=dst, checksum=~((total & 0xFFFF) + (total >> 16)) & 0xFFFF)  # fmt: skip
     protocol = np.where(protocol == 1, 58, protocol)[v6]  # ICMP has a number of its own in IPv6
     _lay(data, at[v6], IPV6, version_flow=6 << 28, length=length[v6], protocol=protocol, hops=64,
          src_high=ends.src[v6, 0], src_low=ends.src[v6, 1],
@@ -123,7 +125,7 @@ def _transport(data: Columns, at: Columns, rows: Columns, protocol: Columns, end
     """Lay TCP, UDP and ICMP echo headers; their checksums stay 0, as network cards leave them."""
     tcp, udp, icmp = (np.flatnonzero(protocol == number) for number in (6, 17, 1))
     _lay(data, at[tcp], TCP, src=ends.src_port[tcp], dst=ends.dst_port[tcp], offset=5 << 4, flags=rows["flags"][tcp],
-         window=502)  # fmt: skip
+         window=502, seq=rows["time_us"][tcp].astype(np.int64) & 0xFFFFFFFF)  # fmt: skip
     _lay(data, at[udp], UDP, src=ends.src_port[udp], dst=ends.dst_port[udp], length=rows["payload"][udp] + UDP.itemsize)
     _lay(data, at[icmp], ICMP, kind=np.where(rows["back"][icmp], 0, 8))
 

@@ -28,6 +28,12 @@ ZONE_NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 _TAKEN = {*ZONES, *(name.replace("+", "_") for name in ZONES)}
 
+UNWRAP, COPIES = ("mirrors", "all", "none"), ("once", "all")
+COLLECTORS = (
+    "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10",
+)  # fmt: skip
+"""As in the model, which is not loaded to print settings."""
+
 
 def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"text": text})
@@ -41,6 +47,21 @@ class OwnZone:
     based_on: str = _setting("", "a shipped zone whose countries it has, for the day that is asked for; empty: none")
     countries: tuple[str, ...] = _setting((), "countries in it, in two letters (ISO 3166-1), beside those of based_on")
     without: tuple[str, ...] = _setting((), "countries of based_on that are not in it")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeSettings:
+    """Which mirrors and tunnels are opened, and what counts."""
+
+    unwrap: str = _setting(
+        UNWRAP[0], "mirrors: only what a mirror wrapped; all: tunnels between devices too; none: all counts as outside"
+    )
+    collectors: tuple[str, ...] = _setting(
+        COLLECTORS, "what a private address sends here in VXLAN, Geneve or Ethernet in GRE is taken for a mirror's"
+    )
+    copies: str = _setting(
+        COPIES[0], "once: a packet that the port mirrored twice within 2 ms counts once; all: every copy counts"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +106,7 @@ class Config:
     as_of: str = _setting("", "compute the zone for this day, such as 2019-05-01; empty: the day its data was checked")
     networks: tuple[str, ...] = _setting((), "your own networks in CIDR notation, beside the private ranges")
     db: str = _setting("egress.db", "the database that replay writes")
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
     flows: FlowSettings = field(default_factory=FlowSettings)
     names: NameSettings = field(default_factory=NameSettings)
     data: DataSettings = field(default_factory=DataSettings)
@@ -219,11 +241,22 @@ def _check(config: Config, path: str) -> None:
     if config.zone.lower() not in known:
         raise ConfigError(f"zone: unknown zone {config.zone!r}", where=path, remedy=f"one of: {', '.join(known)}")
     _day(config.as_of, path)
-    for network in config.networks:
+    if config.decode.unwrap not in UNWRAP:
+        what = f"decode.unwrap: unknown choice {config.decode.unwrap!r}"
+        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(UNWRAP)}")
+    if config.decode.copies not in COPIES:
+        what = f"decode.copies: unknown choice {config.decode.copies!r}"
+        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(COPIES)}")
+    _networks("networks", config.networks, path)
+    _networks("decode.collectors", config.decode.collectors, path)
+
+
+def _networks(key: str, networks: tuple[str, ...], path: str) -> None:
+    for network in networks:
         try:
             ip_network(network)
         except ValueError as error:
-            raise ConfigError(f"networks: {error}", where=path, remedy='write it as "10.20.0.0/16"') from error
+            raise ConfigError(f"{key}: {error}", where=path, remedy='write it as "10.20.0.0/16"') from error
 
 
 def _check_zone(own: OwnZone, before: Sequence[OwnZone], key: str, path: str) -> None:

@@ -27,6 +27,22 @@ Words = NDArray[np.uint64]
 PAD_BYTES = 128
 """Spare bytes that a source lays behind the last frame in `Frames.data`, so a header can be read without a check."""
 
+MIRRORS, ALL, NONE = "mirrors", "all", "none"
+ONCE = "once"
+COPIES = (ONCE, ALL)
+"""What becomes of a packet that a port mirrored twice."""
+UNWRAP = (MIRRORS, ALL, NONE)
+"""What `decode` may open: what mirrors wrapped, tunnels between devices too, or nothing."""
+
+COLLECTORS = (
+    "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10",
+)  # fmt: skip
+"""Where mirrors are sent to, unless told otherwise: private networks. What is sent there stays, so only what is inside
+can leave."""
+
+DUPLICATE = "duplicate"
+"""The reason for which a packet's second copy is skipped."""
+
 IN, OWN, OUT, UNKNOWN = "IN", "OWN", "OUT", "UNKNOWN"
 VERDICTS = (IN, OWN, OUT, UNKNOWN)
 GLYPHS = {IN: "✓", OWN: "~", OUT: "✗", UNKNOWN: "?"}
@@ -75,6 +91,9 @@ class Frames:
         return len(self.start)
 
 
+NO_PRINTS: Words = np.zeros(0, np.uint64)
+
+
 @dataclass(frozen=True, slots=True)
 class Packets:
     """IP packets decoded from one batch of frames, in the order of the frames."""
@@ -111,6 +130,10 @@ class Packets:
     """(n,) Captured bytes there that belong to the IP packet (link padding excluded)."""
     skipped: dict[str, int] = field(default_factory=dict)
     """Frames that are no packet, by reason. len(frames) == len(packets) + sum(skipped.values())."""
+    unwrapped: dict[str, int] = field(default_factory=dict)
+    """Packets taken out of a mirror or tunnel, by its kind; one within two counts for both."""
+    print: Words = field(default_factory=lambda: NO_PRINTS)
+    """(n,) By what a second copy is known (see `decode.prints`), 0 where none could be; empty where nobody asked."""
 
     def __len__(self) -> int:
         """Return the number of packets."""
@@ -264,6 +287,8 @@ class Tally:
     last_ns: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
+    unwrapped: dict[str, int] = field(default_factory=dict)
+    """Packets taken out of mirrors and tunnels, by kind."""
 
 
 @dataclass(frozen=True, slots=True)

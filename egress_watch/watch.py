@@ -10,9 +10,11 @@ from dataclasses import dataclass, fields, replace
 
 from egress_watch.config import Config
 from egress_watch.decode import decode
+from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.flows import FlowTable
+from egress_watch.flows.duplicates import Duplicates
 from egress_watch.flows.records import together
-from egress_watch.model import Flows, Frames, Packets, Tally
+from egress_watch.model import ONCE, Flows, Frames, Packets, Tally
 from egress_watch.names import Names
 from egress_watch.places import Atlas
 from egress_watch.rules import Rule, RuleSet
@@ -26,6 +28,9 @@ TOGETHER = 8192
 class Stages:
     """What the frames go through, each holding its own state."""
 
+    tables: Tables
+    """Which mirrors and tunnels `decode` opens."""
+    duplicates: Duplicates
     names: Names
     table: FlowTable
     atlas: Atlas
@@ -38,7 +43,8 @@ def stages(config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0) -
         config.networks, active_s=config.flows.active_s, idle_s=config.flows.idle_s,
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
-    return Stages(Names(config.names.limit), table, atlas, RuleSet(rules))
+    tables = Tables(Policy(config.decode.unwrap, config.decode.collectors, prints=config.decode.copies == ONCE))
+    return Stages(tables, Duplicates(), Names(config.names.limit), table, atlas, RuleSet(rules))
 
 
 class Pending:
@@ -93,7 +99,7 @@ def watch(
     """
     tally, pending = Tally(), Pending(wait_ns)
     for frames in source:
-        packets = decode(frames)
+        packets = stages.duplicates.once(decode(frames, stages.tables), frames.origin)
         stages.names.hear(packets)
         flows = stages.table.update(packets)
         count(tally, frames, packets)
@@ -133,6 +139,8 @@ def count(tally: Tally, frames: Frames, packets: Packets) -> None:
     tally.damage += frames.damage
     for reason, frames_skipped in packets.skipped.items():
         tally.skipped[reason] = tally.skipped.get(reason, 0) + frames_skipped
+    for kind, opened in packets.unwrapped.items():
+        tally.unwrapped[kind] = tally.unwrapped.get(kind, 0) + opened
 
 
 def _rows(flows: Flows, which: slice) -> Flows:

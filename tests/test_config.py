@@ -12,8 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import egress_watch
+from egress_watch import model
 from egress_watch.config import (
+    COLLECTORS,
+    COPIES,
     MOST_BYTES,
+    UNWRAP,
     ZONES,
     Config,
     DataSettings,
@@ -277,3 +281,20 @@ def test_a_day_is_checked_where_the_file_is_known(tmp_path):
     assert error.value.where == str(path)
     path.write_text('as_of = "2019-02-28"\n')
     assert load(str(path)).as_of == "2019-02-28"
+
+
+def test_choices_are_those_of_the_model():
+    """The words that are written here are the ones that the other rooms know."""
+    assert (UNWRAP, COPIES, COLLECTORS) == (model.UNWRAP, model.COPIES, model.COLLECTORS)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [('unwrap = "some"', "unwrap"), ('copies = "two"', "copies"), ('collectors = ["10.0.0.1/8"]', "collectors")],
+)
+def test_what_is_opened_is_checked(tmp_path, line, told):
+    """A word or network that nobody knows is told with its key."""
+    path = tmp_path / "c.toml"
+    path.write_text(f"[decode]\n{line}\n")
+    with pytest.raises(ConfigError, match=f"decode.{told}"):
+        load(str(path))

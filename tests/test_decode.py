@@ -27,7 +27,7 @@ from build import (
 )
 
 from egress_watch.decode import MOST_TAGS, decode, reasons
-from egress_watch.decode.link import LINKS
+from egress_watch.decode.linktypes import LINKS
 from egress_watch.model import Packets, address_text, mac_text
 
 ONE, TWO = "10.0.0.1:1000", "3.5.140.7:443"

@@ -99,7 +99,7 @@ REFUSED = {
     "snap without an ethertype": (ether(b"\xaa\xaa\x03\0\0\0\0\x05" + bytes(40), 48), "llc"),
     "too short for snap": (ether(b"\xaa\xaa\x03", 3), "llc"),
     "neither ip nor a control word": (ether(label(18, bottom=True) + b"\x10" + bytes(40), 0x8847), "mpls"),
-    "link control of ppp": (ether(session(0xC021, bytes(40)), 0x8864), "pppoe"),
+    "link control of ppp": (ether(session(0xC021, bytes(40)), 0x8864), "ppp control"),
     "pppoe that is no session data": (ether(session(0x21, PACKET, code=9), 0x8864), "pppoe"),
     "macsec, encrypted": (ether(b"\x0c" + bytes(60), 0x88E5), "macsec"),
     "nsh before something else": (ether(service(9, PACKET), 0x894F), "nsh"),

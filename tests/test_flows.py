@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 from build import Wire, ether, framed, ip, ns, packets, tcp, udp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from egress_watch import flows as flows_module
 from egress_watch.flows import LINGER_NS, FlowTable
@@ -357,3 +359,21 @@ def test_the_table_grows_as_flows_come():
     rest = table.flush()
     assert rest.packets_out.tolist() == [1] * 9000
     assert len({tuple(row) for row in rest.device.tolist()}) == 9000
+
+
+@given(st.permutations(range(8)))
+def test_packets_out_of_order_within_a_moment_change_no_record(order):
+    """A mirror that joins two directions mixes their packets: the records are those of the right order."""
+    here, there, asked = "10.0.0.1:1000", "3.5.140.7:443", "3.5.140.7:53"
+    talk = [
+        tcp(here, there, "S", t=0), tcp(there, here, "SA", t=0.001), tcp(here, there, "A", b"ask", t=0.002),
+        tcp(there, here, "PA", b"answer", t=0.003), tcp(here, there, "A", t=0.004),
+        udp(here, asked, t=0.0005), udp(asked, here, b"name", t=0.0015), udp(here, there, t=0.005),
+    ]  # fmt: skip
+    assert _records(flows(*(talk[n] for n in order))) == _records(flows(*talk))
+
+
+def _records(found: Flows) -> list[tuple]:
+    columns = ("first_ns", "last_ns", "device_port", "remote_port", "protocol", "packets_out", "bytes_out",
+               "packets_in", "bytes_in", "flags_out", "flags_in", "end_reason")  # fmt: skip
+    return sorted(zip(*(getattr(found, name).tolist() for name in columns), strict=True))

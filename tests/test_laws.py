@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,10 +28,12 @@ from hypothesis import strategies as st
 from test_decode import EXTENSION_HEADERS, HERE4, HERE6, ONE, ONE6, THERE4, THERE6, TWO, TWO6
 
 from egress_watch.decode import decode
-from egress_watch.decode.link import LINKS
+from egress_watch.decode.carriers import Policy, Tables
+from egress_watch.decode.linktypes import LINKS, WRAPPED
 from egress_watch.flows import FlowTable
-from egress_watch.model import Frames, Packets
+from egress_watch.model import UNWRAP, Frames, Packets
 from egress_watch.names import Names
+from egress_watch.sources import open_inputs
 
 BODIES = [
     udp_ip(ONE, TWO, b"payload"), udp_ip(ONE6, TWO6, b"payload"), tcp_ip(ONE, TWO, "PA", bytes(100)),
@@ -52,14 +55,31 @@ REAL = [
     *[Wire(ether(bytes(range(60)), kind)) for kind in KINDS],
     *[Wire(ether(ether(BODIES[0]), kind)) for kind in KINDS],
 ]
-SOUND = [wire for wire in REAL if len(decode(frames(wire)))]
-COLUMNS = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "payload")]
+ROOT = Path(__file__).parent.parent
+POLICIES = {unwrap: Tables(Policy(unwrap)) for unwrap in UNWRAP}
 
-links = st.one_of(st.sampled_from([*LINKS, 147]), st.integers(0, 2**16 - 1))
+
+def shipped() -> list[Wire]:
+    """Return every frame of the captures that show one encapsulation each."""
+    found = []
+    for batch in open_inputs([str(ROOT / "captures" / "wraps")]).frames():
+        spans = zip(batch.start.tolist(), batch.caught.tolist(), batch.link.tolist(), strict=True)
+        found += [Wire(batch.data[at : at + count].tobytes(), link=link) for at, count, link in spans]
+    return found
+
+
+WRAPS = shipped()
+SOUND = [wire for wire in REAL + WRAPS if len(decode(frames(wire)))]
+COLUMNS = [
+    column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped", "payload", "print")
+]
+
+links = st.one_of(st.sampled_from([*LINKS, *WRAPPED, 147]), st.integers(0, 2**16 - 1))
 lengths = st.one_of(st.just(-1), st.integers(0, 2**40))
 times_ns = st.integers(-(2**63), 2**63 - 1)
 arbitrary = st.builds(Wire, st.binary(max_size=120), times_ns, lengths, links)
-real = st.sampled_from(REAL)
+real = st.one_of(st.sampled_from(REAL), st.sampled_from(WRAPS))
+policies = st.sampled_from([*POLICIES.values()])
 
 
 @st.composite
@@ -87,23 +107,23 @@ def rows(packets: Packets) -> list[tuple]:
     return [row(packets, at) for at in range(len(packets))]
 
 
-@given(any_frames)
+@given(any_frames, policies)
 @settings(deadline=None)
-def test_every_frame_is_a_packet_or_has_a_named_reason(wires):
+def test_every_frame_is_a_packet_or_has_a_named_reason(wires, policy):
     """Laws 1 and 2: nothing is raised on any bytes, and frames = packets + the sum of what was skipped."""
-    found = decode(frames(*wires))
+    found = decode(frames(*wires), policy)
     assert len(found) + sum(found.skipped.values()) == len(wires)
     assert all(found.skipped)
     assert all(count > 0 for count in found.skipped.values())
 
 
-@given(any_frames)
+@given(any_frames, policies)
 @settings(deadline=None)
-def test_a_payload_lies_within_its_frame(wires):
+def test_a_payload_lies_within_its_frame(wires, policy):
     """Law 2: whatever the headers claim, no span leads out of the bytes of its own frame."""
     batch = frames(*wires)
     for at in range(len(batch)):
-        single = decode(one_of(batch, slice(at, at + 1)))
+        single = decode(one_of(batch, slice(at, at + 1)), policy)
         for start, count in zip(single.payload.tolist(), single.payload_bytes.tolist(), strict=True):
             assert batch.start[at] <= start <= start + count <= batch.start[at] + batch.caught[at]
             assert count >= 0
@@ -115,13 +135,13 @@ def one_of(batch: Frames, which: slice) -> Frames:
     return replace(batch, **{name: getattr(batch, name)[which] for name in columns})
 
 
-@given(any_frames, st.binary(max_size=40), st.integers(0, 12))
+@given(any_frames, st.binary(max_size=40), st.integers(0, 12), policies)
 @settings(deadline=None)
-def test_packets_do_not_depend_on_how_frames_lie_in_batches(wires, between, cut):
+def test_packets_do_not_depend_on_how_frames_lie_in_batches(wires, between, cut, policy):
     """Law 3 for `decode`: another buffer, other neighbours, another batch: the same packets."""
-    whole = decode(frames(*wires))
+    whole = decode(frames(*wires), policy)
     apart = frames(*wires, between=between)
-    parts = [decode(one_of(apart, slice(None, cut))), decode(one_of(apart, slice(cut, None)))]
+    parts = [decode(one_of(apart, slice(None, cut)), policy), decode(one_of(apart, slice(cut, None)), policy)]
     assert [one for part in parts for one in rows(part)] == rows(whole)
     reasons = {reason for part in parts for reason in part.skipped}
     assert {reason: sum(part.skipped.get(reason, 0) for part in parts) for reason in reasons} == whole.skipped
@@ -138,6 +158,18 @@ def test_a_snaplen_changes_nothing_but_the_payload(wire):
         assert cut.payload.tolist() == whole.payload.tolist()
         left = caught - int(whole.payload[0])
         assert cut.payload_bytes.tolist() == [min(left, int(whole.payload_bytes[0]))]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("wire", WRAPS)
+def test_a_wrapped_packet_cut_anywhere_is_accounted_for(wire, policy):
+    """Cut at each byte, a wrapped packet counts inside or outside, or is skipped by name; it never counts twice."""
+    cuts = [Wire(wire.data[:caught], wire=len(wire.data), link=wire.link) for caught in range(len(wire.data) + 1)]
+    found = decode(frames(*cuts, between=b"\x45" * 64), POLICIES[policy])
+    assert len(found) + sum(found.skipped.values()) == len(cuts)
+    sizes = {int(decode(frames(wire), tables).size.sum()) for tables in POLICIES.values()}
+    outer = {size for size in found.size.tolist() if size not in sizes}
+    assert len(outer) <= 3, "sizes of nested tunnels at most"
 
 
 @pytest.mark.parametrize("wire", REAL)

@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from errno import EACCES
@@ -44,6 +45,8 @@ class Job:
         """Fingerprint by path of what the database holds already."""
         self._pipes: list[str] = []
         self._numbers: list[int] = []
+        self._unwrapped: Counter[str] = Counter()
+        """Packets taken out of mirrors and tunnels in this run, by kind."""
         self._failed: dict[str, str] = {}
         self._stopped = False
 
@@ -90,6 +93,7 @@ class Job:
             tally = watch(inputs.frames(), through, recording, go_on)
             advance(None, tally)  # the flows that the end of the captures closed
             self._stopped = stopped()
+        self._unwrapped.update(tally.unwrapped)
         self._failed |= dict(inputs.failed)
         self._set_aside(through.rules.broken)
         self._end(recording, inputs, store, tally)
@@ -128,6 +132,7 @@ class Job:
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._inputs.files), "held": list(self._held),
             "passed_over": self._inputs.passed_over, "failed": list(self._failed.items()), "interrupted": self._stopped,
             "broken_rules": list(dict.fromkeys(map(str, self._broken))), "zone_asked": self._config.zone.lower(),
+            "unwrapped": dict(self._unwrapped),
         }  # fmt: skip
         self._print(snapshot, outcome, as_json=as_json)
         _complain(self._failed, outcome["broken_rules"])

@@ -25,7 +25,7 @@ from egress_watch.config import Config, OwnZone
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import when
 from egress_watch.library import zone, zone_name
-from egress_watch.model import GLYPHS, VERDICTS, Snapshot
+from egress_watch.model import DUPLICATE, GLYPHS, VERDICTS, Snapshot
 from egress_watch.places.zones import Zone
 
 TOP = 15
@@ -60,6 +60,8 @@ def _report(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], co
         _owners(console, snapshot)
         _devices(console, snapshot)
         _alerts(console, snapshot)
+    _copies(console, snapshot)
+    _wrapped(console, outcome)
     _troubles(console, snapshot, outcome)
     _other_zone(console, snapshot, asked)
     _foot(console, snapshot, outcome)
@@ -215,9 +217,24 @@ def _told(row: Mapping[str, Any]) -> tuple[str, str]:
     return whom + (end[:-2] if found else ""), why
 
 
+def _copies(console: Console, snapshot: Snapshot) -> None:
+    twice = sum(row["frames"] for row in snapshot.skipped if row["reason"] == DUPLICATE)
+    if twice:
+        seen = twice + sum(row["packets"] or 0 for row in snapshot.recordings)
+        console.print(Text(f"Mirrored twice, counted once: {twice:,} of {seen:,} packets ({twice / seen:.1%})"))
+
+
+def _wrapped(console: Console, outcome: Mapping[str, Any]) -> None:
+    if outcome["unwrapped"]:
+        kinds = ", ".join(f"{kind} {packets:,}" for kind, packets in outcome["unwrapped"].items())
+        console.print(Text(f"Taken out of mirrors and tunnels: {kinds}"))
+
+
 def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> None:
-    if snapshot.skipped:
-        reasons = ", ".join(f"{printable(row['reason'])} {row['frames']:,}" for row in snapshot.skipped)
+    reasons = ", ".join(
+        f"{printable(row['reason'])} {row['frames']:,}" for row in snapshot.skipped if row["reason"] != DUPLICATE
+    )
+    if reasons:
         console.print(Text(f"Skipped (no IP packet): {reasons}"))
     for path, reason in outcome["failed"]:
         console.print(Text(printable(f"Gave nothing: {path}: {reason}"), style="yellow"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from egress_watch.model import VERDICTS, Snapshot
+from egress_watch.model import DUPLICATE, VERDICTS, Snapshot
 
 COUNTERS = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments")
 SUMS = ("flows", "bytes_out", "bytes_in")
@@ -18,9 +18,12 @@ def summary(snapshot: Snapshot, outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Return the totals of these recordings; docs/schema.md describes the keys."""
     verdicts = {row["verdict"]: {name: row[name] for name in SUMS} for row in snapshot.verdicts}
     blank = dict.fromkeys(SUMS, 0)
+    skipped = {row["reason"]: row["frames"] for row in snapshot.skipped}
+    packets = sum(row["packets"] for row in snapshot.recordings)
     return {
         **{name: sum(row[name] for row in snapshot.recordings) for name in COUNTERS},
-        "skipped": {row["reason"]: row["frames"] for row in snapshot.skipped},
+        "skipped": skipped,
+        "duplicate_share": skipped.get(DUPLICATE, 0) / max(1, packets + skipped.get(DUPLICATE, 0)),
         "damage": list(snapshot.damage),
         "bytes_out": sum(row["bytes_out"] for row in snapshot.verdicts),
         "bytes_in": sum(row["bytes_in"] for row in snapshot.verdicts),

@@ -66,6 +66,10 @@ class Walk:
     fragment: Flags
     fragment_id: NDArray[np.uint32]
     payload_bytes: Ints
+    ident: NDArray[np.uint32]
+    """IPv4 identification and, above it, the offset of a later fragment; 0 elsewhere."""
+    print: Words
+    """See `prints`; 0 where nobody asked."""
 
     @classmethod
     def over(cls, frames: Frames) -> Walk:
@@ -83,6 +87,7 @@ class Walk:
             dst=np.zeros((n, 2), np.uint64), src_port=column(np.uint16), dst_port=column(np.uint16),
             protocol=column(np.uint8), tcp_flags=column(np.uint8), size=column(np.int64), fragment=column(np.uint8),
             fragment_id=column(np.uint32), payload_bytes=column(np.int64),
+            ident=column(np.uint32), print=column(np.uint64),
         )  # fmt: skip
 
     def whole(self, rows: Rows, need: int, reason: int) -> Rows:

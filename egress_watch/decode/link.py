@@ -1,4 +1,4 @@
-"""From the first byte of a frame to its EtherType: one function a link type.
+"""From the first byte of a frame to its EtherType: Ethernet, Linux cooked captures, bare IP and loopback.
 
 In: a walk and the rows that stand at this header. Out: the walk moved on. Never: an exception, whatever the bytes.
 """
@@ -35,9 +35,10 @@ COOKED2 = np.dtype(  # LINKTYPE_LINUX_SLL2
      ("high", ">u2"), ("low", ">u4"), ("rest", "V2")]
 )  # fmt: skip
 FAMILY = np.dtype("<u4")
+TYPE = np.dtype(">u2")
 FIRST_BYTE = np.dtype("u1")
 
-MAC_BYTES = 6
+MAC_BYTES, ADDRESSES_BYTES = 6, 12
 COOKED_LLC = 4  # the number Linux gives frames that begin with IEEE 802.2
 
 
@@ -49,6 +50,28 @@ def ethernet(walk: Walk, rows: Rows) -> None:
     walk.src_mac[rows] = words(header, "src_high", "src_low")
     walk.at[rows] += ETHERNET.itemsize
     announce(walk, rows, header["type"])
+
+
+def tagged(tag_bytes: int) -> Step:
+    """Return the reader of Ethernet with the tag of a switch chip behind the addresses (LINKTYPE_DSA_TAG_...)."""
+
+    def read(walk: Walk, rows: Rows) -> None:
+        rows = walk.whole(rows, ADDRESSES_BYTES + tag_bytes + TYPE.itemsize, CUT_LINK)
+        header = walk.read(rows, ETHERNET)
+        walk.dst_mac[rows] = words(header, "dst_high", "dst_low")
+        walk.src_mac[rows] = words(header, "src_high", "src_low")
+        walk.at[rows] += ADDRESSES_BYTES + tag_bytes
+        kind = walk.read(rows, TYPE)
+        walk.at[rows] += TYPE.itemsize
+        announce(walk, rows, kind)
+
+    return read
+
+
+def prepended(walk: Walk, rows: Rows) -> None:
+    """Ethernet behind the four bytes of a switch chip (LINKTYPE_DSA_TAG_BRCM_PREPEND)."""
+    walk.at[rows] += 4
+    ethernet(walk, rows)
 
 
 def cooked(walk: Walk, rows: Rows) -> None:
@@ -109,18 +132,3 @@ def _cooked_type(walk: Walk, rows: Rows, kind: NDArray[np.uint16]) -> None:
     """Go on with an EtherType as Linux writes it: small numbers are its own, and none but COOKED_LLC carries IP."""
     announce(walk, rows, kind)
     walk.skip(rows[(kind < LOWEST_ETHERTYPE) & (kind != COOKED_LLC)], NOT_IP)
-
-
-LINKS: dict[int, Step] = {
-    0: loopback,
-    1: ethernet,
-    12: raw,  # DLT_RAW as some systems write it
-    14: raw,  # DLT_RAW as OpenBSD writes it
-    101: raw,
-    108: loopback,
-    113: cooked,
-    228: ipv4,
-    229: ipv6,
-    276: cooked2,
-}
-"""LINKTYPE_ value to its reader (tcpdump.org/linktypes.html)."""

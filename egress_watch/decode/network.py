@@ -44,9 +44,13 @@ def ipv4(walk: Walk, rows: Rows) -> None:
         walk.skip(rows[~good], BAD_IPV4)
         rows, header, header_bytes, size = rows[good], header[good], header_bytes[good], size[good]
     walk.version[rows] = 4
+    later = header["fragment"] & 0x1FFF
+    walk.ident[rows] = header["id"]
+    if later.any():
+        walk.ident[rows] |= later.astype(np.uint32) << np.uint32(16)
     walk.src[rows, 1] = MAPPED | header["src"]
     walk.dst[rows, 1] = MAPPED | header["dst"]
-    _fragment(walk, rows, (header["fragment"] & 0x1FFF) > 0, (header["fragment"] & 0x2000) > 0, header["id"])
+    _fragment(walk, rows, later > 0, (header["fragment"] & 0x2000) > 0, header["id"])
     _enter(walk, rows, size, header_bytes, header["protocol"])
 
 
@@ -68,17 +72,18 @@ def ipv6(walk: Walk, rows: Rows) -> None:
     _enter(walk, rows, size, np.full(len(rows), IPV6.itemsize), header["protocol"])
 
 
-def extensions(walk: Walk) -> None:
+def extensions(walk: Walk, rows: Rows) -> None:
     """Follow IPv6 extension headers and the authentication header of either version to the transport header.
 
     A chain that is cut or deeper than DEEPEST_CHAIN keeps the number of the header where reading stopped.
     """
     for _ in range(DEEPEST_CHAIN):
-        rows = np.flatnonzero(EXTENSIONS[walk.protocol] & (walk.version > 0) & (walk.fragment != LATER))
-        rows = rows[(walk.version[rows] == 6) | (walk.protocol[rows] == AUTHENTICATION)]
-        rows = rows[walk.at[rows] + EXTENSION.itemsize <= walk.end[rows]]
+        rows = rows[EXTENSIONS[walk.protocol[rows]]]
         if not len(rows):
             return
+        rows = rows[walk.fragment[rows] != LATER]
+        rows = rows[(walk.version[rows] == 6) | (walk.protocol[rows] == AUTHENTICATION)]
+        rows = rows[walk.at[rows] + EXTENSION.itemsize <= walk.end[rows]]
         _extension(walk, rows, walk.read(rows, EXTENSION))
 
 

@@ -16,17 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.decode.columns import Rows, Walk
-from egress_watch.decode.link import IPV4, IPV6, LOWEST_ETHERTYPE, Step, announce, ethernet
-from egress_watch.decode.reasons import CUT_LINK, LLC
+from egress_watch.decode.link import IPV4, IPV6, LOWEST_ETHERTYPE, Step, announce, ethernet, raw
+from egress_watch.decode.reasons import CUT_LINK, LLC, PPP, PPPOE, RAW, SWAPPED_WIFI, WIFI
+from egress_watch.decode.wireless import swapped_wifi, wifi
 
 FRAME = 0x6558  # "transparent Ethernet bridging": a whole frame follows, with addresses of its own
-MPLS, PPPOE, MACSEC, NSH = 0x8847, 0x8864, 0x88E5, 0x894F
+MPLS, MACSEC, TRILL, HSR, NSH, REDUNDANCY = 0x8847, 0x88E5, 0x22F3, 0x892F, 0x894F, 0xF1C1
 
 TYPE = np.dtype(">u2")
 TAG = np.dtype([("tci", ">u2"), ("type", ">u2")])  # IEEE 802.1Q, clause 9.6
 LABEL = np.dtype([("entry", ">u4"), ("behind", "u1")])  # RFC 3032, section 2.1
-SESSION = np.dtype([("version", "u1"), ("code", "u1"), ("rest", "V4"), ("protocol", ">u2")])  # RFC 2516, section 4
+SESSION = np.dtype([("version", "u1"), ("code", "u1"), ("rest", "V4")])  # RFC 2516, section 4
+PROTOCOL = np.dtype([("framing", ">u2"), ("next", ">u2")])
 SNAP = np.dtype([("sap", ">u2"), ("control", "u1"), ("oui_high", "u1"), ("oui", ">u2"), ("type", ">u2")])
+INTER_SWITCH = np.dtype([("snap", "V3"), ("sender", "V3"), ("vlan", ">u2"), ("port", "V2"), ("reserved", "V2")])
 METADATA = np.dtype([("version", "u1"), ("length", "u1")])
 SERVICE = np.dtype([("length", ">u2"), ("kind", "u1"), ("next", "u1")])  # RFC 8300, section 2.2
 SECURITY = np.dtype([("tci", "u1"), ("short", "u1"), ("number", ">u4")])  # IEEE 802.1AE, clause 9.3
@@ -34,8 +37,10 @@ SECURITY = np.dtype([("tci", "u1"), ("short", "u1"), ("number", ">u4")])  # IEEE
 VLAN_ID = 0x0FFF
 BOTTOM = 0x100
 LLC_BYTES, IP_SAP, SNAP_SAP, UNNUMBERED = 3, 0x0606, 0xAAAA, 3  # IEEE 802.2; RFC 1042 for SNAP
+TRUNK_GROUPS = (0x01000C0000, 0x03000C0000)  # where ISL frames go: 40 bits, then type and user bits
 NIBBLES = {0: FRAME, 4: IPV4, 6: IPV6}
-PPP = {0x0021: IPV4, 0x0057: IPV6, 0x0281: MPLS, 0x0283: MPLS}  # IANA: PPP protocol field
+FRAMED = 0xFF03  # all stations, unnumbered information (RFC 1662, section 3.1)
+PPP_NEXT = {0x0021: IPV4, 0x0057: IPV6, 0x0281: MPLS, 0x0283: MPLS}  # IANA: PPP protocol field
 NSH_NEXT = {1: IPV4, 2: IPV6, 3: FRAME, 4: NSH, 5: MPLS}  # IANA: NSH next protocol
 
 
@@ -55,10 +60,22 @@ def llc(walk: Walk, rows: Rows) -> None:
     plain = header["control"] == UNNUMBERED
     bare = plain & (header["sap"] == IP_SAP)
     vendor = (header["oui_high"] != 0) | ((header["oui"] != 0) & (header["oui"] != 0xF8))  # 0xF8: IEEE 802.1H
+    trunk = plain & (header["sap"] == SNAP_SAP) & np.isin(walk.dst_mac[rows] >> np.uint64(8), TRUNK_GROUPS)
+    _trunk(walk, rows[trunk])
+    rows, header, bare, plain, vendor = (column[~trunk] for column in (rows, header, bare, plain, vendor))
     snap = plain & (header["sap"] == SNAP_SAP) & ~vendor & (header["type"] >= LOWEST_ETHERTYPE)
     walk.at[rows] += np.where(bare, LLC_BYTES, SNAP.itemsize)
     walk.next[rows] = np.where(bare, IPV4, header["type"])
     walk.skip(rows[~bare & ~snap], LLC)
+
+
+def _trunk(walk: Walk, rows: Rows) -> None:
+    """Cisco ISL: a whole frame behind a header that looks like SNAP; its VLAN stands beside a bit for BPDUs."""
+    rows = walk.whole(rows, INTER_SWITCH.itemsize, LLC)
+    vlan_id = walk.read(rows, INTER_SWITCH)["vlan"] >> 1 & VLAN_ID
+    walk.vlan[rows] = np.where(walk.vlan[rows] == 0, vlan_id, walk.vlan[rows])
+    walk.at[rows] += INTER_SWITCH.itemsize
+    walk.next[rows] = FRAME
 
 
 def mpls(walk: Walk, rows: Rows) -> None:
@@ -77,11 +94,26 @@ def mpls(walk: Walk, rows: Rows) -> None:
 
 
 def pppoe(walk: Walk, rows: Rows) -> None:
-    """PPP over Ethernet, session stage (RFC 2516); PPP's own control messages end here."""
+    """PPP over Ethernet, session stage (RFC 2516)."""
     rows = walk.whole(rows, SESSION.itemsize, CUT_LINK)
-    header = walk.read(rows, SESSION)
+    code = walk.read(rows, SESSION)["code"]
     walk.at[rows] += SESSION.itemsize
-    _follow(walk, rows, np.where(header["code"] == 0, header["protocol"], 0), PPP, PPPOE)
+    walk.skip(rows[code != 0], PPPOE)
+    ppp(walk, rows[code == 0])
+
+
+def ppp(walk: Walk, rows: Rows) -> None:
+    """PPP (RFC 1661): framing bytes or none, a protocol of two bytes or, compressed, of one; control ends here."""
+    there = np.minimum(walk.end[rows] - walk.at[rows], PROTOCOL.itemsize)
+    header = walk.read(rows, PROTOCOL)
+    framed = header["framing"] == FRAMED
+    number = np.where(framed, header["next"], header["framing"])
+    short = number & 0x100 > 0  # an odd first byte is the last one of the number (RFC 1661, section 2)
+    length = np.where(framed, 2, 0) + np.where(short, 1, 2)
+    whole = length <= there
+    walk.skip(rows[~whole], CUT_LINK)
+    walk.at[rows[whole]] += length[whole]
+    _follow(walk, rows[whole], np.where(short, number >> 8, number)[whole], PPP_NEXT, PPP)
 
 
 def cisco_metadata(walk: Walk, rows: Rows) -> None:
@@ -134,6 +166,20 @@ def nsh(walk: Walk, rows: Rows) -> None:
     _follow(walk, rows, header["next"], NSH_NEXT, NSH)
 
 
+def trill(walk: Walk, rows: Rows) -> None:
+    """TRILL (RFC 6325, section 3): flags with the length of options, two nicknames, then the whole frame of a host."""
+    rows = walk.whole(rows, TYPE.itemsize, CUT_LINK)
+    options = walk.read(rows, TYPE).astype(np.int64) >> 6 & 0x1F
+    walk.at[rows] += 6 + 4 * options
+    walk.next[rows] = FRAME
+
+
+def redundancy(walk: Walk, rows: Rows) -> None:
+    """Four bytes that number the copies of a frame: HSR (IEC 62439-3) and the redundancy tag of IEEE 802.1CB."""
+    walk.at[rows] += 4
+    _typed(walk, rows)
+
+
 def _typed(walk: Walk, rows: Rows) -> None:
     """Read the EtherType at which these rows stand."""
     rows = walk.whole(rows, TYPE.itemsize, CUT_LINK)
@@ -152,6 +198,10 @@ def _follow(walk: Walk, rows: Rows, number: NDArray[np.integer[Any]], known: Map
 TAGS: dict[int, Step] = {
     LLC: llc,  # a length where the EtherType should be
     FRAME: ethernet,
+    RAW: raw,
+    WIFI: wifi,
+    SWAPPED_WIFI: swapped_wifi,
+    PPP: ppp,
     0x8100: vlan,  # IEEE 802.1Q
     0x88A8: vlan,  # IEEE 802.1ad, QinQ
     0x9100: vlan,  # QinQ as switches sent it before 802.1ad
@@ -167,5 +217,8 @@ TAGS: dict[int, Step] = {
     0x8926: vn_tag,
     0x893F: e_tag,
     NSH: nsh,
+    TRILL: trill,
+    HSR: redundancy,
+    REDUNDANCY: redundancy,
 }
 """EtherType to the reader of what it announces, where that is not yet IP."""

@@ -1,0 +1,94 @@
+"""A number for what a packet is, by which a second copy of it is known again.
+
+In: a walk whose rows stand behind their IP headers. Out: a column of fingerprints, 0 where no copy could be told from
+another packet. Never: a field that a switch or a router changes between two copies.
+
+A copy has the same addresses, protocol, length, IP identification and first bytes behind the IP header (16 of TCP,
+which has numbers of its own, 64 of others). What may differ is the frame around it, the TTL, and the checksum that a
+network card fills in late. What is sent again, by TCP or by an application, has a new identification. Where there is
+none (IPv6, and IPv4 that leaves it 0, as RFC 6864 allows), only TCP with data or with SYN, FIN or RST is taken, for a
+shorter time: equal acknowledgements and equal datagrams are sent on purpose. The lowest bit of a fingerprint says which
+it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from egress_watch.decode.columns import Header, Rows, Walk, gather
+from egress_watch.decode.network import WHOLE
+from egress_watch.model import Ints, Words
+
+TCP, UDP = 6, 17
+HEAD = np.dtype([("first", "<u8"), ("second", "<u8")])
+MORE = np.dtype([(f"word{number}", "<u8") for number in range(6)])
+UDP_CHECKSUM = np.uint64(0x0000FFFFFFFFFFFF)  # its bytes 6 and 7 end the first word (RFC 768)
+TCP_BYTES = 20
+OPENS_OR_ENDS = 0x07  # FIN, SYN, RST
+NUMBERED = np.uint64(1)
+"""In a fingerprint: the packet has an IP identification."""
+NEVER_ZERO = np.uint64(2)
+_MULTIPLY = tuple(map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)))
+_SHIFT = np.uint64(31)
+
+
+def fingerprint(walk: Walk, rows: Rows | slice) -> None:
+    """Set the fingerprint of each packet; where a slice is all frames, those that are no packets get any number."""
+    at = np.minimum(walk.at[rows], len(walk.data) - HEAD.itemsize)
+    header, left, protocol, ident = (
+        gather(walk.data, at, HEAD),
+        walk.end[rows] - at,
+        walk.protocol[rows],
+        walk.ident[rows],
+    )
+    first, second = _content(header, protocol, left)
+    src, dst = walk.src[rows], walk.dst[rows]
+    kind = walk.size[rows].astype(np.uint64) << np.uint64(32) | ident
+    mixed = _mix(first ^ src[:, 1] * _MULTIPLY[1] ^ protocol, kind ^ src[:, 0])
+    mixed = _mix(mixed ^ second, dst[:, 1] * _MULTIPLY[2] ^ dst[:, 0])
+    _more(walk, at, left, mixed, np.flatnonzero(protocol != TCP))
+    numbered = ident & np.uint32(0xFFFF) > 0
+    walk.print[rows] = np.where(numbered & (left > 0), mixed | NUMBERED, 0)
+    _unnumbered(walk, rows, header, mixed, ~numbered & (protocol == TCP) & (left >= TCP_BYTES))
+
+
+def _mix(one: Words, other: Words) -> Words:
+    mixed: Words = (one ^ other >> _SHIFT ^ other << _SHIFT) * _MULTIPLY[0]
+    return mixed ^ mixed >> _SHIFT
+
+
+def _more(walk: Walk, at: Ints, left: Ints, mixed: Words, rows: Rows) -> None:
+    """Mix in further bytes of these packets, which have no numbers by which one differs from the next."""
+    rows = rows[left[rows] > HEAD.itemsize]
+    start = np.minimum(at[rows], len(walk.data) - HEAD.itemsize - MORE.itemsize) + HEAD.itemsize
+    header, over = gather(walk.data, start, MORE), left[rows] - HEAD.itemsize
+    for number, name in enumerate(MORE.names or ()):
+        gone = np.uint64(8) * (8 - np.clip(over - 8 * number, 1, 8)).astype(np.uint64)
+        mixed[rows] = _mix(mixed[rows], np.where(over > 8 * number, header[name] << gone, 0))
+
+
+def _content(header: Header, protocol: NDArray[np.uint8], left: Ints) -> tuple[Words, Words]:
+    """Return the first bytes behind the IP header as two words, without a UDP checksum or bytes of the next frame."""
+    first, second = header["first"], header["second"]
+    first = np.where(protocol == UDP, first & UDP_CHECKSUM, first)
+    short = np.flatnonzero(left < HEAD.itemsize)
+    if len(short):
+        second = second.copy()
+        for number, word in enumerate((first, second)):
+            gone = np.uint64(8) * (8 - np.clip(left[short] - 8 * number, 1, 8)).astype(np.uint64)
+            word[short] = np.where(left[short] > 8 * number, word[short] << gone, 0)
+    return first, second
+
+
+def _unnumbered(walk: Walk, rows: Rows | slice, header: Header, mixed: Words, here: NDArray[np.bool_]) -> None:
+    """Set the fingerprints of TCP without identification that is not sent twice in a moment: no acknowledgements."""
+    some = np.flatnonzero(here)
+    some = some[walk.fragment[rows][some] == WHOLE]
+    second = header["second"][
+        some
+    ]  # the acknowledgement, and in bytes 12 and 13 the length of the header and the flags
+    length = (second >> np.uint64(36) & np.uint64(15)).astype(np.int64) * 4
+    told = (second >> np.uint64(40) & np.uint64(OPENS_OR_ENDS) > 0) | ((walk.end[rows] - walk.at[rows])[some] > length)
+    place = some if isinstance(rows, slice) else rows[some]
+    walk.print[place[told]] = mixed[some[told]] & ~NUMBERED | NEVER_ZERO
