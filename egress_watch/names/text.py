@@ -19,7 +19,7 @@ _PLAIN = re.compile(rb"[a-z0-9_.-]*")
 _HOST = re.compile(rb"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 # A name that ends in a number is an IPv4 address in one of its many spellings, since no top-level domain is one
 # (RFC 3696, section 2; WHATWG URL, "ends in a number checker").
-_NUMBER_LAST = re.compile(rb"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.DOTALL)
+_NUMBER = re.compile(rb"[0-9]+|0x[0-9a-f]*")
 # RFC 4343, section 2.1: all but 0x21 to 0x7E goes as \DDD, and so may the dot and the backslash within a label.
 _ESCAPED = [chr(byte) if 0x21 <= byte <= 0x7E and byte not in b".\\" else f"\\{byte:03d}" for byte in range(256)]
 
@@ -46,7 +46,7 @@ def host(raw: bytes) -> str:
     anything else: nothing that a terminal, a mark-up or a log could misread gets in here.
     """
     name = raw.lower().removesuffix(b".")
-    if not name or _NUMBER_LAST.fullmatch(name) or _is_address(name):
+    if not name or _NUMBER.fullmatch(name, name.rfind(b".") + 1) or _is_address(name):
         return ""
     if len(name) > NAME_LENGTH:
         raise Refusal("name too long")

@@ -1,0 +1,160 @@
+"""Which packets of a batch may carry names, and the few of them as rows.
+
+In: `Packets`. Out: `Bearer` rows. Never: a Python step for a packet that no reader asks for.
+
+A packet is a candidate by its first two payload bytes or its source port, one look into a table each; the readers look
+at more of the candidates, all at once. A connection is the 37 bytes of its two addresses, two ports and protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from egress_watch.model import PAD_BYTES, Bytes, Flags, Ints, Packets, Ports, Words
+from egress_watch.names.reader import HEAD_BYTES, TCP, UDP, Bearer, Candidates, Mask, Reader
+
+MOST_TCP_HEADER_BYTES = 60
+NO_SEQUENCE = -1
+
+_TCP_BIT, _UDP_BIT = 1, 2
+_BITS = np.zeros(256, np.uint8)
+_BITS[TCP], _BITS[UDP] = _TCP_BIT, _UDP_BIT
+_CONNECTION = np.dtype([("client", ">u8", 2), ("server", ">u8", 2), ("ports", ">u2", 2), ("protocol", "u1")])
+# RFC 9293, section 3.1; the options follow.
+_TCP_HEADER = np.dtype([("ports", ">u2", 2), ("sequence", ">u4"), ("ack", ">u4"), ("words", "u1"), ("flags", "u1")])
+
+
+class Stretch(NamedTuple):
+    """Consecutive packets, with the columns that names are read from."""
+
+    row: int
+    """The number of the first among all packets heard."""
+    data: Bytes
+    time_ns: Ints
+    src: Words
+    dst: Words
+    src_port: Ports
+    dst_port: Ports
+    protocol: Flags
+    tcp_flags: Flags
+    payload: Ints
+    payload_bytes: Ints
+
+    def last(self, count: int) -> Stretch:
+        """Return a copy of the last packets, over a buffer of their own."""
+        first = max(len(self.time_ns) - count, 0)
+        columns = [column[first:].copy() for column in self[2:]]
+        payload, size = columns[-2:]
+        start = max(int(payload.min(initial=len(self.data))) - MOST_TCP_HEADER_BYTES, 0)
+        end = int((payload + size).max(initial=start)) + PAD_BYTES
+        return Stretch(self.row + first, self.data[start:end].copy(), *columns[:-2], payload - start, size)
+
+    def then(self, other: Stretch) -> Stretch:
+        """Return this stretch with the one that follows it."""
+        joined = [np.concatenate(pair) for pair in zip(self[1:], other[1:], strict=True)]
+        joined[-2][len(self.time_ns) :] += len(self.data)
+        return Stretch(self.row, *joined)
+
+
+class Sieve:
+    """The tables that tell the candidates of some readers."""
+
+    def __init__(self, readers: Iterable[Reader]) -> None:
+        self._readers = list(readers)
+        self._beginnings = np.zeros(1 << 16, np.uint8)
+        self._ports = np.zeros(1 << 16, np.uint8)
+        for reader in self._readers:
+            beginnings = np.frombuffer(b"".join(reader.BEGINNINGS), np.uint16)
+            self._beginnings[beginnings] = _TCP_BIT | _UDP_BIT
+            self._ports[list(reader.PORTS)] = _TCP_BIT | _UDP_BIT
+
+    def sift(self, stretch: Stretch) -> list[tuple[int, Reader]]:
+        """Return the packets that readers want and who wants them, in the order of the packets."""
+        first = windows(stretch.data, np.dtype(np.uint16))[stretch.payload]
+        hit = self._beginnings[first] | self._ports[stretch.src_port]
+        hit &= _BITS[stretch.protocol]
+        rows = np.flatnonzero(hit)
+        if not len(rows):
+            return []
+        head = windows(stretch.data, np.dtype(np.uint64))[stretch.payload[rows]]
+        columns = (stretch.protocol[rows], stretch.src_port[rows], stretch.payload_bytes[rows])
+        candidates = Candidates(*columns, head)
+        masks = [reader.wanted(candidates) for reader in self._readers]
+        found = [(row, reader) for reader, mask in zip(self._readers, masks, strict=True) for row in rows[mask].tolist()]
+        found.sort(key=lambda one: one[0])
+        return found
+
+
+def windows(data: Bytes, kind: np.dtype[Any]) -> NDArray[Any]:
+    """Return the elements that start at each byte of a buffer, laid over each other; none is copied."""
+    spans = max(len(data) - kind.itemsize + 1, 0)
+    return np.ndarray((spans,), kind, buffer=data, strides=(1,))
+
+
+def stretch_of(packets: Packets, row: int) -> Stretch:
+    """Return the columns of a batch whose first packet has this number."""
+    return Stretch(
+        row, packets.data, packets.time_ns, packets.src, packets.dst, packets.src_port, packets.dst_port,
+        packets.protocol, packets.tcp_flags, packets.payload, packets.payload_bytes,
+    )  # fmt: skip
+
+
+def bearers(stretch: Stretch, rows: Sequence[int] | Ints, sequences: Sequence[int] = ()) -> list[Bearer]:
+    """Return some packets of a stretch as rows; ``sequences`` are their TCP sequence numbers, where they matter."""
+    at = np.asarray(rows, np.int64)
+    ports = np.stack((stretch.src_port[at], stretch.dst_port[at]), axis=1)
+    keys = connections(stretch.src[at], stretch.dst[at], ports, stretch.protocol[at])
+    start = stretch.payload[at]
+    spans = zip(start.tolist(), (start + stretch.payload_bytes[at]).tolist(), strict=True)
+    data = memoryview(stretch.data)
+    payloads = [bytes(data[one:end]) for one, end in spans]
+    numbers = sequences or [NO_SEQUENCE] * len(at)
+    return list(map(Bearer, (at + stretch.row).tolist(), stretch.time_ns[at].tolist(), keys, payloads, numbers))
+
+
+def connections(client: Words, server: Words, ports: NDArray[Any], protocol: Flags) -> list[bytes]:
+    """Return (n,) the keys of connections, in the order of the wire."""
+    keys = np.empty(len(protocol), _CONNECTION)
+    keys["client"], keys["server"], keys["ports"], keys["protocol"] = client, server, ports, protocol
+    found: list[bytes] = keys.view(f"V{_CONNECTION.itemsize}").tolist()
+    return found
+
+
+def sequences(stretch: Stretch, rows: Ints) -> list[int]:
+    """Return the TCP sequence number of the first payload byte of some segments, NO_SEQUENCE where it cannot be told.
+
+    `Packets` does not carry it, since so few packets need it. The header lies right before the payload: it is the one
+    with the ports, the length and the flags of the packet (RFC 9293, section 3.1).
+    """
+    found = np.full(len(rows), NO_SEQUENCE, np.int64)
+    headers = windows(stretch.data, _TCP_HEADER)
+    for length in (32, 20, *range(24, 32, 4), *range(36, MOST_TCP_HEADER_BYTES + 1, 4)):
+        open_rows = np.flatnonzero(found == NO_SEQUENCE)
+        at = stretch.payload[rows[open_rows]] - length
+        open_rows, at = open_rows[at >= 0], at[at >= 0]
+        header = headers[at]
+        fits = _fits(stretch, rows[open_rows], header, length)
+        found[open_rows[fits]] = header["sequence"][fits]
+    return found.tolist()
+
+
+def _fits(stretch: Stretch, rows: Ints, header: NDArray[Any], length: int) -> Mask:
+    """Return (n,) whether these are the TCP headers of these packets."""
+    fits: Mask = (header["ports"][:, 0] == stretch.src_port[rows]) & (header["ports"][:, 1] == stretch.dst_port[rows])
+    fits &= (header["words"] >> 4) * 4 == length
+    fits &= header["flags"] == stretch.tcp_flags[rows]
+    return fits
+
+
+def on_ports(stretch: Stretch, ports: Iterable[int]) -> Ints:
+    """Return the TCP segments with payload that come from some ports."""
+    table = np.zeros(1 << 16, np.bool_)
+    table[list(ports)] = True
+    return np.flatnonzero(table[stretch.src_port] & (stretch.protocol == TCP) & (stretch.payload_bytes > 0))
+
+
+__all__ = ["HEAD_BYTES", "Sieve", "Stretch", "bearers", "connections", "on_ports", "sequences", "stretch_of", "windows"]
