@@ -19,8 +19,11 @@ from egress_watch.names.text import host
 
 SOURCE = "http"
 METHODS = (
-    "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "PROPFIND", "SUBSCRIBE", "NOTIFY",
+    "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE",
+    "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT",
+    "SUBSCRIBE", "UNSUBSCRIBE", "NOTIFY", "CCM_POST",
 )  # fmt: skip
+"""Of RFC 9110, of WebDAV (RFC 4918), of UPnP, and what Windows sends to its Configuration Manager."""
 PORTS = ()
 BEGINNINGS = tuple(method[:2].encode() for method in METHODS)
 MOST_HEADER_BYTES = 16_384
@@ -28,7 +31,8 @@ MOST_HEADER_BYTES = 16_384
 # Four bytes tell the methods apart; the request line is checked once the packet is read.
 _STARTS = [np.frombuffer(f"{method} "[:4].encode(), np.uint32)[0] for method in METHODS]
 _START_BYTES = 4
-_LINE = re.compile(rb"([A-Z]+) ([^ \r\n]+) HTTP/1\.[0-9]\r?\n")
+# Blanks too many or too few are let pass, as RFC 9112, section 3 allows, and a cut version.
+_LINE = re.compile(rb"([A-Z_]+)[ \t]+([^ \t\r\n]*?)[ \t]*HTTP/1\.[0-9]?[ \t]*\r?\n")
 _FIELD = b"\nhost:"
 # Absolute form (RFC 9112, section 3.2.2); any user and password before the "@" are left out.
 _ABSOLUTE = re.compile(rb"https?://(?:[^/?#@]*@)?([^/?#@]*)", re.IGNORECASE)

@@ -31,6 +31,7 @@ class Version(NamedTuple):
 
 _DRAFT_23 = bytes.fromhex("c3eef712c72ebb5a11a7d2432bb46365bef9f502")
 _DRAFT_29 = bytes.fromhex("afbfec289993d24c9e9786f19c6111e04390a899")
+_T050 = bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310")
 _V1 = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")
 _V2 = bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9")
 
@@ -41,6 +42,7 @@ VERSIONS = {
     **{0xFF000000 | draft: Version(_DRAFT_29, "quic ", 0) for draft in range(29, 33)},
     **{0xFF000000 | draft: Version(_V1, "quic ", 0) for draft in (33, 34)},
     0xFACEB002: Version(_DRAFT_23, "quic ", 0),  # mvfst, Facebook's own number for draft 27
+    0x54303530: Version(_T050, "quic ", 0),  # T050, Google's own number and salt (published in the source of quiche)
 }
 """Versions by their number on the wire."""
 

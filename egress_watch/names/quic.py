@@ -33,7 +33,8 @@ MOST_PACKETS = 4
 SPAN_NS = 30_000_000_000
 """A connection is remembered for this long; then its ports may be those of another one."""
 
-_PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO, _CLOSE = 0, 1, 2, 3, 6, 0x1C
+_PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO = 0, 1, 2, 3, (6, 8)
+"""Google's T050 numbers its CRYPTO frames 8, which no other version allows in an Initial packet."""
 _VERSION = struct.Struct("!xI")
 
 
@@ -201,7 +202,7 @@ def crypto(plain: bytes) -> list[tuple[int, bytes]]:
         while at < len(plain):
             kind = plain[at]
             at += 1
-            if kind == _CRYPTO:
+            if kind in _CRYPTO:
                 offset, at = _number(plain, at)
                 length, at = _number(plain, at)
                 found.append((offset, plain[at : at + length]))
