@@ -29,7 +29,6 @@ from egress_watch.model import Packets, address_words
 from egress_watch.names import TRUST, Names, http
 from egress_watch.names.bearers import connections
 from egress_watch.names.reader import Bearer, Refusal, Said
-from egress_watch.names.svcb import service
 from egress_watch.names.text import domain, host
 from egress_watch.sources import open_inputs
 
@@ -146,7 +145,7 @@ def _answers(row: dict[str, Any]) -> Iterator[Fact]:
                 if _form(owner).endswith(".local"):
                     yield "mdns", _hex(value), ANY
             elif len(asked) == 1 and asked[0] and _form(owner) in _chain(asked[0], targets):
-                yield row["via"], _hex(value), service(asked[0])
+                yield row["via"], _hex(value), asked[0]
 
 
 def _chain(asked: str, targets: dict[str, set[str]]) -> set[str]:

@@ -139,7 +139,7 @@ def _said(answer: Answer) -> list[Said]:
     if not answer.addresses or not answer.asked:
         return []
     chain = _chain(answer) if answer.aliases else (answer.asked,)
-    name = service(answer.asked)
+    name = service(answer.asked) if answer.services else answer.asked
     # RFC 2181, section 8: a TTL with its highest bit set means zero.
     return [
         Said(name, address, ttl_s if ttl_s < 1 << 31 else 0)
