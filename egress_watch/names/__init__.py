@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from egress_watch.model import END_REASONS, Flows, Packets
 from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, quic, tls
 from egress_watch.names.bearers import Sieve, bearers, connections, stretch_of
 from egress_watch.names.book import Book, Run, find
-from egress_watch.names.reader import Bearer, DialogueReader, MessageReader, Reading, Said, StreamReader
-from egress_watch.names.streams import Heard, Streams
+from egress_watch.names.reader import (
+    Bearer, Dialogue, DialogueReader, Heard, MessageReader, Reader, Reading, Said, StreamReader,
+)  # fmt: skip
+from egress_watch.names.streams import Streams
 
 MESSAGES: list[MessageReader] = [dns, mdns, llmnr]
 STREAMS: list[StreamReader] = [dns_tcp, tls, http]
@@ -62,7 +65,7 @@ class Names:
         """Packets whose names could not be read or not be read to the end, by ``source: reason``."""
         self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES])
         self._streams = Streams(waiting)
-        self._dialogues = {reader: reader.open(waiting) for reader in DIALOGUES}
+        self._dialogues: dict[Reader, Dialogue] = {reader: reader.open(waiting) for reader in DIALOGUES}
         self._row = 0
         # The first book also holds what flow records that were cut hand on to the next record.
         self._connections, self._asked, self._known, self._local = (Book(limit) for _ in range(4))
@@ -85,16 +88,9 @@ class Names:
         stretch = stretch_of(packets, self._row)
         self._row += len(packets)
         found = self._sieve.sift(stretch)
-        heard: list[Heard] = []
-        begun: list[tuple[StreamReader, Bearer]] = []
-        for bearer, (_, reader) in zip(bearers(stretch, [row for row, _ in found]), found, strict=True):
-            if reader in STREAMS:
-                begun.append((reader, bearer))
-            else:
-                heard.append(Heard(reader.SOURCE, bearer, self._read(reader, bearer)))
-        heard += self._streams.hear(stretch, begun)
-        heard.sort(key=_row)
-        for one in heard:
+        borne = zip(found, bearers(stretch, [row for row, _ in found]), strict=True)
+        heard = [Heard(reader, bearer, self._read(reader, bearer)) for (_, reader), bearer in borne]
+        for one in self._streams.follow(stretch, heard):
             self._learn(one)
 
     def name(self, flows: Flows) -> Flows:
@@ -125,17 +121,17 @@ class Names:
     def _books(self) -> tuple[Book, ...]:
         return self._connections, self._asked, self._known, self._local
 
-    def _read(self, reader: MessageReader | DialogueReader, bearer: Bearer) -> Reading:
+    def _read(self, reader: Reader, bearer: Bearer) -> Reading:
         dialogue = self._dialogues.get(reader)
-        return dialogue.read(bearer) if dialogue else reader.read(bearer.payload)
+        return dialogue.read(bearer) if dialogue else cast("MessageReader", reader).read(bearer.payload)
 
     def _learn(self, heard: Heard) -> None:
         """Note the names found in a packet, and count them."""
         said, reason = heard.reading
         if reason:
-            _count(self.refused, f"{heard.source}: {reason}")
+            _count(self.refused, f"{heard.reader.SOURCE}: {reason}")
         for one in said:
-            source = OUTER if one.outer else heard.source
+            source = OUTER if one.outer else heard.reader.SOURCE
             _count(self.heard, source)
             self._note(_RANK[source], heard.bearer, one)
 
@@ -186,10 +182,6 @@ def _rows(flows: Flows) -> Iterator[_Flow]:
     columns = (flows.first_ns, flows.last_ns, since_ns, continued)
     keys = connections(flows.device, flows.remote, ports, flows.protocol)
     return zip(keys, *(column.tolist() for column in columns), strict=True)
-
-
-def _row(heard: Heard) -> int:
-    return heard.bearer.row
 
 
 def _count(counts: dict[str, int], key: str) -> None:

@@ -15,14 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.model import PAD_BYTES, Bytes, Flags, Ints, Packets, Ports, Words
-from egress_watch.names.reader import HEAD_BYTES, TCP, UDP, Bearer, Candidates, Mask, Reader
+from egress_watch.names.reader import TCP, Bearer, Candidates, Mask, Reader
 
 MOST_TCP_HEADER_BYTES = 60
 NO_SEQUENCE = -1
 
-_TCP_BIT, _UDP_BIT = 1, 2
-_BITS = np.zeros(256, np.uint8)
-_BITS[TCP], _BITS[UDP] = _TCP_BIT, _UDP_BIT
 _CONNECTION = np.dtype([("client", ">u8", 2), ("server", ">u8", 2), ("ports", ">u2", 2), ("protocol", "u1")])
 # RFC 9293, section 3.1; the options follow.
 _TCP_HEADER = np.dtype([("ports", ">u2", 2), ("sequence", ">u4"), ("ack", ">u4"), ("words", "u1"), ("flags", "u1")])
@@ -61,32 +58,44 @@ class Stretch(NamedTuple):
 
 
 class Sieve:
-    """The tables that tell the candidates of some readers."""
+    """The tables that tell the candidates of some readers, at most eight: each has a bit."""
 
-    def __init__(self, readers: Iterable[Reader]) -> None:
-        self._readers = list(readers)
-        self._beginnings = np.zeros(1 << 16, np.uint8)
-        self._ports = np.zeros(1 << 16, np.uint8)
-        for reader in self._readers:
-            beginnings = np.frombuffer(b"".join(reader.BEGINNINGS), np.uint16)
-            self._beginnings[beginnings] = _TCP_BIT | _UDP_BIT
-            self._ports[list(reader.PORTS)] = _TCP_BIT | _UDP_BIT
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        self._readers = readers
+        self._first = np.zeros(1 << 8, np.uint8)
+        self._beginning = np.zeros(1 << 16, np.uint8)
+        self._port = np.zeros(1 << 16, np.uint8)
+        self._protocol = np.zeros(1 << 8, np.uint8)
+        for number, reader in enumerate(readers):
+            bit = 1 << number
+            self._protocol[reader.PROTOCOL] |= bit
+            self._port[list(reader.PORTS)] |= bit
+            self._first[[one[0] for one in reader.BEGINNINGS]] |= bit
+            self._beginning[np.frombuffer(b"".join(reader.BEGINNINGS), np.uint16)] |= bit
 
     def sift(self, stretch: Stretch) -> list[tuple[int, Reader]]:
         """Return the packets that readers want and who wants them, in the order of the packets."""
-        first = windows(stretch.data, np.dtype(np.uint16))[stretch.payload]
-        hit = self._beginnings[first] | self._ports[stretch.src_port]
-        hit &= _BITS[stretch.protocol]
+        # One byte of all packets first, since gathering more from odd places takes four times as long.
+        hit = self._first.take(stretch.data.take(stretch.payload))
+        hit |= self._port.take(stretch.src_port)
+        hit &= self._protocol.take(stretch.protocol)
         rows = np.flatnonzero(hit)
-        if not len(rows):
-            return []
         head = windows(stretch.data, np.dtype(np.uint64))[stretch.payload[rows]]
-        columns = (stretch.protocol[rows], stretch.src_port[rows], stretch.payload_bytes[rows])
-        candidates = Candidates(*columns, head)
-        masks = [reader.wanted(candidates) for reader in self._readers]
-        found = [(row, reader) for reader, mask in zip(self._readers, masks, strict=True) for row in rows[mask].tolist()]
-        found.sort(key=lambda one: one[0])
+        hit = hit[rows] & (self._beginning[head.view(np.uint16)[::4]] | self._port[stretch.src_port[rows]])
+        candidates = Candidates(stretch.payload_bytes[rows], head)
+        bits = int(np.bitwise_or.reduce(hit, initial=0))
+        found: list[tuple[int, Reader]] = []
+        for number, reader in enumerate(self._readers):
+            if bits >> number & 1:
+                here = np.flatnonzero(hit & np.uint8(1 << number))
+                wanted = reader.wanted(Candidates(*(column[here] for column in candidates)))
+                found += [(row, reader) for row in rows[here[wanted]].tolist()]
+        found.sort(key=_first)
         return found
+
+
+def _first(found: tuple[int, Reader]) -> int:
+    return found[0]
 
 
 def windows(data: Bytes, kind: np.dtype[Any]) -> NDArray[Any]:
@@ -155,6 +164,3 @@ def on_ports(stretch: Stretch, ports: Iterable[int]) -> Ints:
     table = np.zeros(1 << 16, np.bool_)
     table[list(ports)] = True
     return np.flatnonzero(table[stretch.src_port] & (stretch.protocol == TCP) & (stretch.payload_bytes > 0))
-
-
-__all__ = ["HEAD_BYTES", "Sieve", "Stretch", "bearers", "connections", "on_ports", "sequences", "stretch_of", "windows"]

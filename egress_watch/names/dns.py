@@ -17,6 +17,7 @@ from egress_watch.names.svcb import HTTPS, MAPPED, PRIORITY_BYTES, SVCB, hints, 
 from egress_watch.names.text import domain
 
 SOURCE = "dns"
+PROTOCOL = UDP
 PORTS = (53,)
 BEGINNINGS = ()
 HEADER_BYTES = 12
@@ -53,7 +54,6 @@ class Answer:
 def wanted(candidates: Candidates) -> Mask:
     """Return (n,) standard responses to one question with at least one answer (RFC 1035, section 4.1.1)."""
     answers: Mask = ((candidates.head & _KIND) == _RESPONSE) & ((candidates.head & _ANSWERS) != 0)
-    answers &= (candidates.src_port == PORTS[0]) & (candidates.protocol == UDP)
     answers &= candidates.payload_bytes >= HEADER_BYTES
     return answers
 

@@ -11,8 +11,9 @@ from egress_watch.names.dns import HEADER_BYTES, PORTS, SOURCE
 from egress_watch.names.dns import read as read_message
 from egress_watch.names.reader import CUT, TCP, Candidates, Mask, Reading, Said, word
 
-__all__ = ["BEGINNINGS", "PORTS", "SOURCE", "read", "rest", "wanted"]
+__all__ = ["BEGINNINGS", "PORTS", "PROTOCOL", "SOURCE", "read", "rest", "wanted"]
 
+PROTOCOL = TCP
 BEGINNINGS = ()
 LENGTH_BYTES = 2
 
@@ -25,7 +26,6 @@ def wanted(candidates: Candidates) -> Mask:
     response: Mask = (candidates.head & _KIND) == _RESPONSE
     response &= candidates.payload_bytes >= LENGTH_BYTES + HEADER_BYTES
     response |= candidates.payload_bytes == LENGTH_BYTES  # some servers send the length alone
-    response &= (candidates.src_port == PORTS[0]) & (candidates.protocol == TCP)
     return response
 
 

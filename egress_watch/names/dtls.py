@@ -16,6 +16,7 @@ from egress_watch.names.pieces import Pieces
 from egress_watch.names.reader import CUT, UDP, Bearer, Candidates, Mask, Reading, Refusal, word
 
 SOURCE = "dtls"
+PROTOCOL = UDP
 PORTS = ()
 BEGINNINGS = (b"\x16\xfe", b"\x16\x01")
 RECORD_BYTES, MESSAGE_BYTES = 13, 12
@@ -32,7 +33,7 @@ def wanted(candidates: Candidates) -> Mask:
     """Return (n,) datagrams that start with a handshake record of the first epoch; 01 00 is OpenSSL's old version."""
     kind = candidates.head & _KIND
     found: Mask = (kind == _FIRST_EPOCH[0]) | (kind == _FIRST_EPOCH[1])
-    found &= (candidates.protocol == UDP) & (candidates.payload_bytes >= RECORD_BYTES + MESSAGE_BYTES)
+    found &= candidates.payload_bytes >= RECORD_BYTES + MESSAGE_BYTES
     return found
 
 

@@ -24,12 +24,13 @@ METHODS = (
     "SUBSCRIBE", "UNSUBSCRIBE", "NOTIFY", "CCM_POST",
 )  # fmt: skip
 """Of RFC 9110, of WebDAV (RFC 4918), of UPnP, and what Windows sends to its Configuration Manager."""
+PROTOCOL = TCP
 PORTS = ()
 BEGINNINGS = tuple(method[:2].encode() for method in METHODS)
 MOST_HEADER_BYTES = 16_384
 
 # Four bytes tell the methods apart; the request line is checked once the packet is read.
-_STARTS = [np.frombuffer(f"{method} "[:4].encode(), np.uint32)[0] for method in METHODS]
+_STARTS = np.unique(np.frombuffer(b"".join(f"{method} "[:4].encode() for method in METHODS), np.uint32))
 _START_BYTES = 4
 # Blanks too many or too few are let pass, as RFC 9112, section 3 allows, and a cut version.
 _LINE = re.compile(rb"([A-Z_]+)[ \t]+([^ \t\r\n]*?)[ \t]*HTTP/1\.[0-9]?[ \t]*\r?\n")
@@ -42,8 +43,8 @@ _AUTHORITY = re.compile(rb"(\[[^\]]*\]|[^:]*)(?::[0-9]*)?")
 def wanted(candidates: Candidates) -> Mask:
     """Return (n,) TCP segments that begin like a request."""
     first = candidates.head.view(np.uint32).reshape(-1, 2)[:, 0]
-    request: Mask = np.isin(first, _STARTS)
-    request &= (candidates.protocol == TCP) & (candidates.payload_bytes >= _START_BYTES)
+    request: Mask = _STARTS[np.searchsorted(_STARTS[:-1], first)] == first
+    request &= candidates.payload_bytes >= _START_BYTES
     return request
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from egress_watch.names.dns import HEADER_BYTES, read
 from egress_watch.names.reader import UDP, Candidates, Mask, word
 
-__all__ = ["BEGINNINGS", "PORTS", "SOURCE", "read", "wanted"]
+__all__ = ["BEGINNINGS", "PORTS", "PROTOCOL", "SOURCE", "read", "wanted"]
 
 SOURCE = "llmnr"
+PROTOCOL = UDP
 PORTS = (5355,)
 BEGINNINGS = ()
 
@@ -23,6 +24,5 @@ _RESPONSE = word(b"\x00\x00\x80\x00\x00\x01\x00\x00")
 def wanted(candidates: Candidates) -> Mask:
     """Return (n,) responses to one question from the port of LLMNR."""
     found: Mask = (candidates.head & _KIND) == _RESPONSE
-    found &= (candidates.src_port == PORTS[0]) & (candidates.protocol == UDP)
     found &= candidates.payload_bytes >= HEADER_BYTES
     return found

@@ -12,6 +12,7 @@ from egress_watch.names.dns import HEADER_BYTES, Answer, parse
 from egress_watch.names.reader import UDP, Candidates, Mask, Reading, Said, word
 
 SOURCE = "mdns"
+PROTOCOL = UDP
 PORTS = (5353,)
 BEGINNINGS = ()
 
@@ -22,7 +23,6 @@ _RESPONSE = word(b"\x00\x00\x80\x00\x00\x00\x00\x00")
 def wanted(candidates: Candidates) -> Mask:
     """Return (n,) standard responses from the port of multicast DNS (RFC 6762, section 18)."""
     found: Mask = (candidates.head & _KIND) == _RESPONSE
-    found &= (candidates.src_port == PORTS[0]) & (candidates.protocol == UDP)
     found &= candidates.payload_bytes >= HEADER_BYTES
     return found
 

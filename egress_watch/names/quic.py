@@ -22,6 +22,7 @@ from egress_watch.names.pieces import Pieces
 from egress_watch.names.reader import CUT, UDP, Bearer, Candidates, Mask, Reading, Refusal
 
 SOURCE = "quic"
+PROTOCOL = UDP
 PORTS = ()
 BEGINNINGS = tuple({bytes([first, version >> 24]) for first in range(0xC0, 0xE0) for version in VERSIONS})
 LEAST_BYTES = 1200
@@ -35,6 +36,8 @@ SPAN_NS = 30_000_000_000
 
 _PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO = 0, 1, 2, 3, (6, 8)
 """Google's T050 numbers its CRYPTO frames 8, which no other version allows in an Initial packet."""
+_NUMBERS = np.array(sorted(VERSIONS), np.int64)
+_FIRSTS = np.array([0xC0 | VERSIONS[number].initial << 4 for number in sorted(VERSIONS)], np.uint8)
 _VERSION = struct.Struct("!xI")
 
 
@@ -63,11 +66,10 @@ class _Connection:
 def wanted(candidates: Candidates) -> Mask:
     """Return (n,) UDP datagrams of full size that start with the long header of an Initial packet."""
     head = candidates.head.view(np.uint8).reshape(-1, 8)
-    version = head[:, 1:5].copy().view(">u4")[:, 0]
-    found: Mask = np.zeros(len(head), np.bool_)
-    for number, one in VERSIONS.items():
-        found |= (version == number) & (head[:, 0] & 0xF0 == 0xC0 | one.initial << 4)
-    found &= (candidates.protocol == UDP) & (candidates.payload_bytes >= LEAST_BYTES)
+    version = head[:, 1:5].copy().view(">u4")[:, 0].astype(np.int64)
+    at = np.searchsorted(_NUMBERS[:-1], version)
+    found: Mask = (_NUMBERS[at] == version) & (head[:, 0] & 0xF0 == _FIRSTS[at])
+    found &= candidates.payload_bytes >= LEAST_BYTES
     return found
 
 

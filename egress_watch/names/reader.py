@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from egress_watch.model import Flags, Ints, Ports, Words
+    from egress_watch.model import Ints, Words
 
 Mask = NDArray[np.bool_]
 
@@ -45,10 +45,8 @@ class Refusal(Exception):  # noqa: N818 - a refusal is no error: it is counted, 
 
 
 class Candidates(NamedTuple):
-    """Columns of the packets that may carry names, by their ports or their first two bytes."""
+    """Columns of the packets that a reader may want, by protocol and by its port or its first two bytes."""
 
-    protocol: Flags
-    src_port: Ports
     payload_bytes: Ints
     head: Words
     """(n,) The first eight payload bytes as they lie in memory; other bytes follow a shorter payload."""
@@ -75,12 +73,16 @@ class Reader(Protocol):
         """Return the word for `Flows.name_source`."""
 
     @property
+    def PROTOCOL(self) -> int:  # noqa: N802 - a constant of the module
+        """Return the protocol that carries it, TCP or UDP."""
+
+    @property
     def PORTS(self) -> tuple[int, ...]:  # noqa: N802 - a constant of the module
-        """Return the source ports whose packets are candidates."""
+        """Return the source ports whose packets are candidates; none where the beginnings tell."""
 
     @property
     def BEGINNINGS(self) -> tuple[bytes, ...]:  # noqa: N802 - a constant of the module
-        """Return the first two bytes that make a packet a candidate, on any port."""
+        """Return the first two bytes that make a packet a candidate, on any port; none where the ports tell."""
 
     def wanted(self, candidates: Candidates) -> Mask:
         """Return (n,) the candidates worth a `read`."""
@@ -105,6 +107,14 @@ class Dialogue(Protocol):
 
     def read(self, bearer: Bearer) -> Reading:
         """Return the names that are complete with this datagram; never raises."""
+
+
+class Heard(NamedTuple):
+    """What a reader found in a packet."""
+
+    reader: Reader
+    bearer: Bearer
+    reading: Reading
 
 
 class DialogueReader(Reader, Protocol):

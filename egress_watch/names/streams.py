@@ -1,6 +1,6 @@
 """What begins in one TCP segment and goes on in others: in any order, some of them sent twice.
 
-In: a batch of packets, and the segments in it that a reader wants. Out: what the readers found. Never: more than the
+In: a batch of packets, and what readers found in single ones. Out: the same with what was found in several. Never: more than the
 bounds, whatever comes; and never an answer that depends on how packets were cut into batches.
 
 A stream is opened by a segment whose reading was `CUT`. Segments of its connection are then taken in by sequence number
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import cast
 
 from egress_watch.names.bearers import NO_SEQUENCE, Stretch, bearers, on_ports, sequences
 from egress_watch.names.pieces import MOST_BYTES, Pieces
-from egress_watch.names.reader import CUT, Bearer, Reading, Refusal, Said, StreamReader
+from egress_watch.names.reader import CUT, TCP, Bearer, Heard, Reading, Refusal, Said, StreamReader
 
 OVERTAKING = 128
 """Packets of any kind: on a busy mirror, about a thousandth of a second."""
@@ -23,26 +23,6 @@ MOST_SEGMENTS = 64
 """Segments after which a stream is given up, as where the capture lacks the end of all packets."""
 
 _WRAP = 1 << 32
-
-
-class Heard(NamedTuple):
-    """What a reader found in a packet."""
-
-    source: str
-    bearer: Bearer
-    reading: Reading
-
-
-class _Begun(NamedTuple):
-    """A segment that begins a message, read on its own."""
-
-    reader: StreamReader
-    bearer: Bearer
-    reading: Reading
-
-    def heard(self, reason: str) -> Heard:
-        """Return what was read, with another reason."""
-        return Heard(self.reader.SOURCE, self.bearer, (self.reading[0], reason))
 
 
 class _Stream:
@@ -99,12 +79,12 @@ class Streams:
         """Return how many streams wait."""
         return len(self._waiting)
 
-    def hear(self, stretch: Stretch, found: Iterable[tuple[StreamReader, Bearer]]) -> list[Heard]:
-        """Return what the readers find in a batch, in the order of its packets; ``found`` is what `Sieve` says."""
-        begun = [_Begun(reader, bearer, reader.read(bearer.payload)) for reader, bearer in found]
-        ports = {_port(one.bearer.connection) for one in begun if one.reading[1] == CUT}
+    def follow(self, stretch: Stretch, heard: list[Heard]) -> list[Heard]:
+        """Return what was heard in a batch, packet by packet, with what follows from streams; both in their order."""
+        ports = {_port(one.bearer.connection) for one in heard if one.reading[1] == CUT and _is_tcp(one.bearer)}
         ports |= {_port(connection) for connection in self._waiting}
-        heard = self._follow(stretch, ports, begun) if ports else [one.heard(one.reading[1]) for one in begun]
+        if ports:
+            heard = self._merge(stretch, ports, heard)
         self._remember(stretch)
         return heard
 
@@ -114,26 +94,26 @@ class Streams:
             stretch = self._recent.then(stretch)
         self._recent = stretch.last(OVERTAKING)
 
-    def _follow(self, stretch: Stretch, ports: set[int], begun: list[_Begun]) -> list[Heard]:
-        """Go through all segments of these ports in their order, and through what was begun along with them."""
+    def _merge(self, stretch: Stretch, ports: set[int], heard: list[Heard]) -> list[Heard]:
+        """Go through all segments of these ports in their order, and through what was heard along with them."""
         lately: dict[bytes, deque[Bearer]] = {}
         for bearer in _segments(self._recent, ports):
             lately.setdefault(bearer.connection, deque(maxlen=OVERTAKING)).append(bearer)
         segments = {bearer.row: bearer for bearer in _segments(stretch, ports)}
-        starts: dict[int, list[_Begun]] = {}
-        for one in begun:
-            starts.setdefault(one.bearer.row, []).append(one)
-        heard: list[Heard] = []
-        for row in sorted(segments.keys() | starts.keys()):
+        begun: dict[int, list[Heard]] = {}
+        for one in heard:
+            begun.setdefault(one.bearer.row, []).append(one)
+        merged: list[Heard] = []
+        for row in sorted(segments.keys() | begun.keys()):
             if row not in segments:
-                heard += [one.heard(one.reading[1]) for one in starts[row]]
+                merged += begun[row]
                 continue
             line = lately.setdefault(segments[row].connection, deque(maxlen=OVERTAKING))
-            heard += self._step(segments[row], starts.get(row, []), line)
+            merged += self._step(segments[row], begun.get(row, []), line)
             line.append(segments[row])
-        return heard
+        return merged
 
-    def _step(self, bearer: Bearer, begun: list[_Begun], lately: Iterable[Bearer]) -> Iterator[Heard]:
+    def _step(self, bearer: Bearer, begun: list[Heard], lately: Iterable[Bearer]) -> Iterator[Heard]:
         """Take one segment into the stream that waits for it, or open one; ``lately`` is what came before it."""
         stream = self._waiting.get(bearer.connection)
         if stream and stream.takes(bearer, begins=bool(begun)):
@@ -142,17 +122,18 @@ class Streams:
         if stream and not begun:
             yield from self._missed(stream, bearer)
         for one in begun:
-            opens = one.reading[1] == CUT and bearer.sequence != NO_SEQUENCE
-            yield one.heard("" if opens else one.reading[1])
-            if opens:
+            if one.reading[1] == CUT and bearer.sequence != NO_SEQUENCE:
+                yield one._replace(reading=(one.reading[0], ""))
                 yield from self._open(one, bearer, lately)
+            else:
+                yield one
 
-    def _open(self, one: _Begun, bearer: Bearer, lately: Iterable[Bearer]) -> Iterator[Heard]:
+    def _open(self, one: Heard, bearer: Bearer, lately: Iterable[Bearer]) -> Iterator[Heard]:
         """Open a stream, in place of one that was open for this connection."""
         yield from self._give_up(bearer.connection)
         if len(self._waiting) >= self._limit:
             yield from self._give_up(next(iter(self._waiting)))
-        stream = self._waiting[bearer.connection] = _Stream(one.reader, bearer, one.reading[0])
+        stream = self._waiting[bearer.connection] = _Stream(cast("StreamReader", one.reader), bearer, one.reading[0])
         for segment in lately:
             waits = self._waiting.get(bearer.connection) is stream
             if waits and bearer.row - segment.row <= OVERTAKING and stream.takes(segment):
@@ -165,7 +146,7 @@ class Streams:
         if over:
             self._waiting.pop(bearer.connection, None)
         if said or over:
-            yield Heard(stream.reader.SOURCE, bearer, (said, reason if over else ""))
+            yield Heard(stream.reader, bearer, (said, reason if over else ""))
 
     def _missed(self, stream: _Stream, bearer: Bearer) -> Iterator[Heard]:
         """Count a segment that belongs to the connection but not to the stream."""
@@ -176,7 +157,11 @@ class Streams:
     def _give_up(self, connection: bytes) -> Iterator[Heard]:
         stream = self._waiting.pop(connection, None)
         if stream:
-            yield Heard(stream.reader.SOURCE, stream.first, ([], CUT))
+            yield Heard(stream.reader, stream.first, ([], CUT))
+
+
+def _is_tcp(bearer: Bearer) -> bool:
+    return bearer.connection[-1] == TCP
 
 
 def _port(connection: bytes) -> int:

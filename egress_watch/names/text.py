@@ -13,10 +13,10 @@ from ipaddress import ip_address
 
 from egress_watch.names.reader import Refusal
 
-NAME_LENGTH = 253
+NAME_LENGTH, LABEL_LENGTH = 253, 63
 
 _PLAIN = re.compile(rb"[a-z0-9_.-]*")
-_HOST = re.compile(rb"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_ALLOWED = b"abcdefghijklmnopqrstuvwxyz0123456789_-."
 # A name that ends in a number is an IPv4 address in one of its many spellings, since no top-level domain is one
 # (RFC 3696, section 2; WHATWG URL, "ends in a number checker").
 _NUMBER = re.compile(rb"[0-9]+|0x[0-9a-f]*")
@@ -50,7 +50,8 @@ def host(raw: bytes) -> str:
         return ""
     if len(name) > NAME_LENGTH:
         raise Refusal("name too long")
-    if not _HOST.fullmatch(name):
+    # Taking allowed bytes away is several times faster than an expression.
+    if name.translate(None, _ALLOWED) or max(map(len, labels := name.split(b"."))) > LABEL_LENGTH or b"" in labels:
         raise Refusal("not a host name")
     return name.decode("ascii")
 

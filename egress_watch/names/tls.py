@@ -13,6 +13,7 @@ from egress_watch.names.hello import read as read_hello
 from egress_watch.names.reader import TCP, Candidates, Mask, Reading, Refusal, word
 
 SOURCE = "tls"
+PROTOCOL = TCP
 PORTS = ()
 BEGINNINGS = (b"\x16\x03",)
 RECORD_BYTES = 5
@@ -31,7 +32,6 @@ def wanted(candidates: Candidates) -> Mask:
     hello: Mask = (candidates.head & _KIND) == _HELLO
     hello &= candidates.payload_bytes > RECORD_BYTES
     hello |= short & ((candidates.head & _KIND_ALONE) == _RECORD_ALONE)
-    hello &= candidates.protocol == TCP
     return hello
 
 
