@@ -17,6 +17,7 @@ from egress_watch.names import (
     CONNECTION_NS, DIALOGUES, LEAST_TTL_S, MESSAGES, MOST_TTL_S, OTHER_NAMES, OUTER, SECOND_NS, STREAMS, TRUST, Names,
 )  # fmt: skip
 from egress_watch.names.bearers import Sieve, stretch_of, windows
+from egress_watch.names.book import NAME as NAME_AT
 from egress_watch.names.book import RUNS_PER_KEY, Book, Run, find
 
 TCP, UDP = 6, 17
@@ -351,13 +352,13 @@ def test_packets_out_of_order_are_put_in_order():
 
 def run(name: str, start_ns: int, until_ns: int, rank: int = 0) -> Run:
     """Return a run."""
-    return Run(start_ns, until_ns, name, rank, start_ns)
+    return start_ns, until_ns, name, rank, start_ns
 
 
 def found(book: Book, key: bytes, when_ns: int) -> str:
     """Return the name that held at a time, "" without one."""
     one = find(book.lines.get(key, []), when_ns, when_ns)
-    return one.name if one else ""
+    return one[NAME_AT] if one else ""
 
 
 def test_hearing_again_keeps_a_name_in_memory():

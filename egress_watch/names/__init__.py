@@ -19,7 +19,7 @@ import numpy as np
 from egress_watch.model import END_REASONS, Flows, Packets
 from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, quic, tls
 from egress_watch.names.bearers import Sieve, bearers, connections, stretch_of
-from egress_watch.names.book import Book, Run, find
+from egress_watch.names.book import HEARD, NAME, RANK, START, UNTIL, Book, Run, find
 from egress_watch.names.reader import (
     Bearer, Dialogue, DialogueReader, Heard, MessageReader, Reader, Reading, Said, StreamReader,
 )  # fmt: skip
@@ -52,7 +52,7 @@ _CONTINUED = [END_REASONS.index("active"), END_REASONS.index("evicted")]
 _Flow = tuple[bytes, int, int, int, bool]
 """Of a flow record: its connection, with the device as client, so that no remote gets the name by which it called a
 device; its first and last packet; how old its connection's name may be; whether more records of it will follow."""
-_NOTHING = Run(0, 0, "", len(TRUST), 0)
+_NOTHING: Run = (0, 0, "", len(TRUST), 0)
 
 
 class Names:
@@ -114,8 +114,8 @@ class Names:
         for at in np.argsort(flows.first_ns, kind="stable").tolist():
             found[at], others[at] = self._name(rows[at])
         return replace(
-            flows, name=tuple([run.name for run in found]), name_source=tuple([_SOURCES[run.rank] for run in found]),
-            name_ns=np.array([run.heard_ns for run in found], np.int64), other_names=tuple(others),
+            flows, name=tuple([run[NAME] for run in found]), name_source=tuple([_SOURCES[run[RANK]] for run in found]),
+            name_ns=np.array([run[HEARD] for run in found], np.int64), other_names=tuple(others),
         )  # fmt: skip
 
     def _books(self) -> tuple[Book, ...]:
@@ -139,10 +139,10 @@ class Names:
         """Note a name under its connection, or under the address it names and who asked."""
         start_ns = bearer.time_ns
         if said.address is None:
-            self._connections.note(bearer.connection, Run(start_ns, start_ns, said.name, rank, start_ns))
+            self._connections.note(bearer.connection, (start_ns, start_ns, said.name, rank, start_ns))
             return
         until_ns = start_ns + min(max(said.ttl_s, LEAST_TTL_S), MOST_TTL_S) * SECOND_NS
-        run = Run(start_ns, until_ns, said.name, rank, start_ns)
+        run = (start_ns, until_ns, said.name, rank, start_ns)
         if rank in _LOCAL_RANKS:
             self._local.note(said.address, run)
             return
@@ -163,13 +163,13 @@ class Names:
         if run is None:
             return _NOTHING, ""
         if continued:
-            self._connections.note(connection, run._replace(start_ns=last_ns, until_ns=last_ns))
-        return run, _others(known, run.name, first_ns) if known else ""
+            self._connections.note(connection, (last_ns, last_ns, *run[NAME:]))
+        return run, _others(known, run[NAME], first_ns) if known else ""
 
 
 def _others(line: list[Run], name: str, when_ns: int) -> str:
     """Return the newest names that held at a time beside the best one, with a space between them."""
-    held = [run.name for run in reversed(line) if run.start_ns <= when_ns <= run.until_ns and run.name != name]
+    held = [run[NAME] for run in reversed(line) if run[START] <= when_ns <= run[UNTIL] and run[NAME] != name]
     return " ".join(list(dict.fromkeys(held))[:OTHER_NAMES]) if held else ""
 
 

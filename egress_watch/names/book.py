@@ -13,22 +13,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from typing import NamedTuple
 
 RUNS_PER_KEY = 64
 """One busy address must not push out all others, nor make a look-up long."""
 
 
-class Run(NamedTuple):
-    """A stretch of time over which a key had a name."""
-
-    start_ns: int
-    until_ns: int
-    name: str
-    rank: int
-    """How far the source is to be trusted, 0 first."""
-    heard_ns: int
-    """When it was heard first."""
+Run = tuple[int, int, str, int, int]
+"""A stretch of time over which a key had a name: START, UNTIL (ns), NAME, RANK (how far its source is to be trusted,
+0 first), HEARD (ns, when it was heard first). No class: the garbage collector lets go of plain tuples."""
+START, UNTIL, NAME, RANK, HEARD = range(5)
 
 
 class Book:
@@ -60,11 +53,11 @@ class Book:
         """Put a run into a line and return whether there is one more."""
         self.lines.move_to_end(key)
         # Nearly always the newest; packets may be out of order, and names carried over come late.
-        late = line[-1].start_ns > run.start_ns
-        at = bisect_right(line, run.start_ns, key=lambda one: one.start_ns) if late else len(line)
+        late = line[-1][START] > run[START]
+        at = bisect_right(line, run[START], key=_start) if late else len(line)
         last = line[at - 1] if at else None
-        if last and last.name == run.name and last.rank == run.rank and last.until_ns >= run.start_ns:
-            line[at - 1] = last._replace(until_ns=max(last.until_ns, run.until_ns))
+        if last and last[UNTIL] >= run[START] and last[NAME : RANK + 1] == run[NAME : RANK + 1]:
+            line[at - 1] = (last[START], max(last[UNTIL], run[UNTIL]), *last[NAME:])
             return False
         line.insert(at, run)
         if len(line) <= RUNS_PER_KEY:
@@ -84,6 +77,10 @@ def find(line: list[Run], first_ns: int, last_ns: int) -> Run | None:
     """Return the newest run of the best rank heard by ``last_ns`` that still held at ``first_ns``."""
     best: Run | None = None
     for run in reversed(line):
-        if run.start_ns <= last_ns and run.until_ns >= first_ns and (best is None or run.rank < best.rank):
+        if run[START] <= last_ns and run[UNTIL] >= first_ns and (best is None or run[RANK] < best[RANK]):
             best = run
     return best
+
+
+def _start(run: Run) -> int:
+    return run[START]

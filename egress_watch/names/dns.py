@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from egress_watch.names.reader import CUT, UDP, Candidates, Mask, Reading, Refusal, Said, word
 from egress_watch.names.svcb import HTTPS, MAPPED, PRIORITY_BYTES, SVCB, hints, service
-from egress_watch.names.text import domain
+from egress_watch.names.text import domain, plain
 
 SOURCE = "dns"
 PROTOCOL = UDP
@@ -85,8 +85,7 @@ def _parse(message: bytes, answer: Answer, *, everything: bool) -> str:
     known: dict[int, str] = {}
     at = HEADER_BYTES
     for _ in range(questions):
-        answer.asked, at = _name_at(message, at, known)
-        at += 4
+        answer.asked, at = _question_at(message, at, known)
     for _ in range(min(answers, MOST_RECORDS)):
         at = _record_at(message, at, known, answer)
     count = answers
@@ -95,6 +94,19 @@ def _parse(message: bytes, answer: Answer, *, everything: bool) -> str:
         for _ in range(answers, min(count, MOST_RECORDS)):
             at = _record_at(message, at, known, answer)
     return "too many records" if count > MOST_RECORDS else ""
+
+
+def _question_at(message: bytes, at: int, known: dict[int, str]) -> tuple[str, int]:
+    """Return the name in the question at an offset and the offset behind its type and class."""
+    end = message.find(b"\0", at)
+    try:
+        known[at] = name = plain(message[at:end]) if end >= 0 else ""
+    except Refusal:
+        end = -1
+    if end < 0:  # compressed, odd, or cut: the long way finds out
+        name, end = _name_at(message, at, known)
+        return name, end + 4
+    return name, end + 5
 
 
 def _record_at(message: bytes, at: int, known: dict[int, str], answer: Answer) -> int:

@@ -38,19 +38,17 @@ def size(message: bytes) -> int:
 
 def read(message: bytes, *, cookie: bool = False) -> Reading:
     """Return the host name of the ``server_name`` extension, or why there is none; ``CUT`` where more may help."""
-    said: list[Said] = []
     complete = False
     try:
         whole = size(message) if len(message) >= HEADER_BYTES else MOST_BYTES
         complete = len(message) >= whole
-        raw, outer = _extensions(message[:whole], whole, cookie=cookie)
-        if name := host(raw):
-            said.append(Said(name, outer=outer))
+        raw, outer = _extensions(message if len(message) <= whole else message[:whole], whole, cookie=cookie)
+        name = host(raw)
     except (IndexError, struct.error):
-        return said, "malformed hello" if complete else CUT
+        return [], "malformed hello" if complete else CUT
     except Refusal as refusal:
-        return said, str(refusal)
-    return said, "" if complete else CUT
+        return [], str(refusal)
+    return [Said(name, outer=outer)] if name else [], "" if complete else CUT
 
 
 def _extensions(hello: bytes, whole: int, *, cookie: bool) -> tuple[bytes, bool]:
