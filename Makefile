@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 CHECKED := $(VENV)/.checked
 
-.PHONY: help demo test check fix bench truth data setup clean
+.PHONY: help demo test check fix bench truth names-truth data setup clean
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(SETUP)  ## set up, replay the shipped city capture and print who talks to whom
 	@rm -f demo.db demo.db-wal demo.db-shm
@@ -31,6 +31,9 @@ bench: $(CHECKED)  ## measure every stage and the whole, beside peers where they
 
 truth: $(CHECKED)  ## compare flows with an independent tool's over the shared corpus
 	$(BIN)/python benchmarks/truth.py
+
+names-truth: $(CHECKED)  ## compare names with an independent tool's over the shared corpus
+	$(BIN)/python benchmarks/names_truth.py
 
 data: $(CHECKED)  ## rebuild the shipped data files from their carriers (needs a network)
 	$(BIN)/pip install -q -e '.[data]'

@@ -14,7 +14,6 @@ import argparse
 import csv
 import gzip
 import json
-import sys
 import time
 import tomllib
 from collections import Counter
@@ -71,6 +70,7 @@ class Listening(Names):
         """All connections there are packets of."""
 
     def hear(self, packets: Packets) -> None:
+        """Take in a batch, and note its connections."""
         ports = np.stack((packets.src_port, packets.dst_port), axis=1)
         self.decoded.update(map(_words, set(connections(packets.src, packets.dst, ports, packets.protocol))))
         super().hear(packets)
@@ -132,20 +132,18 @@ def _name(kind: str, raw: str) -> str:
 
 def _answers(row: dict[str, Any]) -> Iterator[Fact]:
     """Yield the facts of one DNS message: the name asked for (multicast: the owner), and each address it leads to."""
-    if not row["resp"] or not row.get("ans"):
+    answers = [(_form(owner), kind, value) for owner, kind, value in row.get("ans") or () if row["resp"] and value]
+    addresses = [(owner, _hex(value)) for owner, kind, value in answers if kind in {"A", "AAAA"}]
+    if row["via"] == "mdns":
+        yield from (("mdns", value, ANY) for owner, value in addresses if owner.endswith(".local"))
         return
-    asked = [_form(name) for name, _ in row["q"]]
     targets: dict[str, set[str]] = {}
-    for owner, kind, value in row["ans"]:
-        if kind == "CNAME" and value:
-            targets.setdefault(_form(owner), set()).add(_form(value))
-    for owner, kind, value in row["ans"]:
-        if kind in {"A", "AAAA"} and value:
-            if row["via"] == "mdns":
-                if _form(owner).endswith(".local"):
-                    yield "mdns", _hex(value), ANY
-            elif len(asked) == 1 and asked[0] and _form(owner) in _chain(asked[0], targets):
-                yield row["via"], _hex(value), asked[0]
+    for owner, kind, value in answers:
+        if kind == "CNAME":
+            targets.setdefault(owner, set()).add(_form(value))
+    asked = {_form(name) for name, _ in row["q"]}
+    if len(asked) == 1 and (name := asked.pop()):
+        yield from ((row["via"], value, name) for owner, value in addresses if owner in _chain(name, targets))
 
 
 def _chain(asked: str, targets: dict[str, set[str]]) -> set[str]:

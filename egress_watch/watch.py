@@ -34,7 +34,7 @@ def stages(config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0) -
         config.networks, active_s=config.flows.active_s, idle_s=config.flows.idle_s,
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
-    return Stages(Names(config.names.limit), table, atlas, RuleSet(rules))
+    return Stages(Names(config.names.limit, config.names.waiting), table, atlas, RuleSet(rules))
 
 
 def _go_on(_: Frames, __: Tally) -> bool:

@@ -14,7 +14,16 @@ from test_names_tls import hello
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PAD_BYTES, Flows, Packets, address_words
 from egress_watch.names import (
-    CONNECTION_NS, DIALOGUES, LEAST_TTL_S, MESSAGES, MOST_TTL_S, OTHER_NAMES, OUTER, SECOND_NS, STREAMS, TRUST, Names,
+    CONNECTION_NS,
+    DIALOGUES,
+    LEAST_TTL_S,
+    MESSAGES,
+    MOST_TTL_S,
+    OUTER,
+    SECOND_NS,
+    STREAMS,
+    TRUST,
+    Names,
 )  # fmt: skip
 from egress_watch.names.bearers import Sieve, stretch_of, windows
 from egress_watch.names.book import NAME as NAME_AT

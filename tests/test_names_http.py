@@ -80,7 +80,9 @@ def test_the_body_is_not_searched():
     assert name(request() + b"\r\nHost: b.example\r\n") == ""
 
 
-@pytest.mark.parametrize("line", ["GET  /a HTTP/1.1", "GET /a  HTTP/1.1 ", "GET HTTP/1.1", "GET\t/a HTTP/1.", "GET /aHTTP/1.1"])
+@pytest.mark.parametrize(
+    "line", ["GET  /a HTTP/1.1", "GET /a  HTTP/1.1 ", "GET HTTP/1.1", "GET\t/a HTTP/1.", "GET /aHTTP/1.1"]
+)
 def test_blanks_too_many_or_too_few_are_let_pass(line):
     """A request line may be sloppy (RFC 9112, section 3), as that of small devices is."""
     assert name(request("Host: a.example", line=line)) == "a.example"

@@ -85,6 +85,9 @@ def test_an_address_is_no_name(name):
         b"a b",
         b"a\x1b[31m.example",
         b"a\0.example",
+        b"a\r\nX: y.example",
+        b"a\xff\xfe.example",
+        "a\u202emoc.example".encode(),
         "ä.example".encode(),
         b"<b>.example",
         b"a..b",
@@ -102,6 +105,11 @@ def test_a_long_name_is_refused():
     """A host name has at most 253 characters."""
     assert tls.read(hello(b"a." * 126 + b"b")) == ([Said("a." * 126 + "b")], "")
     assert tls.read(hello(b"a." * 126 + b"bb")) == ([], "name too long")
+
+
+def test_an_international_name_stays_as_it_is_sent():
+    """An A-label (RFC 5890) is shown as it is: its letters may look like others."""
+    assert tls.read(hello(b"xn--bcher-kva.example")) == ([Said("xn--bcher-kva.example")], "")
 
 
 def test_another_type_of_name_is_passed_over():

@@ -21,7 +21,15 @@ from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, quic, tls
 from egress_watch.names.bearers import Sieve, bearers, connections, stretch_of
 from egress_watch.names.book import HEARD, NAME, RANK, START, UNTIL, Book, Run, find
 from egress_watch.names.reader import (
-    Bearer, Dialogue, DialogueReader, Heard, MessageReader, Reader, Reading, Said, StreamReader,
+    Bearer,
+    Dialogue,
+    DialogueReader,
+    Heard,
+    MessageReader,
+    Reader,
+    Reading,
+    Said,
+    StreamReader,
 )  # fmt: skip
 from egress_watch.names.streams import Streams
 
@@ -163,7 +171,7 @@ class Names:
         if run is None:
             return _NOTHING, ""
         if continued:
-            self._connections.note(connection, (last_ns, last_ns, *run[NAME:]))
+            self._connections.note(connection, (last_ns, last_ns, run[NAME], run[RANK], run[HEARD]))
         return run, _others(known, run[NAME], first_ns) if known else ""
 
 

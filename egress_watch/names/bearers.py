@@ -44,17 +44,16 @@ class Stretch(NamedTuple):
     def last(self, count: int) -> Stretch:
         """Return a copy of the last packets, over a buffer of their own."""
         first = max(len(self.time_ns) - count, 0)
-        columns = [column[first:].copy() for column in self[2:]]
-        payload, size = columns[-2:]
-        start = max(int(payload.min(initial=len(self.data))) - MOST_TCP_HEADER_BYTES, 0)
-        end = int((payload + size).max(initial=start)) + PAD_BYTES
-        return Stretch(self.row + first, self.data[start:end].copy(), *columns[:-2], payload - start, size)
+        kept = Stretch(self.row + first, self.data, *(column[first:].copy() for column in self[2:]))
+        start = max(int(kept.payload.min(initial=len(self.data))) - MOST_TCP_HEADER_BYTES, 0)
+        end = int((kept.payload + kept.payload_bytes).max(initial=start)) + PAD_BYTES
+        return kept._replace(data=self.data[start:end].copy(), payload=kept.payload - start)
 
     def then(self, other: Stretch) -> Stretch:
         """Return this stretch with the one that follows it."""
-        joined = [np.concatenate(pair) for pair in zip(self[1:], other[1:], strict=True)]
-        joined[-2][len(self.time_ns) :] += len(self.data)
-        return Stretch(self.row, *joined)
+        later: tuple[NDArray[Any], ...] = other._replace(payload=other.payload + len(self.data))[2:]
+        columns = map(np.concatenate, zip(self[2:], later, strict=True))
+        return Stretch(self.row, np.concatenate((self.data, other.data)), *columns)
 
 
 class Sieve:
@@ -82,13 +81,13 @@ class Sieve:
         rows = np.flatnonzero(hit)
         head = windows(stretch.data, np.dtype(np.uint64))[stretch.payload[rows]]
         hit = hit[rows] & (self._beginning[head.view(np.uint16)[::4]] | self._port[stretch.src_port[rows]])
-        candidates = Candidates(stretch.payload_bytes[rows], head)
+        size = stretch.payload_bytes[rows]
         bits = int(np.bitwise_or.reduce(hit, initial=0))
         found: list[tuple[int, Reader]] = []
         for number, reader in enumerate(self._readers):
             if bits >> number & 1:
                 here = np.flatnonzero(hit & np.uint8(1 << number))
-                wanted = reader.wanted(Candidates(*(column[here] for column in candidates)))
+                wanted = reader.wanted(Candidates(size[here], head[here]))
                 found += [(row, reader) for row in rows[here[wanted]].tolist()]
         found.sort(key=_first)
         return found
@@ -119,8 +118,7 @@ def bearers(stretch: Stretch, rows: Sequence[int] | Ints, sequences: Sequence[in
     keys = connections(stretch.src[at], stretch.dst[at], ports, stretch.protocol[at])
     start = stretch.payload[at]
     spans = zip(start.tolist(), (start + stretch.payload_bytes[at]).tolist(), strict=True)
-    data = memoryview(stretch.data)
-    payloads = [bytes(data[one:end]) for one, end in spans]
+    payloads = [stretch.data[one:end].tobytes() for one, end in spans]
     numbers = sequences or [NO_SEQUENCE] * len(at)
     return list(map(Bearer, (at + stretch.row).tolist(), stretch.time_ns[at].tolist(), keys, payloads, numbers))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
+from typing import Final
 
 RUNS_PER_KEY = 64
 """One busy address must not push out all others, nor make a look-up long."""
@@ -21,7 +22,11 @@ RUNS_PER_KEY = 64
 Run = tuple[int, int, str, int, int]
 """A stretch of time over which a key had a name: START, UNTIL (ns), NAME, RANK (how far its source is to be trusted,
 0 first), HEARD (ns, when it was heard first). No class: the garbage collector lets go of plain tuples."""
-START, UNTIL, NAME, RANK, HEARD = range(5)
+START: Final = 0
+UNTIL: Final = 1
+NAME: Final = 2
+RANK: Final = 3
+HEARD: Final = 4
 
 
 class Book:
@@ -56,8 +61,8 @@ class Book:
         late = line[-1][START] > run[START]
         at = bisect_right(line, run[START], key=_start) if late else len(line)
         last = line[at - 1] if at else None
-        if last and last[UNTIL] >= run[START] and last[NAME : RANK + 1] == run[NAME : RANK + 1]:
-            line[at - 1] = (last[START], max(last[UNTIL], run[UNTIL]), *last[NAME:])
+        if last and last[UNTIL] >= run[START] and last[NAME] == run[NAME] and last[RANK] == run[RANK]:
+            line[at - 1] = (last[START], max(last[UNTIL], run[UNTIL]), last[NAME], last[RANK], last[HEARD])
             return False
         line.insert(at, run)
         if len(line) <= RUNS_PER_KEY:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 
 from egress_watch.names import hello
 from egress_watch.names.pieces import Pieces
-from egress_watch.names.reader import CUT, UDP, Bearer, Candidates, Mask, Reading, Refusal, word
+from egress_watch.names.reader import CUT, UDP, Bearer, Candidates, Mask, Reading, Refusal, Said, word
 
 SOURCE = "dtls"
 PROTOCOL = UDP
@@ -51,7 +51,8 @@ class Dialogue:
 
     def read(self, bearer: Bearer) -> Reading:
         """Return the server's name with the datagram that completes the hello."""
-        said, reason = [], ""
+        said: list[Said] = []
+        reason = ""
         try:
             for number, size, offset, piece in fragments(bearer.payload):
                 key = bearer.connection, number

@@ -82,7 +82,7 @@ def _behind_ciphers(hello: bytes, *, cookie: bool) -> int:
     at += 1 + hello[at]
     if cookie:
         at += 1 + hello[at]
-    at += 2 + _U16.unpack_from(hello, at)[0]
+    at += 2 + int(_U16.unpack_from(hello, at)[0])
     return at + 1 + hello[at]
 
 

@@ -32,7 +32,5 @@ def read(payload: bytes) -> Reading:
     answer = Answer()
     reason = parse(payload, answer, everything=True)
     return [
-        Said(owner, address, ttl_s)
-        for owner, address, ttl_s in answer.addresses
-        if owner.endswith(".local")
+        Said(owner, address, ttl_s) for owner, address, ttl_s in answer.addresses if owner.endswith(".local")
     ], reason

@@ -231,7 +231,7 @@ def _behind_ack(plain: bytes, at: int, *, ecn: bool) -> int:
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """Return a variable-length integer and the offset behind it (RFC 9000, section 16); raises IndexError at the end."""
+    """Return a variable-length integer and the offset behind it (RFC 9000, section 16); raises IndexError."""
     end = at + (1 << (data[at] >> 6))
     if end > len(data):
         raise IndexError

@@ -1,7 +1,7 @@
 """What begins in one TCP segment and goes on in others: in any order, some of them sent twice.
 
-In: a batch of packets, and what readers found in single ones. Out: the same with what was found in several. Never: more than the
-bounds, whatever comes; and never an answer that depends on how packets were cut into batches.
+In: a batch of packets, and what readers found in single ones. Out: the same with what was found in several. Never:
+more than the bounds, whatever comes; and never an answer that depends on how packets were cut into batches.
 
 A stream is opened by a segment whose reading was `CUT`. Segments of its connection are then taken in by sequence number
 (RFC 9293, section 3.4), those that overtook the first one included, if they came at most OVERTAKING packets before it.
@@ -119,8 +119,8 @@ class Streams:
         if stream and stream.takes(bearer, begins=bool(begun)):
             yield from self._feed(stream, bearer)
             return
-        if stream and not begun:
-            yield from self._missed(stream, bearer)
+        if stream:
+            yield from self._give_up(bearer.connection) if begun else self._missed(stream, bearer)
         for one in begun:
             if one.reading[1] == CUT and bearer.sequence != NO_SEQUENCE:
                 yield one._replace(reading=(one.reading[0], ""))
@@ -171,5 +171,7 @@ def _port(connection: bytes) -> int:
 
 def _segments(stretch: Stretch | None, ports: set[int]) -> list[Bearer]:
     """Return the TCP segments with payload that come from some ports."""
-    rows = on_ports(stretch, ports) if stretch else ()
-    return bearers(stretch, rows, sequences(stretch, rows)) if stretch and len(rows) else []
+    if not stretch:
+        return []
+    rows = on_ports(stretch, ports)
+    return bearers(stretch, rows, sequences(stretch, rows))
