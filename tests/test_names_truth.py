@@ -29,7 +29,7 @@ WHOLE = {
     "arkime/quicietfooo.pcap": {"quic": 1},
     "mercury/quic_reordered_frames.pcap": {"quic": 2},
     "ndpi/quic-28.pcap": {"quic": 1},
-    "ndpi/quic-29.pcap": {"quic": 2},
+    "ndpi/quic-29.pcap": {"quic": 1},
     "ndpi/quic-v2.pcapng": {"quic": 1},
     "ndpi/quic_t50.pcap": {"quic": 1},
     "ndpi/quic_frags_different_dcid.pcapng": {"quic": 1},

@@ -44,16 +44,17 @@ class Stretch(NamedTuple):
     def last(self, count: int) -> Stretch:
         """Return a copy of the last packets, over a buffer of their own."""
         first = max(len(self.time_ns) - count, 0)
-        kept = Stretch(self.row + first, self.data, *(column[first:].copy() for column in self[2:]))
+        columns: list[Any] = [column[first:].copy() for column in self[2:]]
+        kept = Stretch(self.row + first, self.data, *columns)
         start = max(int(kept.payload.min(initial=len(self.data))) - MOST_TCP_HEADER_BYTES, 0)
         end = int((kept.payload + kept.payload_bytes).max(initial=start)) + PAD_BYTES
         return kept._replace(data=self.data[start:end].copy(), payload=kept.payload - start)
 
     def then(self, other: Stretch) -> Stretch:
         """Return this stretch with the one that follows it."""
-        later: tuple[NDArray[Any], ...] = other._replace(payload=other.payload + len(self.data))[2:]
-        columns = map(np.concatenate, zip(self[2:], later, strict=True))
-        return Stretch(self.row, np.concatenate((self.data, other.data)), *columns)
+        later: list[Any] = list(other._replace(payload=other.payload + len(self.data)))
+        columns: list[Any] = [np.concatenate((one, two)) for one, two in zip(self[1:], later[1:], strict=True)]
+        return Stretch(self.row, *columns)
 
 
 class Sieve:
