@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 from corpus import corpus
+from test_laws import one_of
 
 from egress_watch.names import Names
 
@@ -56,6 +57,19 @@ def test_nothing_is_missed_in_these(compared: list, file: str) -> None:
     assert {fact for fact in one.missed if fact[0] in WHOLE[file]} == set()
     for protocol, least in WHOLE[file].items():
         assert sum(fact[0] == protocol for fact in one.found) >= least
+
+
+@pytest.mark.parametrize("file", [*WHOLE, "zeek/dns/ech.pcap", "ndpi/webdav.pcap"])
+@pytest.mark.parametrize("size", [3, 100])
+def test_batches_change_nothing(file: str, size: int) -> None:
+    """Law 3: frame by frame, by three or by a hundred, the same names are heard and the same is counted."""
+    path = corpus() / "pcaps" / file
+    whole, parts = names_truth.listen(path), names_truth.Listening()
+    for batch in names_truth.open_inputs([str(path)]).frames():
+        for first in range(0, len(batch), size):
+            parts.hear(names_truth.decode(one_of(batch, slice(first, first + size))))
+    assert parts.facts == whole.facts
+    assert parts.counters() == whole.counters()
 
 
 @pytest.mark.parametrize("protocol", names_truth.GOALS)

@@ -172,7 +172,9 @@ class Names:
             return _NOTHING, ""
         if continued:
             self._connections.note(connection, (last_ns, last_ns, run[NAME], run[RANK], run[HEARD]))
-        return run, _others(known, run[NAME], first_ns) if known else ""
+        if not known or (len(known) == 1 and known[0][NAME] == run[NAME]):
+            return run, ""
+        return run, _others(known, run[NAME], first_ns)
 
 
 def _others(line: list[Run], name: str, when_ns: int) -> str:

@@ -53,7 +53,8 @@ class Stretch(NamedTuple):
     def then(self, other: Stretch) -> Stretch:
         """Return this stretch with the one that follows it."""
         later: list[Any] = list(other._replace(payload=other.payload + len(self.data)))
-        columns: list[Any] = [np.concatenate((one, two)) for one, two in zip(self[1:], later[1:], strict=True)]
+        pairs: list[Any] = list(zip(self, later, strict=True))
+        columns: list[Any] = [np.concatenate(pair) for pair in pairs[1:]]
         return Stretch(self.row, *columns)
 
 
@@ -142,6 +143,8 @@ def sequences(stretch: Stretch, rows: Ints) -> list[int]:
     headers = windows(stretch.data, _TCP_HEADER)
     for length in (32, 20, *range(24, 32, 4), *range(36, MOST_TCP_HEADER_BYTES + 1, 4)):
         open_rows = np.flatnonzero(found == NO_SEQUENCE)
+        if not len(open_rows):
+            break
         at = stretch.payload[rows[open_rows]] - length
         open_rows, at = open_rows[at >= 0], at[at >= 0]
         header = headers[at]

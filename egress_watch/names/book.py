@@ -80,6 +80,8 @@ class Book:
 
 def find(line: list[Run], first_ns: int, last_ns: int) -> Run | None:
     """Return the newest run of the best rank heard by ``last_ns`` that still held at ``first_ns``."""
+    if len(line) == 1:  # nearly always
+        return line[0] if line[0][START] <= last_ns and line[0][UNTIL] >= first_ns else None
     best: Run | None = None
     for run in reversed(line):
         if run[START] <= last_ns and run[UNTIL] >= first_ns and (best is None or run[RANK] < best[RANK]):

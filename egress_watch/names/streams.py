@@ -81,10 +81,11 @@ class Streams:
 
     def follow(self, stretch: Stretch, heard: list[Heard]) -> list[Heard]:
         """Return what was heard in a batch, packet by packet, with what follows from streams; both in their order."""
-        ports = {_port(one.bearer.connection) for one in heard if one.reading[1] == CUT and _is_tcp(one.bearer)}
-        ports |= {_port(connection) for connection in self._waiting}
-        if ports:
-            heard = self._merge(stretch, ports, heard)
+        cut = {_port(one.bearer.connection) for one in heard if one.reading[1] == CUT and _is_tcp(one.bearer)}
+        if cut or self._waiting:
+            lately = _segments(self._recent, cut) if cut else []
+            ports = cut | {_port(connection) for connection in self._waiting}
+            heard = self._merge(lately, _segments(stretch, ports), heard)
         self._remember(stretch)
         return heard
 
@@ -94,23 +95,23 @@ class Streams:
             stretch = self._recent.then(stretch)
         self._recent = stretch.last(OVERTAKING)
 
-    def _merge(self, stretch: Stretch, ports: set[int], heard: list[Heard]) -> list[Heard]:
-        """Go through all segments of these ports in their order, and through what was heard along with them."""
+    def _merge(self, before: list[Bearer], segments: list[Bearer], heard: list[Heard]) -> list[Heard]:
+        """Go through segments in their order, and through what was heard along with them; ``before`` came before."""
         lately: dict[bytes, deque[Bearer]] = {}
-        for bearer in _segments(self._recent, ports):
+        for bearer in before:
             lately.setdefault(bearer.connection, deque(maxlen=OVERTAKING)).append(bearer)
-        segments = {bearer.row: bearer for bearer in _segments(stretch, ports)}
+        by_row = {bearer.row: bearer for bearer in segments}
         begun: dict[int, list[Heard]] = {}
         for one in heard:
             begun.setdefault(one.bearer.row, []).append(one)
         merged: list[Heard] = []
-        for row in sorted(segments.keys() | begun.keys()):
-            if row not in segments:
+        for row in sorted(by_row.keys() | begun.keys()):
+            if row not in by_row:
                 merged += begun[row]
                 continue
-            line = lately.setdefault(segments[row].connection, deque(maxlen=OVERTAKING))
-            merged += self._step(segments[row], begun.get(row, []), line)
-            line.append(segments[row])
+            line = lately.setdefault(by_row[row].connection, deque(maxlen=OVERTAKING))
+            merged += self._step(by_row[row], begun.get(row, []), line)
+            line.append(by_row[row])
         return merged
 
     def _step(self, bearer: Bearer, begun: list[Heard], lately: Iterable[Bearer]) -> Iterator[Heard]:
@@ -171,7 +172,7 @@ def _port(connection: bytes) -> int:
 
 def _segments(stretch: Stretch | None, ports: set[int]) -> list[Bearer]:
     """Return the TCP segments with payload that come from some ports."""
-    if not stretch:
+    rows = on_ports(stretch, ports) if stretch else ()
+    if not stretch or not len(rows):
         return []
-    rows = on_ports(stretch, ports)
     return bearers(stretch, rows, sequences(stretch, rows))
