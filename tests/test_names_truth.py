@@ -59,8 +59,8 @@ def test_nothing_is_missed_in_these(compared: list, file: str) -> None:
         assert sum(fact[0] == protocol for fact in one.found) >= least
 
 
-@pytest.mark.parametrize("file", [*WHOLE, "zeek/dns/ech.pcap", "ndpi/webdav.pcap"])
-@pytest.mark.parametrize("size", [3, 100])
+@pytest.mark.parametrize("file", [*WHOLE, "zeek/dns/ech.pcap", "ndpi/webdav.pcap", "mercury/emix.pcap"])
+@pytest.mark.parametrize("size", [1, 3, 100])
 def test_batches_change_nothing(file: str, size: int) -> None:
     """Law 3: frame by frame, by three or by a hundred, the same names are heard and the same is counted."""
     path = corpus() / "pcaps" / file

@@ -13,6 +13,8 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from typing import cast
 
+import numpy as np
+
 from egress_watch.names.bearers import NO_SEQUENCE, Stretch, bearers, on_ports, sequences
 from egress_watch.names.pieces import MOST_BYTES, Pieces
 from egress_watch.names.reader import CUT, TCP, Bearer, Heard, Reading, Refusal, Said, StreamReader
@@ -91,9 +93,10 @@ class Streams:
 
     def _remember(self, stretch: Stretch) -> None:
         """Keep the last packets, in case one of them overtook the beginning of its stream."""
-        if self._recent is not None and len(stretch.time_ns) < OVERTAKING:
-            stretch = self._recent.then(stretch)
-        self._recent = stretch.last(OVERTAKING)
+        recent = stretch.last(OVERTAKING)
+        if self._recent is not None and len(recent.time_ns) < OVERTAKING:
+            recent = self._recent.then(recent).last(OVERTAKING)
+        self._recent = recent
 
     def _merge(self, before: list[Bearer], segments: list[Bearer], heard: list[Heard]) -> list[Heard]:
         """Go through segments in their order, and through what was heard along with them; ``before`` came before."""
@@ -172,7 +175,7 @@ def _port(connection: bytes) -> int:
 
 def _segments(stretch: Stretch | None, ports: set[int]) -> list[Bearer]:
     """Return the TCP segments with payload that come from some ports."""
-    rows = on_ports(stretch, ports) if stretch else ()
+    rows = on_ports(stretch, ports) if stretch else np.empty(0, np.int64)
     if not stretch or not len(rows):
         return []
     return bearers(stretch, rows, sequences(stretch, rows))
