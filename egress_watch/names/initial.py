@@ -10,7 +10,10 @@ RFC 9001, sections 5.2 to 5.4 (version 1), RFC 9369, section 3.3 (version 2), dr
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cache
+from hmac import digest
+from typing import Any, NamedTuple
 
 KEY_BYTES, IV_BYTES, SECRET_BYTES = 16, 12, 32
 SAMPLE_BYTES = 16
@@ -47,29 +50,43 @@ VERSIONS = {
 """Versions by their number on the wire."""
 
 
+class Library(NamedTuple):
+    """What is used of the library of cryptography."""
+
+    gcm: Any
+    ecb: Callable[[bytes], Any]
+    """Makes an encryptor of single blocks from a key (RFC 9001, section 5.4.3)."""
+    failure: type[Exception]
+
+
+@cache
+def library() -> Library:
+    """Return the library, which is loaded with the first Initial packet; raises ImportError where it is missing."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.ciphers.algorithms import AES
+    from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+    return Library(AESGCM, lambda key: Cipher(AES(key), ECB()).encryptor(), InvalidTag)  # noqa: S305 - one block
+
+
 class Keys:
     """The keys of one direction of one connection."""
 
     def __init__(self, secret: bytes, label: str) -> None:
         """Derive all from the direction's secret; raises ImportError without the library."""
-        from cryptography.hazmat.primitives.ciphers import Cipher
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-        from cryptography.hazmat.primitives.ciphers.algorithms import AES
-        from cryptography.hazmat.primitives.ciphers.modes import ECB
-
-        self._payload = AESGCM(_expand(secret, label + "key", KEY_BYTES))
+        self._library = library()
+        self._payload = self._library.gcm(_expand(secret, label + "key", KEY_BYTES))
         self._iv = int.from_bytes(_expand(secret, label + "iv", IV_BYTES), "big")
-        # RFC 9001, section 5.4.3: one block, so that the mode has no part in it.
-        self._header = Cipher(AES(_expand(secret, label + "hp", KEY_BYTES)), ECB())  # noqa: S305
+        self._header = self._library.ecb(_expand(secret, label + "hp", KEY_BYTES))
 
     def open(self, packet: bytes, number_at: int) -> bytes | None:
         """Return the plain payload of a packet whose number stands at this offset, None where the keys do not fit."""
-        from cryptography.exceptions import InvalidTag
-
         sample = packet[number_at + MOST_NUMBER_BYTES :][:SAMPLE_BYTES]
         if len(sample) < SAMPLE_BYTES:
             return None
-        mask = self._header.encryptor().update(sample)
+        mask = self._header.update(sample)
         first = packet[0] ^ mask[0] & _LONG_HEADER_BITS
         end = number_at + (first & 3) + 1
         number = bytes(one ^ other for one, other in zip(packet[number_at:end], mask[1:], strict=False))
@@ -77,24 +94,20 @@ class Keys:
         # RFC 9001, section 5.3. The number is not extended: a client has sent few packets yet.
         nonce = (self._iv ^ int.from_bytes(number, "big")).to_bytes(IV_BYTES, "big")
         try:
-            return self._payload.decrypt(nonce, packet[end:], header)
-        except InvalidTag:
+            plain: bytes = self._payload.decrypt(nonce, packet[end:], header)
+        except self._library.failure:
             return None
+        return plain
 
 
 def client_keys(version: Version, connection_id: bytes) -> Keys:
     """Return the keys of a client's Initial packets; raises ImportError without the library."""
-    from hmac import digest
-
     secret = digest(version.salt, connection_id, "sha256")  # HKDF-Extract (RFC 5869, section 2.2)
     return Keys(_expand(secret, "client in", SECRET_BYTES), version.label)
 
 
 def _expand(secret: bytes, label: str, length: int) -> bytes:
-    """Return HKDF-Expand-Label of a secret without context (RFC 8446, section 7.1)."""
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-
+    """Return HKDF-Expand-Label of a secret without context (RFC 8446, section 7.1); one block is long enough."""
     full = b"tls13 " + label.encode()
     info = struct.pack("!HB", length, len(full)) + full + b"\0"
-    return HKDFExpand(SHA256(), length, info).derive(secret)
+    return digest(secret, info + b"\1", "sha256")[:length]  # HKDF-Expand (RFC 5869, section 2.3)
