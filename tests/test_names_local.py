@@ -5,7 +5,7 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_names import CAM, CLOUD, RESOLVER, TV, UDP, Flow, Packet, after, answer, named, s, web
+from test_names import CAM, CLOUD, RESOLVER, TV, UDP, Flow, Packet, after, answer, flows, named, s, web
 from test_names_dns import A, alias, at, labels, packed, record, response
 
 from egress_watch.names import OTHER_NAMES, dns, llmnr, mdns
@@ -128,8 +128,6 @@ def test_other_names_of_an_address_are_kept():
 
 def after_flows():
     """Return a flow with a name of its own, one named by DNS, and one of another remote."""
-    from test_names import flows
-
     return flows(Flow(s(8), s(10)), Flow(s(8), s(10), device_port=1), Flow(s(8), s(10), remote="192.0.2.77"))
 
 
