@@ -177,6 +177,10 @@ class Flows:
         return len(self.first_ns)
 
 
+NAME_COLUMNS = ("name", "name_source", "name_ns", "other_names")
+"""The columns of `Flows` that are empty before `names` has run."""
+
+
 class Place(NamedTuple):
     """Where an address is and whose hands it is in, by evidence; one row serves every address with the same answer."""
 
