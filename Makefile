@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 CHECKED := $(VENV)/.checked
 
-.PHONY: help demo test check fix bench bench-places truth fuzz border data setup clean
+.PHONY: help demo test check fix bench bench-places truth names-truth fuzz border data setup clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ border: $(CHECKED)  ## compare our side of the border with published regions (CA
 
 fuzz: $(CHECKED)  ## send a million mutated packets through; nothing may be raised or lost
 	$(BIN)/python benchmarks/fuzz.py
+
+names-truth: $(CHECKED)  ## compare names with an independent tool's over the shared corpus
+	$(BIN)/python benchmarks/names_truth.py
 
 data: $(CHECKED)  ## rebuild the shipped data files from their carriers (needs a network)
 	$(BIN)/pip install -q -e '.[data]'

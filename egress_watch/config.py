@@ -79,6 +79,7 @@ class NameSettings:
     """How many names heard on the wire are remembered."""
 
     limit: int = _setting(200_000, "addresses and connections with a name kept at most")
+    waiting: int = _setting(1000, "hellos, requests and answers cut over packets that are waited for at most")
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,8 +146,12 @@ PROTOCOLS = {
 }  # fmt: skip
 """Names of protocol numbers (IANA); any other is shown as its number."""
 
-NAME_SOURCES = ("", "tls", "http", "dns")
-"""Where a name was heard; the position is the code in the store."""
+NAME_SOURCES = ("", "tls", "http", "dns", "quic", "dtls", "ech", "mdns", "llmnr")
+"""Where a name was heard; the position is the code in the store.
+
+tls, quic, dtls: the server name of a ClientHello; ech: likewise, but the hello carries Encrypted Client Hello, so the
+name may be only the outer one; http: a request; dns: an answer; mdns, llmnr: what a host of the link calls itself.
+"""
 
 END_REASONS = ("end", "fin", "rst", "idle", "active", "evicted")
 """Why a flow record was written; the position is the code in `Flows.end_reason` and in the store.
@@ -185,11 +189,19 @@ class Flows:
     name: tuple[str, ...] = ()
     """(n,) Best name of the remote, "" where none was heard; empty before `names` has run."""
     name_source: tuple[str, ...] = ()
-    """(n,) Where the name comes from: tls, http, dns or ""."""
+    """(n,) Where the name comes from, one of NAME_SOURCES."""
+    name_ns: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """(n,) When the name was heard, 0 where none was; empty before `names` has run."""
+    other_names: tuple[str, ...] = ()
+    """(n,) Up to three other names that DNS gave the remote at that time, newest first, with a space between them."""
 
     def __len__(self) -> int:
         """Return the number of flow records."""
         return len(self.first_ns)
+
+
+NAME_COLUMNS = ("name", "name_source", "name_ns", "other_names")
+"""The columns of `Flows` that are empty before `names` has run."""
 
 
 class Place(NamedTuple):

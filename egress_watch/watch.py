@@ -44,7 +44,7 @@ def stages(config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0) -
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
     tables = Tables(Policy(config.decode.unwrap, config.decode.collectors, prints=config.decode.copies == ONCE))
-    return Stages(tables, Duplicates(), Names(config.names.limit), table, atlas, RuleSet(rules))
+    return Stages(tables, Duplicates(), Names(config.names.limit, config.names.waiting), table, atlas, RuleSet(rules))
 
 
 class Pending:

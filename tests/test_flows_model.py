@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from egress_watch import flows as flows_module
 from egress_watch.flows import FlowTable
 from egress_watch.flows.fragments import take
-from egress_watch.model import END_REASONS, Flows, Packets
+from egress_watch.model import END_REASONS, NAME_COLUMNS, Flows, Packets
 
 SECOND = 1_000_000_000
 SWEEP, LIMIT = 8, 6
@@ -23,7 +23,7 @@ ACTIVE_S, IDLE_S, TCP_IDLE_S = 30, 10, 40
 HOLD_S, LINGER_S = 30, 5
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 IDLE = {6: TCP_IDLE_S * SECOND}
-COLUMNS = [column.name for column in fields(Flows) if column.name not in ("name", "name_source")]
+COLUMNS = [column.name for column in fields(Flows) if column.name not in NAME_COLUMNS]
 ROW = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped", "print")]
 
 

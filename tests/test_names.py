@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,10 +12,22 @@ from test_names_dns import at, response
 from test_names_http import request
 from test_names_tls import hello
 
-from egress_watch.model import END_REASONS, PAD_BYTES, Flows, Packets, address_words
-from egress_watch.names import CONNECTION_NS, LEAST_TTL_S, MOST_TTL_S, READERS, SECOND_NS, Names
-from egress_watch.names.book import RUNS_PER_KEY, Book
-from egress_watch.names.reader import heads
+from egress_watch.model import END_REASONS, NAME_SOURCES, PAD_BYTES, Flows, Packets, address_words
+from egress_watch.names import (
+    CONNECTION_NS,
+    DIALOGUES,
+    LEAST_TTL_S,
+    MESSAGES,
+    MOST_TTL_S,
+    OUTER,
+    SECOND_NS,
+    STREAMS,
+    TRUST,
+    Names,
+)  # fmt: skip
+from egress_watch.names.bearers import Sieve, stretch_of, windows
+from egress_watch.names.book import NAME as NAME_AT
+from egress_watch.names.book import RUNS_PER_KEY, Book, Run, find
 
 TCP, UDP = 6, 17
 SYN, ACK = 2, 16
@@ -31,16 +44,21 @@ class Packet(NamedTuple):
     dst_port: int
     protocol: int
     payload: bytes
+    sequence: int = 1
 
 
 def packets(*rows: Packet) -> Packets:
-    """Return packets as columns; each payload lies alone in the buffer."""
+    """Return packets as columns; in the buffer lie the TCP header of each, if it has one, and its payload."""
     n = len(rows)
     size = np.array([len(row.payload) for row in rows], np.int64)
+    headers = [header(row) for row in rows]
+    end = np.cumsum(size + np.array([len(one) for one in headers], np.int64))
     zero = {kind: np.zeros(n, kind) for kind in ("uint8", "uint16", "uint32", "uint64")}
     words = [np.array([address_words(text) for text in texts], np.uint64).reshape(n, 2) for texts in _ends(rows)]
     return Packets(
-        data=np.frombuffer(b"".join(row.payload for row in rows) + bytes(PAD_BYTES), np.uint8),
+        data=np.frombuffer(
+            b"".join(one + row.payload for one, row in zip(headers, rows, strict=True)) + bytes(PAD_BYTES), np.uint8
+        ),
         time_ns=np.array([row.time_ns for row in rows], np.int64),
         src_mac=zero["uint64"],
         dst_mac=zero["uint64"],
@@ -51,13 +69,20 @@ def packets(*rows: Packet) -> Packets:
         src_port=np.array([row.src_port for row in rows], np.uint16),
         dst_port=np.array([row.dst_port for row in rows], np.uint16),
         protocol=np.array([row.protocol for row in rows], np.uint8),
-        tcp_flags=zero["uint8"],
+        tcp_flags=np.array([ACK if row.protocol == TCP else 0 for row in rows], np.uint8),
         size=size + 40,
         fragment=zero["uint8"],
         fragment_id=zero["uint32"],
-        payload=np.cumsum(size) - size,
+        payload=end - size,
         payload_bytes=size,
     )
+
+
+def header(row: Packet) -> bytes:
+    """Return the TCP header of a packet with twelve bytes of options, nothing for other protocols."""
+    if row.protocol != TCP:
+        return b""
+    return struct.pack("!HHIIBB6x12x", row.src_port, row.dst_port, row.sequence, 0, 8 << 4, ACK)
 
 
 def _ends(rows: tuple[Packet, ...]) -> tuple[list[str], list[str]]:
@@ -257,48 +282,51 @@ def test_an_answer_over_tcp_counts():
 @pytest.mark.parametrize(
     "heard",
     [
-        answer(0, "a.example")._replace(src_port=5353),
-        answer(0, "a.example")._replace(src_port=5355),
+        answer(0, "a.example")._replace(src_port=5354),
         answer(0, "a.example")._replace(protocol=TCP),
         Packet(0, CAM, 53, RESOLVER, 53, UDP, response("a.example", at(CLOUD), flags=0x0100)),
         Packet(0, RESOLVER, 53, CAM, 5353, UDP, response("a.example", at(CLOUD), flags=0xA800)),
         tls(1, "a.example")._replace(protocol=UDP),
         web(1, "a.example")._replace(protocol=UDP),
         tls(1, "a.example")._replace(payload=b"\x17" + hello(b"a.example")[1:]),
-        tls(1, "a.example")._replace(payload=hello(b"a.example")[:5]),
-        web(1, "a.example")._replace(payload=b"GET "),
+        web(1, "a.example")._replace(payload=b"GET"),
         web(1, "a.example")._replace(payload=b"/" * 9),
     ],
 )
 def test_other_packets_are_not_read(heard):
-    """Multicast DNS, queries, updates, other transports, other records and empty starts are left alone."""
+    """Other ports, queries, updates, other transports, other records and empty starts are left alone."""
     names = after(heard)
     assert (names.heard, names.refused) == ({}, {})
 
 
 def test_what_is_refused_is_counted():
     """A packet that cannot be read is counted by reader and reason."""
-    short = tls(1, "a.example")._replace(payload=hello(b"a.example")[:40])
+    bad = tls(1, "a.example")._replace(payload=hello(b"a b"))
     twice = web(1, "a.example")._replace(payload=request("Host: a", "Host: b"))
     cut = answer(1, "a.example")._replace(payload=response("a.example", at(CLOUD))[:-1])
-    names = after(short, short, twice, cut)
-    assert names.refused == {"tls: cut": 2, "http: two Host fields": 1, "dns: cut": 1}
+    names = after(bad, bad, twice, cut)
+    assert names.refused == {"tls: not a host name": 2, "http: two Host fields": 1, "dns: cut": 1}
     assert names.heard == {}
+    assert names.counters()["refused: tls: not a host name"] == 2
 
 
 def test_the_first_bytes_of_every_payload_are_gathered():
-    """Each packet's first eight payload bytes come out as they lie there, also at the very end of the buffer."""
-    rows = [web(0, "a.example")._replace(payload=payload) for payload in (b"abcdefghij", b"", b"xyz")]
+    """Each payload's first bytes come out as they lie there, also at the very end of the buffer."""
+    rows = [answer(0, "a.example")._replace(payload=payload) for payload in (b"abcdefghij", b"", b"xyz")]
+    batch = packets(*rows)
     whole = b"abcdefghijxyz" + bytes(8)
-    assert heads(packets(*rows)).tobytes() == whole[0:8] + whole[10:18] + whole[10:18]
+    first = windows(batch.data, np.dtype(np.uint64))[batch.payload]
+    assert first.tobytes() == whole[0:8] + whole[10:18] + whole[10:18]
 
 
 def test_every_reader_says_its_source_and_wants_no_silence():
-    """Each reader has a source known to the flows, and wants no packet without payload."""
-    silent = packets(*[web(0, "a.example")._replace(payload=b"", src_port=53, protocol=one) for one in (TCP, UDP)])
-    for reader in READERS:
-        assert reader.SOURCE in {"tls", "http", "dns"}
-        assert not reader.wanted(silent, heads(silent)).any()
+    """Each reader has a source known to the store and a rank of trust, and wants no packet without payload."""
+    readers = [*MESSAGES, *STREAMS, *DIALOGUES]
+    assert set(TRUST) == set(NAME_SOURCES) - {""}
+    assert {reader.SOURCE for reader in readers} == set(TRUST) - {OUTER}
+    silent = [web(0, "a.example")._replace(payload=b"", src_port=port, protocol=one)
+              for one in (TCP, UDP) for port in (53, 5353, 5355)]  # fmt: skip
+    assert Sieve(readers).sift(stretch_of(packets(*silent), 0)) == []
 
 
 @pytest.mark.parametrize("limit", [1, 5, 50])
@@ -306,8 +334,7 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted(limit):
     """However many addresses are named, a book keeps its limit; the least recently heard go first."""
     names = Names(limit)
     names.hear(packets(*[answer(n, f"n{n}.example", address=f"192.0.2.{n}") for n in range(200)]))
-    books = [names._asked, names._known, *names._connections.values()]
-    assert max(len(book) for book in books) == limit
+    assert max(len(book) for book in names._books()) == limit
     assert names.forgotten == 2 * (200 - limit)
     rows = [Flow(s(200), s(201), remote=f"192.0.2.{n}") for n in range(200)]
     assert [bool(name) for name, _ in named(names, *rows)] == [n >= 200 - limit for n in range(200)]
@@ -332,12 +359,23 @@ def test_packets_out_of_order_are_put_in_order():
     assert [name for name, _ in named(names, *rows)] == ["a.example", "b.example", "c.example"]
 
 
+def run(name: str, start_ns: int, until_ns: int, rank: int = 0) -> Run:
+    """Return a run."""
+    return start_ns, until_ns, name, rank, start_ns
+
+
+def found(book: Book, key: bytes, when_ns: int) -> str:
+    """Return the name that held at a time, "" without one."""
+    one = find(book.lines.get(key, []), when_ns, when_ns)
+    return one[NAME_AT] if one else ""
+
+
 def test_hearing_again_keeps_a_name_in_memory():
     """A key that is heard again is not the next to be forgotten."""
     book = Book(2)
-    for key, when in ((1, 0), (2, 1), (1, 2), (3, 3)):
-        book.note((key,), f"n{key}", when, when + 9)
-    assert [book.find((key,), 4, 4) for key in (1, 2, 3)] == ["n1", "", "n3"]
+    for key, when in ((b"1", 0), (b"2", 1), (b"1", 2), (b"3", 3)):
+        book.note(key, run(f"n{key.decode()}", when, when + 9))
+    assert [found(book, key, 4) for key in (b"1", b"2", b"3")] == ["n1", "", "n3"]
     assert (len(book), book.forgotten) == (2, 1)
 
 
@@ -345,10 +383,18 @@ def test_one_busy_key_is_bounded():
     """A key whose name keeps changing keeps its newest names only."""
     book = Book(1000)
     for when in range(RUNS_PER_KEY + 10):
-        book.note((1,), f"n{when}", when, when + 1000)
+        book.note(b"1", run(f"n{when}", when, when + 1000))
     assert (len(book), book.forgotten) == (RUNS_PER_KEY, 10)
-    assert book.find((1,), 9, 9) == ""
-    assert book.find((1,), 10, 10) == "n10"
+    assert found(book, b"1", 9) == ""
+    assert found(book, b"1", 10) == "n10"
+
+
+def test_the_better_source_is_found_before_the_newer():
+    """Among the names that held, the most trusted counts, and of those the newest."""
+    book = Book(9)
+    for when, (name, rank) in enumerate([("a", 1), ("b", 1), ("c", 2)]):
+        book.note(b"1", run(name, when, 9, rank))
+    assert found(book, b"1", 5) == "b"
 
 
 HEARINGS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc"), st.integers(0, 12)), max_size=20)
@@ -361,9 +407,9 @@ def test_a_book_tells_what_a_plain_list_tells(hearings, when):
     book = Book(1000)
     hearings.sort(key=lambda one: one[0])
     for start, name, kept in hearings:
-        book.note((1,), name, start, start + kept)
+        book.note(b"1", run(name, start, start + kept))
     held = [name for start, name, kept in hearings if start <= when <= start + kept]
-    assert book.find((1,), when, when) == (held[-1] if held else "")
+    assert found(book, b"1", when) == (held[-1] if held else "")
 
 
 NAME = st.sampled_from(["a.example", "b.example"])

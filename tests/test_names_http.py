@@ -20,7 +20,7 @@ def name(payload: bytes) -> str:
     return said[0].name if said else ""
 
 
-@pytest.mark.parametrize("method", http.METHODS[:-1])
+@pytest.mark.parametrize("method", [method for method in http.METHODS if method != "CONNECT"])
 def test_every_method_tells_its_host(method):
     """The Host field names the server, whatever the method."""
     payload = request("Accept: */*", "Host: Cloud.Example", line=f"{method} /a HTTP/1.1")
@@ -80,18 +80,18 @@ def test_the_body_is_not_searched():
     assert name(request() + b"\r\nHost: b.example\r\n") == ""
 
 
-@pytest.mark.parametrize("at", [len("POST "), len("POST /up HTTP/1.1\r\n")])
-def test_a_request_written_in_pieces_is_read(at):
-    """A segment that begins behind the method, or with the Host field, tells the host all the same."""
-    assert name(request("Host: a.example:80", line="POST /up HTTP/1.1")[at:]) == "a.example"
-
-
 @pytest.mark.parametrize(
-    "payload", [b"/usr/bin/sh\n", b"Hostages: 3\r\n", b"/a b HTTP/1.1\r\nHost: a.example\r\n", b"/"]
+    "line", ["GET  /a HTTP/1.1", "GET /a  HTTP/1.1 ", "GET HTTP/1.1", "GET\t/a HTTP/1.", "GET /aHTTP/1.1"]
 )
-def test_other_data_may_begin_like_a_piece(payload):
-    """What begins like the rest of a request, and is none, is no fault."""
-    assert http.read(payload) == ([], "")
+def test_blanks_too_many_or_too_few_are_let_pass(line):
+    """A request line may be sloppy (RFC 9112, section 3), as that of small devices is."""
+    assert name(request("Host: a.example", line=line)) == "a.example"
+
+
+def test_a_long_header_is_given_up():
+    """A header of which no end is in sight is refused, not waited for."""
+    assert http.read(request("X: " + "y" * 20_000)) == ([], "long header")
+    assert http.read(b"GET " + b"/" * 20_000) == ([], "not a request line")
 
 
 def test_two_host_fields_are_refused():
@@ -105,7 +105,7 @@ def test_what_is_no_host_name_is_refused(host):
     assert http.read(request(f"Host: {host}")) == ([], "not a host name")
 
 
-@pytest.mark.parametrize("line", ["OPTIONS rtsp://cam/ RTSP/1.0", "GET a b HTTP/1.1", "POST stuff", "GET  HTTP/1.1"])
+@pytest.mark.parametrize("line", ["OPTIONS rtsp://cam/ RTSP/1.0", "GET a b HTTP/1.1", "POST stuff"])
 def test_other_protocols_are_refused(line):
     """A first line that is no request line of HTTP/1 is not read on."""
     assert http.read(request("Host: a.example", line=line)) == ([], "not a request line")

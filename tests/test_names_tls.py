@@ -85,6 +85,9 @@ def test_an_address_is_no_name(name):
         b"a b",
         b"a\x1b[31m.example",
         b"a\0.example",
+        b"a\r\nX: y.example",
+        b"a\xff\xfe.example",
+        "a\u202emoc.example".encode(),
         "ä.example".encode(),
         b"<b>.example",
         b"a..b",
@@ -102,6 +105,11 @@ def test_a_long_name_is_refused():
     """A host name has at most 253 characters."""
     assert tls.read(hello(b"a." * 126 + b"b")) == ([Said("a." * 126 + "b")], "")
     assert tls.read(hello(b"a." * 126 + b"bb")) == ([], "name too long")
+
+
+def test_an_international_name_stays_as_it_is_sent():
+    """An A-label (RFC 5890) is shown as it is: its letters may look like others."""
+    assert tls.read(hello(b"xn--bcher-kva.example")) == ([Said("xn--bcher-kva.example")], "")
 
 
 def test_another_type_of_name_is_passed_over():
@@ -123,18 +131,63 @@ def test_lengths_that_do_not_fit_are_refused():
 
 
 @settings(deadline=None)
-@given(st.integers(6, 300))
+@given(st.integers(4, 300))
 def test_a_hello_may_be_spread_over_records(size):
     """A client may cut its hello into records as it likes; within one segment the name is found."""
     assert tls.read(in_records(handshake(server_name(b"a.example")), size)) == ([Said("a.example")], "")
 
 
-def test_a_hello_cut_anywhere_gives_its_name_or_says_so():
-    """Cut before the end of the name a hello is counted as cut, behind it the name is read."""
+def test_a_hello_cut_anywhere_says_so_and_gives_what_there_is():
+    """Cut anywhere a hello is called cut; behind the end of the name the name is read all the same."""
     whole = real_hello("cloud.vendor.example")
     there = whole.index(b"cloud.vendor.example") + len(b"cloud.vendor.example")
-    for size in range(6, len(whole)):
-        assert tls.read(whole[:size]) == (([], "cut") if size < there else ([Said("cloud.vendor.example")], ""))
+    for size in range(2, len(whole)):
+        assert tls.read(whole[:size]) == ([] if size < there else [Said("cloud.vendor.example")], "cut")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_encrypted_client_hello_is_said(before):
+    """A hello with the extension of ECH has an outer name, wherever the extension stands."""
+    encrypted = b"\xfe\x0d" + sized(bytes(200), 2)
+    parts = [encrypted, server_name(b"public.example")]
+    message = in_records(handshake(b"".join(parts if before else reversed(parts))))
+    assert tls.read(message) == ([Said("public.example", outer=True)], "")
+
+
+def test_the_number_of_ech_within_another_extension_says_nothing():
+    """Two bytes by chance are no extension."""
+    ticket = b"\x00\x23" + sized(b"\xfe\x0d\x00\x00", 2)
+    assert tls.read(in_records(handshake(ticket + server_name(b"a.example")))) == ([Said("a.example")], "")
+
+
+@given(st.permutations(range(6)))
+def test_the_order_of_extensions_does_not_matter(order):
+    """Browsers shuffle their extensions and add some of unknown type (GREASE, RFC 8701)."""
+    parts = [
+        server_name(b"a.example"), b"\x0a\x0a\x00\x00", b"\xfa\xfa\x00\x01\x00", b"\x00\x17\x00\x00",
+        b"\x00\x33" + sized(bytes(1300), 2), b"\x00\x2b" + sized(b"\x02\x03\x04", 2),
+    ]  # fmt: skip
+    assert tls.read(in_records(handshake(b"".join(parts[at] for at in order)))) == ([Said("a.example")], "")
+
+
+def test_a_hello_that_claims_16_mb_is_refused():
+    """A length beyond what any hello has is not waited for."""
+    claims = b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(1000)
+    assert tls.read(claims) == ([], "hello too long")
+
+
+def test_a_hello_in_too_many_records_is_refused():
+    """A hello of many tiny records is an attack on who reads it."""
+    assert tls.read(in_records(handshake(server_name(b"a.example")), 1)) == ([], "too many records")
+
+
+@given(st.integers(2, 400))
+def test_what_a_cut_hello_still_needs(size):
+    """A cut hello says how many bytes make another attempt worth while: more than there are, not more than it has."""
+    whole = in_records(handshake(server_name(b"a.example") + b"\x00\x15" + sized(bytes(300), 2)), 100)
+    done, needed = tls.rest(whole[: min(size, len(whole) - 1)])
+    assert done == 0
+    assert min(size, len(whole) - 1) < needed <= len(whole)
 
 
 def test_a_hello_cut_before_a_later_name_is_cut():

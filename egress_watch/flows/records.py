@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from egress_watch.flows.slots import Slot, Slots
-from egress_watch.model import END_REASONS, Flags, Flows
+from egress_watch.model import END_REASONS, NAME_COLUMNS, Flags, Flows
 
 END, FIN, RST, IDLE, ACTIVE, EVICTED = range(len(END_REASONS))
 FIN_FLAG, RST_FLAG = 1, 4
-_COLUMNS = [field.name for field in fields(Flows) if field.name not in ("name", "name_source")]
+_COLUMNS = [field.name for field in fields(Flows) if field.name not in NAME_COLUMNS]
 
 
 def ends(open_: Slots, slots: Slot, active_ns: int, clock_ns: int, otherwise: int) -> Flags:

@@ -2,7 +2,7 @@
 
 In: packets, then the flows made of them. Out: the flows with their names. Never: a name from later than the flow.
 
-To add a protocol: a module with `SOURCE`, `wanted` and `read` (see `reader.Reader`), and its name in `READERS`.
+To add a protocol: a module as `reader` describes it, and its name in `MESSAGES`, `STREAMS` or `DIALOGUES`.
 
 Everything is decided by packet times, so it does not matter how packets were cut into batches, given two things: a
 batch is heard before its flows are named, and nothing had to be forgotten (`Names.forgotten` is 0).
@@ -10,22 +10,32 @@ batch is heard before its flows are named, and nothing had to be forgotten (`Nam
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import cast
 
 import numpy as np
 
 from egress_watch.model import END_REASONS, Flows, Packets
-from egress_watch.names import dns, dns_tcp, http, tls
-from egress_watch.names.book import Book, Key
-from egress_watch.names.reader import Reader, Said, heads
+from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, quic, tls
+from egress_watch.names.bearers import Sieve, bearers, connections, stretch_of
+from egress_watch.names.book import HEARD, NAME, RANK, START, UNTIL, Book, Run, find
+from egress_watch.names.reader import (
+    Bearer,
+    Dialogue,
+    DialogueReader,
+    Heard,
+    MessageReader,
+    Reader,
+    Reading,
+    Said,
+    StreamReader,
+)  # fmt: skip
+from egress_watch.names.streams import Streams
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-READERS: list[Reader] = [dns, dns_tcp, tls, http]
+MESSAGES: list[MessageReader] = [dns, mdns, llmnr]
+STREAMS: list[StreamReader] = [dns_tcp, tls, http]
+DIALOGUES: list[DialogueReader] = [quic, dtls]
 
 SECOND_NS = 1_000_000_000
 CONNECTION_NS = 600 * SECOND_NS
@@ -33,136 +43,155 @@ CONNECTION_NS = 600 * SECOND_NS
 LEAST_TTL_S = 300
 """Programs keep an address for longer than a short TTL says."""
 MOST_TTL_S = 86_400
+OTHER_NAMES = 3
+"""Names kept of an address beside the best one."""
 
+OUTER = "ech"
+TRUST = (OUTER, tls.SOURCE, quic.SOURCE, dtls.SOURCE, http.SOURCE, dns.SOURCE, mdns.SOURCE, llmnr.SOURCE)
+"""The sources, the surest first. The outer name goes before the plain one of the same hello: it says more."""
+
+_SOURCES = (*TRUST, "")
+_RANK = {source: rank for rank, source in enumerate(TRUST)}
+_LOCAL_RANKS = (_RANK[mdns.SOURCE], _RANK[llmnr.SOURCE])
+_ADDRESS = slice(16, 32)
+"""The server's address in the key of a connection; the 32 bytes up to its end are who talks to whom."""
 _SYN = 2
 _CONTINUED = [END_REASONS.index("active"), END_REASONS.index("evicted")]
-
-
-class _Bearer(NamedTuple):
-    """A packet that may carry names."""
-
-    reader: Reader
-    time_ns: int
-    connection: Key
-    """(client high, low, port, server high, low, port, protocol), as the packet goes"""
-    payload: bytes
-
-
-class _Flow(NamedTuple):
-    """What of a flow record matters here."""
-
-    connection: Key
-    """As in `_Bearer`, the device as client: so no remote gets the name by which it called a device."""
-    first_ns: int
-    last_ns: int
-    since_ns: int
-    """The connection's name may be as old as this."""
-    continued: bool
-    """More records of the same connection will follow."""
+_Flow = tuple[bytes, int, int, int, bool]
+"""Of a flow record: its connection, with the device as client, so that no remote gets the name by which it called a
+device; its first and last packet; how old its connection's name may be; whether more records of it will follow."""
+_NOTHING: Run = (0, 0, "", len(TRUST), 0)
 
 
 class Names:
-    """All names heard so far; each of its books keeps at most ``limit`` names."""
+    """All names heard so far; each of its books keeps at most ``limit`` names, and ``waiting`` messages may be cut."""
 
-    def __init__(self, limit: int = 200_000) -> None:
+    def __init__(self, limit: int = 200_000, waiting: int = 1_000) -> None:
         self.heard: dict[str, int] = {}
         """Names heard, by source."""
         self.refused: dict[str, int] = {}
         """Packets whose names could not be read or not be read to the end, by ``source: reason``."""
-        # In order of trust. The last book holds only what flow records that were cut hand on to the next record.
-        self._connections = {source: Book(limit) for source in (tls.SOURCE, http.SOURCE, dns.SOURCE)}
-        self._asked = Book(limit)
-        self._known = Book(limit)
+        self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES])
+        self._streams = Streams(waiting)
+        self._dialogues: dict[Reader, Dialogue] = {reader: reader.open(waiting) for reader in DIALOGUES}
+        self._row = 0
+        # The first book also holds what flow records that were cut hand on to the next record.
+        self._connections, self._asked, self._known, self._local = (Book(limit) for _ in range(4))
 
     @property
     def forgotten(self) -> int:
         """Names dropped because a book was full."""
-        return sum(book.forgotten for book in (*self._connections.values(), self._asked, self._known))
+        return sum(book.forgotten for book in self._books())
+
+    def counters(self) -> dict[str, int]:
+        """Return what was heard by source, refused by reason, forgotten, and what waits for more, for a report."""
+        return {
+            **{f"heard: {source}": number for source, number in sorted(self.heard.items())},
+            **{f"refused: {reason}": number for reason, number in sorted(self.refused.items())},
+            "forgotten": self.forgotten, "waiting": len(self._streams), "kept": sum(map(len, self._books())),
+        }  # fmt: skip
 
     def hear(self, packets: Packets) -> None:
         """Take in the names in a batch of packets."""
-        for bearer in _bearers(packets):
-            said, reason = bearer.reader.read(bearer.payload)
-            source = bearer.reader.SOURCE
-            if reason:
-                _count(self.refused, f"{source}: {reason}")
-            for one in said:
-                _count(self.heard, source)
-                self._learn(source, bearer, one)
+        stretch = stretch_of(packets, self._row)
+        self._row += len(packets)
+        found = self._sieve.sift(stretch)
+        borne = zip(found, bearers(stretch, [row for row, _ in found]), strict=True)
+        heard = [Heard(reader, bearer, self._read(reader, bearer)) for (_, reader), bearer in borne]
+        for one in self._streams.follow(stretch, heard):
+            self._learn(one)
 
     def name(self, flows: Flows) -> Flows:
-        """Return the flows with ``name`` and ``name_source``, from the first of these that is there.
+        """Return the flows with ``name``, ``name_source``, ``name_ns`` and ``other_names``.
 
-        1. tls, 2. http: the newest name of the flow's own connection up to its last packet. A record that shows a SYN
-           takes none from before its first packet, since ports are used again; any other may go back CONNECTION_NS.
-        3. dns: the newest answer up to the flow's first packet that has not run out, to the flow's own device first,
+        The name is from the first of these that is there.
+
+        1. ech, tls, quic, dtls, http: the newest name of the flow's own connection up to its last packet. A record
+           that shows a SYN takes none from before its first packet, since ports are used again; any other may go back
+           CONNECTION_NS.
+        2. dns: the newest answer up to the flow's first packet that has not run out, to the flow's own device first,
            to anyone second. A TTL counts as at least LEAST_TTL_S and at most MOST_TTL_S.
+        3. mdns, llmnr: likewise, whoever asked.
 
         A record cut while its connection went on hands its name to the next record.
         """
-        found = [("", "")] * len(flows)
+        found = [_NOTHING] * len(flows)
+        others = [""] * len(flows)
         rows = list(_rows(flows))
         # By time, so that a record comes before the one it continues in.
         for at in np.argsort(flows.first_ns, kind="stable").tolist():
-            found[at] = self._name(rows[at])
-        return replace(flows, name=tuple(one[0] for one in found), name_source=tuple(one[1] for one in found))
+            found[at], others[at] = self._name(rows[at])
+        return replace(
+            flows, name=tuple([run[NAME] for run in found]), name_source=tuple([_SOURCES[run[RANK]] for run in found]),
+            name_ns=np.array([run[HEARD] for run in found], np.int64), other_names=tuple(others),
+        )  # fmt: skip
 
-    def _learn(self, source: str, bearer: _Bearer, said: Said) -> None:
+    def _books(self) -> tuple[Book, ...]:
+        return self._connections, self._asked, self._known, self._local
+
+    def _read(self, reader: Reader, bearer: Bearer) -> Reading:
+        dialogue = self._dialogues.get(reader)
+        return dialogue.read(bearer) if dialogue else cast("MessageReader", reader).read(bearer.payload)
+
+    def _learn(self, heard: Heard) -> None:
+        """Note the names found in a packet, and count them."""
+        said, reason = heard.reading
+        if reason:
+            _count(self.refused, f"{heard.reader.SOURCE}: {reason}")
+        for one in said:
+            source = OUTER if one.outer else heard.reader.SOURCE
+            _count(self.heard, source)
+            self._note(_RANK[source], heard.bearer, one)
+
+    def _note(self, rank: int, bearer: Bearer, said: Said) -> None:
         """Note a name under its connection, or under the address it names and who asked."""
         start_ns = bearer.time_ns
         if said.address is None:
-            self._connections[source].note(bearer.connection, said.name, start_ns, start_ns)
+            self._connections.note(bearer.connection, (start_ns, start_ns, said.name, rank, start_ns))
             return
         until_ns = start_ns + min(max(said.ttl_s, LEAST_TTL_S), MOST_TTL_S) * SECOND_NS
-        client = bearer.connection[3:5]  # an answer goes to the one who asked
-        self._asked.note(client + said.address, said.name, start_ns, until_ns)
-        self._known.note(said.address, said.name, start_ns, until_ns)
+        run = (start_ns, until_ns, said.name, rank, start_ns)
+        if rank in _LOCAL_RANKS:
+            self._local.note(said.address, run)
+            return
+        self._asked.note(bearer.connection[_ADDRESS] + said.address, run)  # an answer goes to the one who asked
+        self._known.note(said.address, run)
 
-    def _name(self, flow: _Flow) -> tuple[str, str]:
-        """Return name and source of one flow record, and hand them on where another record will follow."""
-        name, source = self._find(flow)
-        if name and flow.continued:
-            self._connections[source].note(flow.connection, name, flow.last_ns, flow.last_ns)
-        return name, source
+    def _name(self, flow: _Flow) -> tuple[Run, str]:
+        """Return the best name of a flow record and its others, and hand the name on where another will follow."""
+        connection, first_ns, last_ns, since_ns, continued = flow
+        remote = connection[_ADDRESS]
+        line, known = self._connections.lines.get(connection), self._known.lines.get(remote)
+        run = find(line, since_ns, last_ns) if line else None
+        if run is None and known:
+            asked = self._asked.lines.get(connection[: _ADDRESS.stop])
+            run = (find(asked, first_ns, first_ns) if asked else None) or find(known, first_ns, first_ns)
+        if run is None and (local := self._local.lines.get(remote)):
+            run = find(local, first_ns, first_ns)
+        if run is None:
+            return _NOTHING, ""
+        if continued:
+            self._connections.note(connection, (last_ns, last_ns, run[NAME], run[RANK], run[HEARD]))
+        if not known or (len(known) == 1 and known[0][NAME] == run[NAME]):
+            return run, ""
+        return run, _others(known, run[NAME], first_ns)
 
-    def _find(self, flow: _Flow) -> tuple[str, str]:
-        """Return the best name and its source, "" and "" where none was heard."""
-        for source, book in self._connections.items():
-            if book and (name := book.find(flow.connection, flow.since_ns, flow.last_ns)):
-                return name, source
-        device, remote = flow.connection[0:2], flow.connection[3:5]
-        asked = self._asked.find(device + remote, flow.first_ns, flow.first_ns)
-        name = asked or self._known.find(remote, flow.first_ns, flow.first_ns)
-        return name, dns.SOURCE if name else ""
 
-
-def _bearers(packets: Packets) -> Iterator[_Bearer]:
-    """Yield the packets that readers want, in the order of the packets: so a full book drops the same ones always."""
-    head = heads(packets)
-    masks = [reader.wanted(packets, head) for reader in READERS]
-    rows = np.concatenate([np.flatnonzero(mask) for mask in masks])
-    readers = [reader for reader, mask in zip(READERS, masks, strict=True) for _ in range(np.count_nonzero(mask))]
-    columns = (*packets.src.T, packets.src_port, *packets.dst.T, packets.dst_port, packets.protocol)
-    keys = list(_tuples(*(column[rows] for column in columns)))
-    time_ns, start = packets.time_ns[rows].tolist(), packets.payload[rows].tolist()
-    end = (packets.payload[rows] + packets.payload_bytes[rows]).tolist()
-    for at in np.argsort(rows, kind="stable").tolist():
-        yield _Bearer(readers[at], time_ns[at], keys[at], packets.data[start[at] : end[at]].tobytes())
+def _others(line: list[Run], name: str, when_ns: int) -> str:
+    """Return the newest names that held at a time beside the best one, with a space between them."""
+    held = [run[NAME] for run in reversed(line) if run[START] <= when_ns <= run[UNTIL] and run[NAME] != name]
+    return " ".join(list(dict.fromkeys(held))[:OTHER_NAMES]) if held else ""
 
 
 def _rows(flows: Flows) -> Iterator[_Flow]:
-    """Yield the flows as rows."""
+    """Return the flows as rows."""
+    ports = np.stack((flows.device_port, flows.remote_port), axis=1)
     shown = (flows.flags_out | flows.flags_in) & _SYN != 0
     since_ns = np.where(shown, flows.first_ns, flows.first_ns - CONNECTION_NS)
     continued = np.isin(flows.end_reason, _CONTINUED)
-    columns = (*flows.device.T, flows.device_port, *flows.remote.T, flows.remote_port, flows.protocol)
-    rest = (flows.first_ns, flows.last_ns, since_ns, continued)
-    return map(_Flow, _tuples(*columns), *(column.tolist() for column in rest))
-
-
-def _tuples(*columns: NDArray[Any]) -> Iterator[Key]:
-    """Yield the rows of these columns as tuples of Python numbers, to be keys of a book."""
-    return zip(*(column.tolist() for column in columns), strict=True)
+    columns = (flows.first_ns, flows.last_ns, since_ns, continued)
+    keys = connections(flows.device, flows.remote, ports, flows.protocol)
+    return zip(keys, *(column.tolist() for column in columns), strict=True)
 
 
 def _count(counts: dict[str, int], key: str) -> None:
