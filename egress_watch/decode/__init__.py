@@ -12,7 +12,8 @@ import numpy as np
 
 from egress_watch.decode import link, network, reasons
 from egress_watch.decode.columns import DONE, Rows, Walk
-from egress_watch.decode.tags import TAGS
+from egress_watch.decode.fast import kinds, plain_first, ports
+from egress_watch.decode.tags import TAGS, vlan
 from egress_watch.decode.transport import transport
 from egress_watch.model import Frames, Packets
 
@@ -20,8 +21,17 @@ MOST_TAGS = 16
 """Tags and labels in front of one IP header; more is an attack or a loop."""
 
 
+KINDS = kinds(TAGS, vlan, (link.IPV4, link.IPV6))
+PORTS = ports(())
+
+
 def decode(frames: Frames) -> Packets:
     """Return the IP packets in these frames, in their order, and count the rest by reason."""
+    return plain_first(frames, KINDS, PORTS, walked)
+
+
+def walked(frames: Frames) -> tuple[Packets, Rows]:
+    """Return the packets in frames of any kind, and which frame each came from."""
     walk = Walk.over(frames)
     _links(walk, frames)
     _tags(walk)
@@ -30,7 +40,7 @@ def decode(frames: Frames) -> Packets:
     network.extensions(walk)
     keep = np.flatnonzero(walk.reason == 0)
     transport(walk, keep)
-    return _packets(walk, frames, keep)
+    return _packets(walk, frames, keep), keep
 
 
 def _links(walk: Walk, frames: Frames) -> None:

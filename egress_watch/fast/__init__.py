@@ -1,0 +1,19 @@
+"""The optional accelerator: the work on every packet, compiled; NumPy does the same where it is missing.
+
+In: columns. Out: columns. Never: needed; whoever asks for it gets None where it was not built, where the library is
+none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
+"""
+
+from __future__ import annotations
+
+from egress_watch.fast.accelerator import Accelerator, Easy, Records, load
+
+_loaded = load()
+
+
+def accelerator() -> Accelerator | None:
+    """Return the accelerator, None where NumPy does the work."""
+    return _loaded
+
+
+__all__ = ["Accelerator", "Easy", "Records", "accelerator"]
