@@ -12,7 +12,6 @@ from build import framed, packets, pieces, tcp, udp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import egress_watch.flows.by_columns as by_columns_module
 from egress_watch import flows as flows_module
 from egress_watch.flows import by_columns as by_columns_module
 from egress_watch.flows import FlowTable
