@@ -18,6 +18,8 @@ from egress_watch.flows import FlowTable
 from egress_watch.flows.fragments import take
 from egress_watch.model import END_REASONS, Flows, Packets
 
+pytestmark = pytest.mark.usefixtures("way")
+
 SECOND = 1_000_000_000
 SWEEP, LIMIT = 8, 6
 ACTIVE_S, IDLE_S, TCP_IDLE_S = 30, 10, 40

@@ -40,6 +40,8 @@ from egress_watch.sources import open_inputs, window
 from egress_watch.sources import pcapng as pcapng_format
 from egress_watch.sources.interfaces import nanoseconds
 
+pytestmark = pytest.mark.usefixtures("way")
+
 FRAMES = some_frames(6)
 WHOLE = {
     "pcap": pcap(FRAMES),

@@ -6,7 +6,7 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 
 from __future__ import annotations
 
-from egress_watch.fast.accelerator import Accelerator, Easy, Records, load
+from egress_watch.fast.library import Accelerator, Easy, Records, load
 
 _loaded = load()
 

@@ -162,7 +162,7 @@ static int read_transport(struct batch *b, int64_t row, int64_t at, int64_t end,
     }
     if (protocol == TCP) { /* RFC 9293, section 3.1 */
         length = 20;
-        if (end - at >= 20) {
+        if (end - at >= 14) { /* the flags are there, if not the rest */
             flags = header[13];
             if ((header[12] >> 4) * 4 > 20)
                 length = (header[12] >> 4) * 4;

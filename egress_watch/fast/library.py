@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.fast.compile import LIBRARY, checksum
+from egress_watch.fast.compile import HERE, LIBRARY, checksum
 from egress_watch.fast.layout import BlockWalk, FlowPiece, FrameBatch, PcapWalk, place_of
 from egress_watch.model import Bytes, Flags, Frames, Ints
 
@@ -120,14 +120,14 @@ class Accelerator:
         return row
 
 
-def load() -> Accelerator | None:
-    """Load the library beside this module; None where it is missing, of other sources, or turned off."""
-    path = Path(__file__).with_name(LIBRARY)
+def load(folder: Path = HERE) -> Accelerator | None:
+    """Load the library in this folder; None where it is missing, of other sources, or turned off."""
+    path = folder / LIBRARY
     if os.environ.get(SWITCH) == "0" or not path.exists():
         return None
     try:
         library = CDLL(str(path))
         library.ew_source.restype = c_uint32
-        return Accelerator(library) if library.ew_source() == checksum() else None
+        return Accelerator(library) if library.ew_source() == checksum(folder) else None
     except (OSError, AttributeError):  # another machine's library, or none of ours
         return None
