@@ -65,7 +65,9 @@ class FlowTable:
     def update(self, packets: Packets) -> Flows:
         """Take the packets in and return the flows that ended meanwhile, in the order in which they ended."""
         for piece in self._pieces(packets):
-            clock = np.maximum.accumulate(np.clip(piece.time_ns, self._clock, LATE - 1))
+            clock = np.minimum(np.maximum(piece.time_ns, self._clock), LATE - 1)
+            if (clock[1:] < clock[:-1]).any():
+                clock = np.maximum.accumulate(clock)
             self._clock = int(clock[-1])
             self._take(*self._fragments.settle(piece, clock))
             self._count += len(piece)

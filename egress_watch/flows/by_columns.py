@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.flows.keys import hashes, keys, same
+from egress_watch.flows.keys import hashes, keys
 from egress_watch.flows.sides import Sides
 from egress_watch.flows.slots import Slot, Slots
 from egress_watch.model import Flags, Ints, Packets
@@ -46,37 +46,32 @@ class ByColumns:
         """Add the packets to their flows; return the slots of flows that were cut, in order, for the caller to free."""
         key, back = keys(packets, packets.src_port, packets.dst_port)
         mixed = hashes(key, self._seed)
-        slot = self._slots.find(key, mixed)
-        fresh = np.flatnonzero(slot < 0)
-        while len(fresh):
-            fresh = self._open(packets, clock, back, key, mixed, slot, fresh)
+        slot, place = self._slots.find(key, mixed)
+        rows = np.flatnonzero(slot < 0)
+        place = place[rows]
+        while len(rows):
+            if self._slots.make_room(len(rows)):
+                _, place = self._slots.find(key[rows], mixed[rows])
+            begins, opened = self._slots.open(rows, place, key, mixed)
+            self._begin(opened, packets, clock, back, begins)
+            slot[rows] = self._slots.follow(place, key[rows], mixed[rows])
+            rows = rows[slot[rows] < 0]  # those that wanted the place of another key
+            slot[rows], place = self._slots.find(key[rows], mixed[rows])
+            place, rows = place[slot[rows] < 0], rows[slot[rows] < 0]
+        self._mark_closing(packets.tcp_flags, clock, slot)
         cut = self._cut(packets, clock, back, slot)
+        if len(cut):
+            self._mark_closing(packets.tcp_flags, clock, slot)  # the flows that followed
         self._add(packets, clock, back, slot)
         self._taken += len(packets)
         return cut
-
-    def _open(
-        self, packets: Packets, clock: Ints, back: Flags, key: NDArray[np.uint64], mixed: NDArray[np.uint64],
-        slot: Slot, rows: Slot,
-    ) -> Slot:  # fmt: skip
-        """Open a flow for the first packet of each new hash; return the rows of other keys that share a hash."""
-        _, first, group = np.unique(mixed[rows], return_index=True, return_inverse=True)
-        order = np.argsort(first)  # slots are given in order of arrival, so that nothing depends on the seed
-        begins = rows[first[order]]
-        opened = self._slots.open(key[begins], mixed[begins])
-        self._begin(opened, packets, clock, back, begins)
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(order))
-        match = same(key[rows], key[rows[first]][group])
-        slot[rows[match]] = opened[rank[group[match]]]
-        others: Slot = rows[~match]
-        return others
 
     def _begin(self, slots: Slot, packets: Packets, clock: Ints, back: Flags, rows: Slot) -> None:
         """Set what a flow takes from its first packet."""
         open_, low_sent = self._slots, back[rows] == 0
         open_.serial[slots] = self._taken + rows
         open_.first_clock[slots] = open_.last_clock[slots] = clock[rows]
+        open_.first_ns[slots] = packets.time_ns[rows]
         open_.idle_ns[slots] = self._idle_ns[packets.protocol[rows]]
         open_.due[slots] = clock[rows] + np.minimum(open_.idle_ns[slots], self._active_ns)
         src_mac, dst_mac = packets.src_mac[rows], packets.dst_mac[rows]
@@ -91,15 +86,15 @@ class ByColumns:
         open_ = self._slots
         np.add.at(*open_.cells("packets", slot, back), 1)
         np.add.at(*open_.cells("bytes", slot, back), packets.size)
-        np.minimum.at(open_.first_ns, slot, packets.time_ns)
+        earlier = np.flatnonzero(packets.time_ns < open_.first_ns[slot])
+        np.minimum.at(open_.first_ns, slot[earlier], packets.time_ns[earlier])
         np.maximum.at(open_.last_ns, slot, packets.time_ns)
-        np.maximum.at(open_.last_clock, slot, clock)
-        tagged = np.flatnonzero(packets.vlan)
+        open_.last_clock[slot] = clock  # of several packets of a flow the last one stays, and clocks never run backwards
+        tagged = np.flatnonzero(packets.vlan != 0)  # ten times as quick as without the comparison
         np.maximum.at(open_.vlan, slot[tagged], packets.vlan[tagged])
         flags, end = open_.cells("flags", slot, back)
         news = np.flatnonzero(packets.tcp_flags & ~flags[end])  # nearly none in a running connection
         np.bitwise_or.at(flags, end[news], packets.tcp_flags[news])
-        self._mark_closing(packets.tcp_flags, clock, slot)
 
     def _mark_closing(self, flags: Flags, clock: Ints, slot: Slot) -> None:
         rows = np.flatnonzero(flags & (FIN | RST))
@@ -154,10 +149,10 @@ class ByColumns:
     def _doubtful(self, flags: Flags, clock: Ints, slot: Slot) -> Slot:
         """Return the rows of all flows that may be cut within this piece: nearly always few or none."""
         open_ = self._slots
-        self._mark_closing(flags, clock, slot)
-        np.minimum.at(open_.first_clock, slot, clock)  # a flow restarted by a sweep runs from its next packet
-        closing = open_.closing[slot]
+        restarted = np.flatnonzero(open_.first_clock[slot] > clock)  # by a sweep: such a flow runs from its next packet
+        np.minimum.at(open_.first_clock, slot[restarted], clock[restarted])
         deadline = np.minimum(open_.first_clock[slot] + self._active_ns, open_.last_clock[slot] + open_.idle_ns[slot])
+        closing = open_.closing[slot]
         doubt = (clock > deadline) | (clock > closing + LINGER_NS)
         doubt |= (flags & (SYN | ACK) == SYN) & (clock >= closing)
         if not doubt.any():

@@ -45,14 +45,6 @@ def hashes(key: Words, seed: int) -> Words:
     return mixed
 
 
-def same(one: Words, other: Words) -> NDArray[np.bool_]:
-    """Return where two key columns are equal, row by row."""
-    equal: NDArray[np.bool_] = one[:, KEY_WORDS - 1] == other[:, KEY_WORDS - 1]
-    for column in range(KEY_WORDS - 1):
-        equal &= one[:, column] == other[:, column]
-    return equal
-
-
 def _kind(packets: Packets) -> Words:
     kind: Words = (packets.protocol.astype(np.uint64) << np.uint64(8)) | packets.version
     return kind

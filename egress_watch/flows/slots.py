@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.flows.keys import KEY_WORDS, same
+from egress_watch.flows.keys import KEY_WORDS
 from egress_watch.model import Ints, Words
 
 Slot = NDArray[np.intp]
@@ -36,6 +36,8 @@ ROW = np.dtype(
 """One open flow: three cache lines of 64 bytes, of which the first two are for every packet. ``struct row`` in
 egress_watch/fast/flows.c says the same."""
 
+OPAQUE = np.dtype({"names": ["key"], "formats": [f"V{8 * KEY_WORDS}"], "offsets": [8], "itemsize": ROW.itemsize})
+"""A row whose key is one value: gathered in one go."""
 LINE_BYTES = 64
 BLANK = np.zeros(1, ROW)
 for _name, _fill in {
@@ -63,6 +65,7 @@ class Slots:
     """
 
     rows: NDArray[np.void]
+    _opaque: NDArray[np.void]
     key: Words
     hash: Words
     place: Ints
@@ -96,34 +99,55 @@ class Slots:
         self.rows = rows
         for name in ROW.names or ():
             setattr(self, name, rows[name])
+        self._opaque = rows.view(OPAQUE)["key"]
 
     def __len__(self) -> int:
         """Return the number of open flows."""
         return len(self.rows) - self.free_count
 
-    def find(self, key: Words, mixed: Words) -> Slot:
-        """Return the slot of each key, -1 where there is none."""
-        found = np.full(len(key), -1, np.intp)
+    def find(self, key: Words, mixed: Words) -> tuple[Slot, Slot]:
+        """Return the slot of each key, -1 where there is none, and its place in the index or the free one for it."""
         mask = len(self.index) - 1
-        rows = np.arange(len(key))
         place = (mixed & np.uint64(mask)).astype(np.intp)
+        found = self.index[place].astype(np.intp)
+        rows = np.flatnonzero(self._amiss(found, key, mixed))
         while len(rows):
-            slot = self.index[place[rows]].astype(np.intp)
-            rows, slot = rows[slot != FREE], slot[slot != FREE]
-            hit = (slot >= 0) & (self.hash[slot] == mixed[rows])
-            hit[hit] = same(self.key[slot[hit]], key[rows[hit]])
-            found[rows[hit]] = slot[hit]
-            rows = rows[~hit]
             place[rows] = (place[rows] + 1) & mask
-        return found
+            found[rows] = self.index[place[rows]]
+            rows = rows[self._amiss(found[rows], key[rows], mixed[rows])]
+        return found, place
 
-    def open(self, key: Words, mixed: Words) -> Slot:
-        """Return new slots for keys that are all different and not there yet, in this order."""
-        self.make_room(len(key))
-        slots = self.reserve(len(key))
-        self.key[slots], self.hash[slots] = key, mixed
-        self._enter(slots)
-        return slots
+    def _amiss(self, found: Slot, key: Words, mixed: Words) -> NDArray[np.bool_]:
+        """Return where the place holds something that is not this key."""
+        amiss: NDArray[np.bool_] = self.hash[found] != mixed
+        sure = ~amiss
+        if (found < 0).any():
+            amiss = (amiss | (found == TOMB)) & (found != FREE)
+            sure &= found >= 0
+        rows = slice(None) if sure.all() else np.flatnonzero(sure)
+        equal = self._opaque[found[rows]].view(np.uint64).reshape(-1, KEY_WORDS) == key[rows]
+        if not equal.all():  # two keys of one hash: hardly ever
+            amiss[rows] = ~equal.all(axis=1)
+        return amiss
+
+    def open(self, rows: Slot, place: Slot, key: Words, mixed: Words) -> tuple[Slot, Slot]:
+        """Open a slot for the first of the ``rows`` that want the same place; return those rows and their slots.
+
+        ``key`` and ``mixed`` are of all rows; room for so many has been made, and none of the keys is there yet.
+        """
+        self.index[place[::-1]] = rows[::-1]  # written backwards, so that the first one stays
+        first = self.index[place] == rows
+        begins, place = rows[first], place[first]
+        slots = self.reserve(len(begins))
+        self.key[slots], self.hash[slots], self.place[slots] = key[begins], mixed[begins], place
+        self.index[place] = slots
+        return begins, slots
+
+    def follow(self, place: Slot, key: Words, mixed: Words) -> Slot:
+        """Return what stands at these places where it is these keys', -1 elsewhere."""
+        found = self.index[place].astype(np.intp)
+        found[self._amiss(found, key, mixed)] = -1
+        return found
 
     def cells(self, name: str, slot: Slot, side: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], Slot]:
         """Return a column pair laid flat over all rows, and where in it one side of each slot is."""
@@ -151,8 +175,8 @@ class Slots:
         """How many places of the index are taken, marks included."""
         return len(self) + self._marks
 
-    def make_room(self, count: int) -> None:
-        """Make room for so many more flows, and keep the index at most half full."""
+    def make_room(self, count: int) -> bool:
+        """Make room for so many more flows, and keep the index at most half full; return whether places changed."""
         while self.free_count < count:
             self._grow()
         if 2 * (self.used + count) > len(self.index):
@@ -160,6 +184,8 @@ class Slots:
             while size < 4 * (len(self) + count):
                 size *= 2
             self._lay(size)
+            return True
+        return False
 
     def succeed(self, old: int, new: int) -> None:
         """Let the key of ``old`` point to ``new`` from now on."""
