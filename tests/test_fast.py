@@ -31,7 +31,7 @@ from egress_watch.flows import FlowTable
 from egress_watch.flows.fragments import take
 from egress_watch.flows.slots import ROW
 from egress_watch.model import PAD_BYTES, Flows, Frames, Packets
-from egress_watch.sources import open_inputs, pcap, pcapng
+from egress_watch.sources import open_inputs, pcap, pcapng, window
 
 ROOT = Path(__file__).parent.parent
 HERE = Path(fast.__file__).parent
@@ -48,6 +48,7 @@ built = pytest.mark.skipif(FAST is None, reason="the accelerator is not built or
 def both(work: Callable[[], Any]) -> tuple[Any, Any]:
     """Return what comes of the work with the accelerator and without."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window, "FAST_PIECE_BYTES", window.PIECE_BYTES)  # so that batches are the same, too
         accelerated = work()
         patch.setattr(fast, "_loaded", None)
         return accelerated, work()
@@ -293,3 +294,23 @@ def test_any_pcapng_file_gives_the_same_frames(changes, cut):
         return
     accelerated, plain = both(lambda: [read(batch) for batch in pcapng.frames(BytesIO(data), "x")])
     assert accelerated == plain
+
+
+def test_a_buffer_that_somebody_holds_is_not_used_again():
+    """Whoever keeps an earlier batch, or a part of one, keeps its bytes."""
+    rooms = window.Rooms()
+    held = rooms.room(1000)[10:20]
+    held[:] = 7
+    free = rooms.room(1000)
+    place = free.__array_interface__["data"][0]
+    free[:] = 8
+    del free
+    assert rooms.room(900).__array_interface__["data"][0] == place
+    assert held.tolist() == [7] * 10
+
+
+@built
+def test_records_shorter_than_likely_are_all_read():
+    """A file of empty records has more of them than there is room for at first."""
+    data = pcap_file("<", 0xA1B2C3D4, (2, 4), [(1, 2, 0, 60)] * 5000, bytes(97))
+    assert sum(map(len, pcap.frames(BytesIO(data), "x"))) == 5000

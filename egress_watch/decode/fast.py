@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.decode.columns import Rows
+from egress_watch.decode.plain import plain
 from egress_watch.decode.reasons import tally
 from egress_watch.fast import Easy, accelerator
 from egress_watch.model import Flags, Frames, Packets
@@ -45,9 +46,7 @@ def ports(carriers: NDArray[np.integer[Any]] | tuple[int, ...]) -> Flags:
 def plain_first(frames: Frames, kinds: Flags, ports: Flags, walked: Walked) -> Packets:
     """Return the packets of all frames: the plain ones at once, the others as ``walked`` reads them."""
     fast = accelerator()
-    if not fast:
-        return walked(frames)[0]
-    easy = fast.frames(frames, kinds, ports)
+    easy = (fast.frames if fast else plain)(frames, kinds, ports)
     skipped = tally(easy.reason)
     if not len(easy.left):
         return Packets(data=frames.data, skipped=skipped, **easy.columns)

@@ -6,7 +6,7 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 
 from __future__ import annotations
 
-from egress_watch.fast.library import Accelerator, Easy, Records, load
+from egress_watch.fast.library import Accelerator, Easy, Records, load, packet_columns
 
 _loaded = load()
 
@@ -16,4 +16,10 @@ def accelerator() -> Accelerator | None:
     return _loaded
 
 
-__all__ = ["Accelerator", "Easy", "Records", "accelerator"]
+def turn_off() -> None:
+    """Leave all work to NumPy from now on; whoever asked before keeps what was given."""
+    global _loaded  # noqa: PLW0603 # one library a program
+    _loaded = None
+
+
+__all__ = ["Accelerator", "Easy", "Records", "accelerator", "packet_columns", "turn_off"]

@@ -18,6 +18,8 @@ from egress_watch.fast.compile import HERE, LIBRARY, checksum
 from egress_watch.fast.layout import BlockWalk, FlowPiece, FrameBatch, PcapWalk, place_of
 from egress_watch.model import Bytes, Flags, Frames, Ints
 
+LIKELY_BYTES = 96
+"""Records are seldom shorter on average; where they are, the walk is repeated with more room."""
 SWITCH = "EGRESS_WATCH_FAST"
 
 
@@ -80,12 +82,15 @@ class Accelerator:
 
         ``swap``: 0 where the captured length stands first, 1 where it stands second, 2 where it is the smaller one.
         """
-        room = max(size - at, 0) // header + 1
-        columns = [np.empty(room, np.int64) for _ in range(4)]
-        walk = PcapWalk(place_of(data), at, size, header, most, tick_ns, big, swap, *map(place_of, columns), room, 0)
-        count = self._library.ew_pcap(byref(walk))
-        start, caught, wire, time_ns = (column[:count] for column in columns)
-        return Records(start, caught, wire, time_ns, walk.at, walk.length)
+        room = max(size - at, 0) // LIKELY_BYTES + 1
+        while True:
+            columns = [np.empty(room, np.int64) for _ in range(4)]
+            places = map(place_of, columns)
+            walk = PcapWalk(place_of(data), at, size, header, most, tick_ns, big, swap, *places, room, 0)
+            count = self._library.ew_pcap(byref(walk))
+            if count < room:  # else there may be more than there was room for
+                return Records(*(column[:count] for column in columns), walk.at, walk.length)
+            room *= 4
 
     def pcapng(self, data: Bytes, at: int, size: int, *, big: bool) -> tuple[Ints, int, int]:
         """Follow the blocks in ``data[at:size]``: offsets, where that ended, the length claimed there or -1."""
