@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress_watch import flows as flows_module
-from egress_watch.flows import by_columns as by_columns_module
 from egress_watch.flows import FlowTable
+from egress_watch.flows import by_columns as by_columns_module
 from egress_watch.flows.fragments import take
 from egress_watch.model import END_REASONS, Flows, Packets
 

@@ -3,8 +3,8 @@
 In: ``*.mmdb.xz`` and ``manifest.json`` beside this script. Out: ``*.mmdb`` beside them.
 Never: a file that is not the one the manifest names, or half a file under its final name.
 
-Hatchling runs it for every build, wheel and editable alike; in a bare checkout run it as a script. There is room for one
-hook only, so the hook here also has the accelerator compiled (egress_watch/fast/compile.py), where there is a compiler.
+Hatchling runs it for every build, wheel and editable alike; in a bare checkout run it as a script. There is
+room for one hook only, so this one also has the accelerator compiled (egress_watch/fast/compile.py).
 """
 
 # mypy: disable-error-code="import-untyped,import-not-found"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from ctypes import CDLL, byref, c_int64, c_uint32
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Records(NamedTuple):
 class Easy(NamedTuple):
     """What could be read of a batch at once."""
 
-    columns: dict[str, NDArray[np.generic]]
+    columns: dict[str, NDArray[Any]]
     """Columns of `model.Packets`; rows named by ``place`` are still empty."""
     left: Ints
     """Frames that are left to be read."""
@@ -58,7 +58,7 @@ PACKET_COLUMNS: dict[str, type[np.generic]] = {
 """Column of `model.Packets` to its kind."""
 
 
-def packet_columns(count: int) -> dict[str, NDArray[np.generic]]:
+def packet_columns(count: int) -> dict[str, NDArray[Any]]:
     """Return columns of `model.Packets` with room for so many rows, not filled in."""
     return {
         name: np.empty((count, 2) if name in {"src", "dst"} else count, kind) for name, kind in PACKET_COLUMNS.items()
@@ -89,7 +89,8 @@ class Accelerator:
             walk = PcapWalk(place_of(data), at, size, header, most, tick_ns, big, swap, *places, room, 0)
             count = self._library.ew_pcap(byref(walk))
             if count < room:  # else there may be more than there was room for
-                return Records(*(column[:count] for column in columns), walk.at, walk.length)
+                start, caught, wire, time_ns = (column[:count] for column in columns)
+                return Records(start, caught, wire, time_ns, walk.at, walk.length)
             room *= 4
 
     def pcapng(self, data: Bytes, at: int, size: int, *, big: bool) -> tuple[Ints, int, int]:
@@ -112,8 +113,8 @@ class Accelerator:
         given = [np.ascontiguousarray(column, np.int64) for column in (frames.start, frames.caught, frames.time_ns)]
         link = np.ascontiguousarray(frames.link, np.int32)
         batch = FrameBatch(
-            place_of(frames.data), len(frames.data), count, *map(place_of, (*given, link, kinds, ports)),
-            *map(place_of, (*columns.values(), left, place, reason)), 0, 0,
+            place_of(frames.data), len(frames.data), count, *map(place_of, [*given, link, kinds, ports]),
+            *map(place_of, [*columns.values(), left, place, reason]), 0, 0,
         )  # fmt: skip
         rows = self._library.ew_frames(byref(batch))
         easy = {name: column[:rows] for name, column in columns.items()}

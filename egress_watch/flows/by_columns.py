@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from egress_watch.flows.keys import hashes, keys
 from egress_watch.flows.sides import Sides

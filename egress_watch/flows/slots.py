@@ -88,7 +88,7 @@ class Slots:
     def __init__(self, size: int = 1 << 12) -> None:
         self._lay_columns(_rows(size))
         self.due = np.full(size, NEVER)
-        """No flow can end before this clock: a bound that a sweep looks at first, and lays anew where it was too early."""
+        """No flow can end before this clock: a bound that a sweep looks at first, and lays anew where it was early."""
         self.free = np.arange(size - 1, -1, -1)
         """A stack of free slots; ``free_count`` of them are there."""
         self.free_count = size
@@ -151,7 +151,8 @@ class Slots:
 
     def cells(self, name: str, slot: Slot, side: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], Slot]:
         """Return a column pair laid flat over all rows, and where in it one side of each slot is."""
-        field, offset = (ROW.fields or {})[name][:2]
+        assert ROW.fields
+        field, offset = ROW.fields[name][:2]
         kind = field.base
         cell: Slot = slot * (ROW.itemsize // kind.itemsize) + (offset // kind.itemsize) + side
         return self.rows.view(kind), cell

@@ -129,8 +129,8 @@ class PcapParser:
         if not len(long):
             return found
         first = int(long[0])
-        columns = (column[:first] for column in found[:4])
-        return Records(*columns, int(found.start[first]) - header, int(found.caught[first]))
+        start, caught, wire, time_ns = (column[:first] for column in found[:4])
+        return Records(start, caught, wire, time_ns, int(found.start[first]) - header, int(found.caught[first]))
 
     def _read(self, data: Bytes, offsets: Ints, used: int, length: int) -> Records:
         record = gather(data, offsets, self._record)
