@@ -2,9 +2,10 @@
 
 In: a built capture. Out: a table, or JSON. Never: a figure from another day; all are taken in turns, in the same run.
 
-`make bench`, or `python benchmarks/stages.py --packets 1000000 --rounds 3 --json`; `--no-fast` leaves the work on packets
-to NumPy. Everything runs on one core, the page cache is warm, and each figure is the median of the rounds. Beside wall
-time stands what the process itself used (user and system): where the two differ much, something else was running.
+`make bench`, or `python benchmarks/stages.py --packets 1000000 --rounds 3 --json`; `--no-fast` leaves the work on
+packets to NumPy. Everything runs on one core, the page cache is warm, and each figure is the median of the rounds.
+Beside wall time stands what the process itself used (user and system): where the two differ much, something else was
+running.
 """
 
 from __future__ import annotations

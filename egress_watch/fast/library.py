@@ -112,10 +112,10 @@ class Accelerator:
         left, place, reason = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int32)
         given = [np.ascontiguousarray(column, np.int64) for column in (frames.start, frames.caught, frames.time_ns)]
         link = np.ascontiguousarray(frames.link, np.int32)
-        batch = FrameBatch(
-            place_of(frames.data), len(frames.data), count, *map(place_of, [*given, link, kinds, ports]),
-            *map(place_of, [*columns.values(), left, place, reason]), 0, 0,
-        )  # fmt: skip
+        into_places = [place_of(column) for column in (*columns.values(), left, place, reason)]
+        read: list[NDArray[Any]] = [*given, link, kinds, ports]
+        from_places = [place_of(column) for column in read]
+        batch = FrameBatch(place_of(frames.data), len(frames.data), count, *from_places, *into_places, 0, 0)
         rows = self._library.ew_frames(byref(batch))
         easy = {name: column[:rows] for name, column in columns.items()}
         return Easy(easy, left[: batch.left_count], place[: batch.left_count], reason[: batch.reason_count])

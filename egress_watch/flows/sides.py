@@ -62,8 +62,8 @@ def _block(network: IPv4Network | IPv6Network) -> tuple[int, int, int, int]:
 
 def _within(address: Words, blocks: Blocks) -> Mask:
     """Return which addresses lie in any block: all pairs at once, as a step for each block costs more in calls."""
-    network, netmask = blocks[:, 0], blocks[:, 1]
-    high = (address[:, 0, None] & netmask[:, 0]) == network[:, 0]
-    low = (address[:, 1, None] & netmask[:, 1]) == network[:, 1]
-    found: Mask = (high & low).any(axis=1)
+    network, netmask = blocks[:, 0, :, None], blocks[:, 1, :, None]
+    high = (address[:, 0] & netmask[:, 0]) == network[:, 0]
+    low = (address[:, 1] & netmask[:, 1]) == network[:, 1]
+    found: Mask = (high & low).any(axis=0)
     return found
