@@ -314,3 +314,24 @@ def test_records_shorter_than_likely_are_all_read():
     """A file of empty records has more of them than there is room for at first."""
     data = pcap_file("<", 0xA1B2C3D4, (2, 4), [(1, 2, 0, 60)] * 5000, bytes(97))
     assert sum(map(len, pcap.frames(BytesIO(data), "x"))) == 5000
+
+
+@built
+@given(
+    st.sampled_from("<>"), st.integers(0, 2**32 - 1), st.sampled_from([(0, 90), (0, 3000), (1400, 1500), (0, 20_000)]),
+    st.integers(0, 2**16), st.lists(st.tuples(st.integers(24, 500_000), st.integers(0, 255)), max_size=4),
+)  # fmt: skip
+@settings(deadline=None, max_examples=60)
+def test_leaps_arrive_where_the_walk_does(order, seconds, span, cut, changes):
+    """Large files of short and long frames, full of what looks like headers, damaged anywhere: the same records."""
+    random = np.random.default_rng(cut)
+    longs = random.integers(*span, 1 << 20 >> 8).tolist() * 2
+    head = struct.pack(order + "II", seconds, 5)
+    records = [(seconds, number, long, long) for number, long in enumerate(longs)]
+    parts = [struct.pack(order + "IIII", *one) + (head * (one[2] // 8 + 1))[: one[2]] for one in records]
+    data = struct.pack(order + "IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + b"".join(parts)
+    data = bytearray(data[: len(data) - cut] if cut % 2 else data)
+    for at, value in changes:
+        data[min(at, len(data) - 1)] = value
+    accelerated, plain = both(lambda: [read(batch) for batch in pcap.frames(BytesIO(bytes(data)), "x")])
+    assert accelerated == plain

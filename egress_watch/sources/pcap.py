@@ -3,7 +3,7 @@
 In: bytes. Out: frames. Never: trust in a length field; a record beyond MOST_BYTES ends the file.
 
 The format is described in the Internet-Draft draft-ietf-opsawg-pcap and in pcap-savefile(5). The record walk is the one
-loop per frame: it only follows the lengths, everything else is read as columns afterwards.
+loop per frame, and `leap` goes ahead of it: it only follows the lengths, everything else is read as columns afterwards.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from egress_watch.fast import Records, accelerator
 from egress_watch.sources.columns import NOTHING, Columns, gather
+from egress_watch.sources.leap import leap
 from egress_watch.sources.window import Stream, Taken, batches
 
 if TYPE_CHECKING:
@@ -123,8 +124,11 @@ class PcapParser:
 
     def _walked(self, data: Bytes, at: int, size: int) -> Records:
         header = self._kind.record_bytes
+        nothing = np.empty(0, np.int64), at
+        leapt, at = leap(data, at, size, header, self._order) if self._swap == "no" else nothing
         offsets, used, length = walk(data, at, size, header, self._length_at)
-        found = self._read(data, np.fromiter(offsets, np.int64, len(offsets)), used, length)
+        offset = np.concatenate([leapt, np.fromiter(offsets, np.int64, len(offsets))])
+        found = self._read(data, offset, used, length)
         long = np.flatnonzero(found.caught > MOST_BYTES)
         if not len(long):
             return found
