@@ -37,7 +37,7 @@ class ByColumns:
     def __init__(self, slots: Slots, sides: Sides, rest: Rest, seed: int) -> None:
         self._slots = slots
         self._sides = sides
-        self._active_ns, self._idle_ns = rest
+        self._rest = rest
         self._seed = seed
         self._taken = 0
 
@@ -71,8 +71,8 @@ class ByColumns:
         open_.serial[slots] = self._taken + rows
         open_.first_clock[slots] = open_.last_clock[slots] = clock[rows]
         open_.first_ns[slots] = packets.time_ns[rows]
-        open_.idle_ns[slots] = self._idle_ns[packets.protocol[rows]]
-        open_.due[slots] = clock[rows] + np.minimum(open_.idle_ns[slots], self._active_ns)
+        open_.idle_ns[slots] = self._rest.idle_ns[packets.protocol[rows]]
+        open_.due[slots] = clock[rows] + np.minimum(open_.idle_ns[slots], self._rest.active_ns)
         src_mac, dst_mac = packets.src_mac[rows], packets.dst_mac[rows]
         open_.mac[slots, 0] = np.where(low_sent, src_mac, dst_mac)
         open_.mac[slots, 1] = np.where(low_sent, dst_mac, src_mac)
@@ -145,14 +145,16 @@ class ByColumns:
             return IDLE if now > last + LINGER_NS or seen & (SYN | ACK) == SYN else 0
         if now > last + idle:
             return IDLE
-        return ACTIVE if now > first + self._active_ns else 0
+        return ACTIVE if now > first + self._rest.active_ns else 0
 
     def _doubtful(self, flags: Flags, clock: Ints, slot: Slot) -> Slot:
         """Return the rows of all flows that may be cut within this piece: nearly always few or none."""
         open_ = self._slots
         restarted = np.flatnonzero(open_.first_clock[slot] > clock)  # by a sweep: such a flow runs from its next packet
         np.minimum.at(open_.first_clock, slot[restarted], clock[restarted])
-        deadline = np.minimum(open_.first_clock[slot] + self._active_ns, open_.last_clock[slot] + open_.idle_ns[slot])
+        deadline = np.minimum(
+            open_.first_clock[slot] + self._rest.active_ns, open_.last_clock[slot] + open_.idle_ns[slot]
+        )
         closing = open_.closing[slot]
         doubt = (clock > deadline) | (clock > closing + LINGER_NS)
         doubt |= (flags & (SYN | ACK) == SYN) & (clock >= closing)
