@@ -51,7 +51,7 @@ data: $(CHECKED)  ## rebuild the shipped data files from their carriers (needs a
 
 setup: $(SETUP)  ## make the virtual environment and unpack the data files
 
-$(SETUP): pyproject.toml egress_watch/data/manifest.json
+$(SETUP): pyproject.toml egress_watch/data/manifest.json $(wildcard egress_watch/fast/*.c)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "egress-watch needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \

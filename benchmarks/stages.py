@@ -2,9 +2,10 @@
 
 In: a built capture. Out: a table, or JSON. Never: a figure from another day; all are taken in turns, in the same run.
 
-`make bench`, or `python benchmarks/stages.py --packets 1000000 --rounds 3 --json`. Everything runs on one core, the
-page cache is warm, and each figure is the median of the rounds. Beside wall time stands what the process itself used
-(user and system): where the two differ much, something else was running.
+`make bench`, or `python benchmarks/stages.py --packets 1000000 --rounds 3 --json`; `--no-fast` leaves the work on
+packets to NumPy. Everything runs on one core, the page cache is warm, and each figure is the median of the rounds.
+Beside wall time stands what the process itself used (user and system): where the two differ much, something else was
+running.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ import numpy as np
 from build import SCRATCH, Totals, add_abroad, build, capture
 from processes import Run, peers, replay, timed
 
-from egress_watch import library, watch
+from egress_watch import fast, library, watch
 from egress_watch.config import Config
 from egress_watch.decode import decode
+from egress_watch.fast.library import SWITCH
 from egress_watch.model import Frames, Tally
 from egress_watch.sources import open_inputs
 from egress_watch.store import Store
@@ -118,6 +120,7 @@ def _machine() -> dict[str, str]:
     return {
         "cpu": cpu[0] if cpu else platform.processor(), "cores": str(os.cpu_count()),
         "python": platform.python_version(), "numpy": np.__version__, "load": f"{os.getloadavg()[0]:.2f}",
+        "accelerator": "in use" if fast.accelerator() else "not in use",
     }  # fmt: skip
 
 
@@ -148,7 +151,8 @@ def table(figures: dict[str, Any]) -> Iterator[str]:
     """Yield the figures as lines of text."""
     built, machine = figures["capture"], figures["machine"]
     yield f"{built['packets']:,} packets, {built['flows']:,} flows, {built['bytes'] / 1e6:,.0f} MB"
-    yield f"{machine['cpu']}, one of {machine['cores']} cores, Python {machine['python']}, NumPy {machine['numpy']}\n"
+    yield f"{machine['cpu']}, one of {machine['cores']} cores, Python {machine['python']}, NumPy {machine['numpy']}"
+    yield f"accelerator {machine['accelerator']}, load {machine['load']}\n"
     yield f"{'stage':<16}{'ms':>8}{'ns a packet':>13}{'us a flow':>11}"
     for row in figures["stages"]:
         by_flow = f"{row['us_a_flow']:>11.1f}" if row["us_a_flow"] is not None else ""
@@ -171,11 +175,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_abroad(parser)
+    parser.add_argument("--no-fast", action="store_true", help="leave the work on packets to NumPy")
     options = parser.parse_args()
     path = capture(options.packets, options.abroad)
     totals = build(path, options.packets, abroad=options.abroad)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # children inherit it
+    if options.no_fast:
+        os.environ[SWITCH] = "0"  # the replays are processes of their own
+        fast.turn_off()
     figures = measure(path, totals, options.rounds)
     print(json.dumps(figures, indent=1) if options.json else "\n".join(table(figures)))
 

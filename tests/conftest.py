@@ -1,11 +1,25 @@
-"""Every test starts without updated data and without a proxy, whatever the developer has set up."""
+"""What all tests share: no updated data and no proxy, and both ways of the work on every packet."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 
 import pytest
+
+from egress_watch import fast
+
+
+@pytest.fixture(scope="module", params=["accelerated", "columns"])
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run the tests of a module twice: with the accelerator where it is built, and with NumPy alone."""
+    if request.param == "accelerated" and fast.accelerator() is None:
+        pytest.skip("the accelerator is not built or turned off")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "columns":
+            patch.setattr(fast, "_loaded", None)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,6 +20,7 @@ from egress_watch import __version__
 from egress_watch.cli import COMMANDS, STOPPED, data, options
 from egress_watch.errors import UsageError
 from egress_watch.exports import ALERT_COLUMNS, FLOW_COLUMNS
+from egress_watch.fast import accelerator
 from egress_watch.model import GLYPHS, VERDICTS
 
 SUMMARY = {
@@ -56,8 +57,9 @@ def test_every_command_has_help_with_examples(capsys, name):
 
 
 def test_the_version_is_printed(capsys):
-    """`--version` is the package's."""
-    assert run(capsys, "--version")[:2] == (0, f"egress-watch {__version__}\n")
+    """`--version` is the package's, and says whether the accelerator is in use."""
+    way = "with" if accelerator() else "without"
+    assert run(capsys, "--version")[:2] == (0, f"egress-watch {__version__}, {way} the compiled accelerator\n")
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ from egress_watch.decode import MOST_TAGS, decode, reasons
 from egress_watch.decode.linktypes import LINKS
 from egress_watch.model import Packets, address_text, mac_text
 
+pytestmark = pytest.mark.usefixtures("way")
+
 ONE, TWO = "10.0.0.1:1000", "3.5.140.7:443"
 ONE6, TWO6 = "[2001:db8::1]:1000", "[2001:db8::2]:443"
 HERE4, THERE4 = "10.0.0.1", "3.5.140.7"

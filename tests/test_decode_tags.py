@@ -10,6 +10,8 @@ from build import HERE, Wire, ether, frames, ip, packets, sll, udp_ip
 from egress_watch.decode import MOST_TAGS, decode
 from egress_watch.model import address_text, mac_text
 
+pytestmark = pytest.mark.usefixtures("way")
+
 PACKET = udp_ip("10.0.0.1:1000", "3.5.140.7:443", b"load")
 PACKET6 = udp_ip("[2001:db8::1]:1000", "[2001:db8::2]:443", b"load")
 INNER = "02:00:00:00:00:aa"

@@ -10,6 +10,8 @@ from egress_watch.flows import LINGER_NS, FlowTable
 from egress_watch.flows.sides import PRIVATE
 from egress_watch.model import END_REASONS, Flows, address_text, mac_text
 
+pytestmark = pytest.mark.usefixtures("way")
+
 CAM, NVR, CLOUD, OTHER = "10.0.0.5:4000", "10.0.0.6:4001", "52.1.2.3:443", "8.8.8.8:53"
 GROUP, MDNS6 = "239.1.2.3:5000", "[ff02::fb]:5353"
 A, B = "198.51.100.1:1000", "203.0.113.9:2000"

@@ -10,6 +10,8 @@ from egress_watch.flows import FlowTable, fragments
 from egress_watch.flows.fragments import HOLD_NS
 from egress_watch.model import Flows
 
+pytestmark = pytest.mark.usefixtures("way")
+
 CAM, CLOUD, TICK = "10.0.0.5:4000", "52.1.2.3:443", "10.0.0.9:1"
 HOLD_S = HOLD_NS // 1_000_000_000
 PAYLOAD = bytes(80)

@@ -35,6 +35,8 @@ from egress_watch.model import UNWRAP, Frames, Packets
 from egress_watch.names import Names
 from egress_watch.sources import open_inputs
 
+pytestmark = pytest.mark.usefixtures("way")
+
 BODIES = [
     udp_ip(ONE, TWO, b"payload"), udp_ip(ONE6, TWO6, b"payload"), tcp_ip(ONE, TWO, "PA", bytes(100)),
     tcp_ip(ONE6, TWO6, "S"), tcp_ip(ONE, TWO, "S", segment_options=bytes(20), options=bytes(8)),

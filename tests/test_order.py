@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = {"egress_watch": ROOT / "egress_watch", "egress_watch_tui": ROOT / "tui" / "egress_watch_tui"}
 
 FLOORS = (
-    {"countries", "errors", "model"},
+    {"countries", "errors", "model", "fast"},
     {"decode", "names", "flows", "places", "rules", "exports"},
     {"sources", "library", "config", "store", "sinks"},
     {"watch"},
@@ -24,6 +24,7 @@ DOORS = {
     ("library", "config"),  # the shelf is filled as configured
     ("library", "rules"),
     ("library", "places"),
+    ("fast", "model"),  # the same work on the same columns, compiled
 }
 """Imports within one floor, or of a pure room by a door, that DESIGN.md allows."""
 TUI_MAY_SEE = {"errors", "model", "store"}

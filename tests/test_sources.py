@@ -34,6 +34,8 @@ from egress_watch.sources import FORMATS, open_inputs, tap, window
 from egress_watch.sources.packed import PACKINGS, Unpacked
 from egress_watch.sources.tap import Sampler, file_fingerprint
 
+pytestmark = pytest.mark.usefixtures("way")
+
 FRAMES = some_frames()
 PLAIN = pcap(FRAMES)
 CORPUS = Path(__file__).parents[1].parent / "shared" / "corpus"

@@ -40,6 +40,8 @@ from egress_watch.sources import open_inputs, window
 from egress_watch.sources import pcapng as pcapng_format
 from egress_watch.sources.interfaces import nanoseconds
 
+pytestmark = pytest.mark.usefixtures("way")
+
 FRAMES = some_frames(6)
 WHOLE = {
     "pcap": pcap(FRAMES),
@@ -202,8 +204,8 @@ def test_a_block_that_lies_ends_a_pcapng_and_all_before_it_is_kept(lie):
 def test_a_length_never_makes_a_buffer(tmp_path, monkeypatch):
     """A block that claims 16 MiB in a file of 100 bytes makes no buffer larger than a piece."""
     made = []
-    real = window._grown
-    monkeypatch.setattr(window, "_grown", lambda kept, more: made.append(more) or real(kept, more))
+    real = window.Window._grown
+    monkeypatch.setattr(window.Window, "_grown", lambda self, kept, more: made.append(more) or real(self, kept, more))
     path = tmp_path / "x"
     path.write_bytes(HEAD + struct.pack("<II", 6, 1 << 24))
     list(open_inputs([str(path)]).frames())

@@ -373,8 +373,9 @@ def test_stages_are_as_configured():
     made = stages(config, None, [], seed=9)
     table = made.table
     assert isinstance(made, Stages)
-    assert (table._active_ns, table._idle_ns[17], table._idle_ns[6]) == (1_000_000_000, 2_000_000_000, 3_000_000_000)
-    assert (table._limit, table._seed) == (4, 9)
+    active_ns, idle_ns = table._way._rest
+    assert (active_ns, idle_ns[17], idle_ns[6]) == (1_000_000_000, 2_000_000_000, 3_000_000_000)
+    assert (table._limit, table._way._seed) == (4, 9)
     assert made.names.forgotten == 0
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from types import ModuleType
+from typing import Any
 
 from egress_watch import __version__
 from egress_watch.errors import DATA_TROUBLE, EgressWatchError
@@ -48,10 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DATA_TROUBLE
 
 
+class _Version(argparse.Action):
+    """Prints the version; what it says is looked up only when somebody asks."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **told: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **told)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print and leave."""
+        from egress_watch.fast import accelerator
+
+        print(f"egress-watch {__version__}, {'with' if accelerator() else 'without'} the compiled accelerator")
+        parser.exit()
+
+
 def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser; only the command that is asked for is loaded, all of them for the help."""
     top = argparse.ArgumentParser(prog="egress-watch", description=ABOUT, epilog=CODES)
-    top.add_argument("--version", action="version", version=f"egress-watch {__version__}")
+    top.add_argument("--version", action=_Version, help="show the version, and whether the accelerator is in use")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     wanted = [name for name in given[:1] if name in COMMANDS] or COMMANDS
     for name in wanted:

@@ -3,7 +3,8 @@
 In: ``*.mmdb.xz`` and ``manifest.json`` beside this script. Out: ``*.mmdb`` beside them.
 Never: a file that is not the one the manifest names, or half a file under its final name.
 
-Hatchling runs it for every build, wheel and editable alike; in a bare checkout run it as a script.
+Hatchling runs it for every build, wheel and editable alike; in a bare checkout run it as a script. There is
+room for one hook only, so this one also has the accelerator compiled (egress_watch/fast/compile.py).
 """
 
 # mypy: disable-error-code="import-untyped,import-not-found"
@@ -14,6 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import runpy
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +26,31 @@ except ImportError:  # run as a script
     BuildHookInterface = object
 
 DATA = Path("egress_watch", "data")
+COMPILE = Path("egress_watch", "fast", "compile.py")
 
 
-class UnpackHook(BuildHookInterface):  # type: ignore[misc] # its type is not known, see above
+class BuildHook(BuildHookInterface):  # type: ignore[misc] # its type is not known, see above
     """Hatchling's custom build hook (hatch.pypa.io, "Custom build hook")."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Unpack what is missing before files are collected; ``version`` and ``build_data`` stay as they are."""
-        del version, build_data
-        if self.target_name != "sdist":  # an sdist carries the packed files
-            unpack(Path(self.root) / DATA)
+        """Unpack and compile what is missing before files are collected.
+
+        A wheel with a compiled library is named after its platform (packaging.python.org, "Platform compatibility
+        tags"); it is loaded by ctypes, so any Python 3 will do.
+        """
+        if self.target_name == "sdist":  # an sdist carries the packed files and the sources
+            return
+        root = Path(self.root)
+        unpack(root / DATA)
+        library = runpy.run_path(str(root / COMPILE))["compile_library"]()
+        if library and version == "standard":
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{platform_tag()}"
+
+
+def platform_tag() -> str:
+    """Return the name of this platform as wheels write it."""
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 
 def unpack(folder: Path) -> list[Path]:

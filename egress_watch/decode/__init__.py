@@ -15,9 +15,10 @@ import numpy as np
 from egress_watch.decode import carriers, link, network, reasons
 from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.decode.columns import DONE, Rows, Walk
+from egress_watch.decode.fast import kinds, plain_first
 from egress_watch.decode.linktypes import LINKS, WRAPPED
 from egress_watch.decode.prints import fingerprint
-from egress_watch.decode.tags import TAGS
+from egress_watch.decode.tags import TAGS, vlan
 from egress_watch.decode.transport import transport
 from egress_watch.model import NO_PRINTS, Frames, Packets
 
@@ -27,6 +28,7 @@ MOST_TUNNELS = 8
 """Tunnels and mirrors around one packet."""
 MIRRORS = Tables(Policy())
 """What is opened where nobody asked for anything else."""
+KINDS = kinds(TAGS, vlan, (link.IPV4, link.IPV6))
 
 
 def decode(frames: Frames, tables: Tables = MIRRORS) -> Packets:
@@ -34,12 +36,17 @@ def decode(frames: Frames, tables: Tables = MIRRORS) -> Packets:
 
     ``tables`` say which mirrors and tunnels are opened (see `carriers`).
     """
+    return plain_first(frames, KINDS, tables, walked)
+
+
+def walked(frames: Frames, tables: Tables) -> tuple[Packets, Rows]:
+    """Return the packets in frames of any kind, and which frame each came from."""
     walk = Walk.over(frames)
     _links(walk, frames)
     rows = _ip(walk, tables)
     unwrapped = _unwrap(walk, tables) if tables.opens else {}
     keep = np.flatnonzero(walk.reason == 0) if unwrapped else rows
-    return _packets(walk, frames, keep, unwrapped, tables)
+    return _packets(walk, frames, keep, unwrapped, tables), keep
 
 
 def _ip(walk: Walk, tables: Tables) -> Rows:

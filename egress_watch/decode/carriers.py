@@ -124,6 +124,8 @@ class Tables:
             np.flatnonzero(table).astype(kind) for table, kind in
             ((self.protocol, np.uint8), (self.to_port, np.uint16), (self.from_port, np.uint16))
         )  # fmt: skip
+        self.busy = (((self.to_port > 0) | (self.from_port > 0)) & self.opens).astype(np.uint8)
+        """(65536,) 1 for UDP ports whose packets may carry what is opened."""
         self.collectors = [_block(network) for network in policy.collectors]
 
 

@@ -13,12 +13,14 @@ it is.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.decode.columns import Header, Rows, Walk, gather
 from egress_watch.decode.network import WHOLE
-from egress_watch.model import Ints, Words
+from egress_watch.model import Bytes, Flags, Ints, Words
 
 TCP, UDP = 6, 17
 HEAD = np.dtype([("first", "<u8"), ("second", "<u8")])
@@ -33,24 +35,44 @@ _MULTIPLY = tuple(map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D0
 _SHIFT = np.uint64(31)
 
 
+class Seen(NamedTuple):
+    """What of some packets goes into their fingerprints, in columns."""
+
+    data: Bytes
+    at: Ints
+    """Offset behind the IP header."""
+    left: Ints
+    """Bytes of the packet from there on."""
+    src: Words
+    dst: Words
+    size: Ints
+    ident: NDArray[np.uint32]
+    """IPv4 identification and, above it, the offset of a later fragment; 0 elsewhere."""
+    protocol: Flags
+    whole: NDArray[np.bool_]
+    """No fragment."""
+
+
 def fingerprint(walk: Walk, rows: Rows | slice) -> None:
     """Set the fingerprint of each packet; where a slice is all frames, those that are no packets get any number."""
     at = np.minimum(walk.at[rows], len(walk.data) - HEAD.itemsize)
-    header, left, protocol, ident = (
-        gather(walk.data, at, HEAD),
-        walk.end[rows] - at,
-        walk.protocol[rows],
-        walk.ident[rows],
-    )
+    seen = Seen(walk.data, at, walk.end[rows] - at, walk.src[rows], walk.dst[rows], walk.size[rows], walk.ident[rows],
+                walk.protocol[rows], walk.fragment[rows] == WHOLE)  # fmt: skip
+    walk.print[rows] = prints(seen)
+
+
+def prints(seen: Seen) -> Words:
+    """Return the fingerprint of each packet; `packets.c` does the same."""
+    header, left, protocol, ident = gather(seen.data, seen.at, HEAD), seen.left, seen.protocol, seen.ident
     first, second = _content(header, protocol, left)
-    src, dst = walk.src[rows], walk.dst[rows]
-    kind = walk.size[rows].astype(np.uint64) << np.uint64(32) | ident
-    mixed = _mix(first ^ src[:, 1] * _MULTIPLY[1] ^ protocol, kind ^ src[:, 0])
-    mixed = _mix(mixed ^ second, dst[:, 1] * _MULTIPLY[2] ^ dst[:, 0])
-    _more(walk, at, left, mixed, np.flatnonzero(protocol != TCP))
+    kind = seen.size.astype(np.uint64) << np.uint64(32) | ident
+    mixed = _mix(first ^ seen.src[:, 1] * _MULTIPLY[1] ^ protocol, kind ^ seen.src[:, 0])
+    mixed = _mix(mixed ^ second, seen.dst[:, 1] * _MULTIPLY[2] ^ seen.dst[:, 0])
+    _more(seen, mixed, np.flatnonzero(protocol != TCP))
     numbered = ident & np.uint32(0xFFFF) > 0
-    walk.print[rows] = np.where(numbered & (left > 0), mixed | NUMBERED, 0)
-    _unnumbered(walk, rows, header, mixed, ~numbered & (protocol == TCP) & (left >= TCP_BYTES))
+    found: Words = np.where(numbered & (left > 0), mixed | NUMBERED, 0)
+    _unnumbered(seen, header, mixed, np.flatnonzero(~numbered & (protocol == TCP) & (left >= TCP_BYTES)), found)
+    return found
 
 
 def _mix(one: Words, other: Words) -> Words:
@@ -58,17 +80,17 @@ def _mix(one: Words, other: Words) -> Words:
     return mixed ^ mixed >> _SHIFT
 
 
-def _more(walk: Walk, at: Ints, left: Ints, mixed: Words, rows: Rows) -> None:
+def _more(seen: Seen, mixed: Words, rows: Rows) -> None:
     """Mix in further bytes of these packets, which have no numbers by which one differs from the next."""
-    rows = rows[left[rows] > HEAD.itemsize]
-    start = np.minimum(at[rows], len(walk.data) - HEAD.itemsize - MORE.itemsize) + HEAD.itemsize
-    header, over = gather(walk.data, start, MORE), left[rows] - HEAD.itemsize
+    rows = rows[seen.left[rows] > HEAD.itemsize]
+    start = np.minimum(seen.at[rows], len(seen.data) - HEAD.itemsize - MORE.itemsize) + HEAD.itemsize
+    header, over = gather(seen.data, start, MORE), seen.left[rows] - HEAD.itemsize
     for number, name in enumerate(MORE.names or ()):
         gone = np.uint64(8) * (8 - np.clip(over - 8 * number, 1, 8)).astype(np.uint64)
         mixed[rows] = _mix(mixed[rows], np.where(over > 8 * number, header[name] << gone, 0))
 
 
-def _content(header: Header, protocol: NDArray[np.uint8], left: Ints) -> tuple[Words, Words]:
+def _content(header: Header, protocol: Flags, left: Ints) -> tuple[Words, Words]:
     """Return the first bytes behind the IP header as two words, without a UDP checksum or bytes of the next frame."""
     first, second = header["first"], header["second"]
     first = np.where(protocol == UDP, first & UDP_CHECKSUM, first)
@@ -81,14 +103,10 @@ def _content(header: Header, protocol: NDArray[np.uint8], left: Ints) -> tuple[W
     return first, second
 
 
-def _unnumbered(walk: Walk, rows: Rows | slice, header: Header, mixed: Words, here: NDArray[np.bool_]) -> None:
+def _unnumbered(seen: Seen, header: Header, mixed: Words, some: Rows, found: Words) -> None:
     """Set the fingerprints of TCP without identification that is not sent twice in a moment: no acknowledgements."""
-    some = np.flatnonzero(here)
-    some = some[walk.fragment[rows][some] == WHOLE]
-    second = header["second"][
-        some
-    ]  # the acknowledgement, and in bytes 12 and 13 the length of the header and the flags
+    some = some[seen.whole[some]]
+    second = header["second"][some]  # the acknowledgement; in bytes 12 and 13 the length of the header and the flags
     length = (second >> np.uint64(36) & np.uint64(15)).astype(np.int64) * 4
-    told = (second >> np.uint64(40) & np.uint64(OPENS_OR_ENDS) > 0) | ((walk.end[rows] - walk.at[rows])[some] > length)
-    place = some if isinstance(rows, slice) else rows[some]
-    walk.print[place[told]] = mixed[some[told]] & ~NUMBERED | NEVER_ZERO
+    told = (second >> np.uint64(40) & np.uint64(OPENS_OR_ENDS) > 0) | (seen.left[some] > length)
+    found[some[told]] = mixed[some[told]] & ~NUMBERED | NEVER_ZERO

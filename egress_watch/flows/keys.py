@@ -16,6 +16,9 @@ _MULTIPLY = np.array(
 )
 """Odd 64-bit constants (splitmix64 and kin): any would do, they only have to differ."""
 
+_HIGH, _LOW, _PROTOCOL = np.uint64(32), np.uint64(16), np.uint64(8)
+"""Where ports and protocol stand in the last word of a key."""
+
 
 def keys(packets: Packets, src_port: Ports, dst_port: Ports) -> tuple[Words, Flags]:
     """Return the key of each packet and its direction: 0 from the lower end to the higher, 1 back.
@@ -29,8 +32,9 @@ def keys(packets: Packets, src_port: Ports, dst_port: Ports) -> tuple[Words, Fla
     for word in (0, 1):  # one at a time: over pairs, `where` takes more than twice as long
         key[:, word] = np.where(back, dst[:, word], src[:, word])
         key[:, 2 + word] = np.where(back, src[:, word], dst[:, word])
-    low, high = np.where(back, dst_port, src_port), np.where(back, src_port, dst_port)
-    key[:, 4] = low.astype(np.uint64) << np.uint64(32) | high.astype(np.uint64) << np.uint64(16) | _kind(packets)
+    src_wide, dst_wide = src_port.astype(np.uint64), dst_port.astype(np.uint64)
+    ports = np.where(back, dst_wide << _HIGH | src_wide << _LOW, src_wide << _HIGH | dst_wide << _LOW)
+    key[:, 4] = ports | packets.protocol.astype(np.uint64) << _PROTOCOL | packets.version
     return key, back.astype(np.uint8)
 
 
@@ -43,19 +47,6 @@ def hashes(key: Words, seed: int) -> Words:
         mixed *= _MULTIPLY[0]
     mixed ^= mixed >> np.uint64(32)
     return mixed
-
-
-def same(one: Words, other: Words) -> NDArray[np.bool_]:
-    """Return where two key columns are equal, row by row."""
-    equal: NDArray[np.bool_] = one[:, KEY_WORDS - 1] == other[:, KEY_WORDS - 1]
-    for column in range(KEY_WORDS - 1):
-        equal &= one[:, column] == other[:, column]
-    return equal
-
-
-def _kind(packets: Packets) -> Words:
-    kind: Words = (packets.protocol.astype(np.uint64) << np.uint64(8)) | packets.version
-    return kind
 
 
 def _greater(one: Words, other: Words, otherwise: NDArray[np.bool_]) -> NDArray[np.bool_]:

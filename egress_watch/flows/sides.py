@@ -34,14 +34,13 @@ class Sides:
     """Decides the device side of new flows; ``networks`` are the user's own, in CIDR notation."""
 
     def __init__(self, networks: Sequence[str] = ()) -> None:
-        self._own = _blocks(networks)
-        self._private = _blocks(PRIVATE)
-        self._group = _blocks(GROUP)
+        self.blocks = (_blocks(PRIVATE), _blocks(networks), _blocks(GROUP))
+        """Private networks, the user's own, and groups: the later ones decide over the earlier ones."""
 
     def device_is_low(self, low: Words, high: Words, began_low: Mask) -> Mask:
         """Return where the lower end of the key is the device; ``began_low`` says that it sent first."""
         answer = began_low.copy()
-        for blocks, inside in ((self._private, True), (self._own, True), (self._group, False)):
+        for blocks, inside in zip(self.blocks, (True, True, False), strict=True):
             in_low, in_high = _within(low, blocks), _within(high, blocks)
             told = in_low != in_high
             answer[told] = in_low[told] == inside
@@ -63,8 +62,8 @@ def _block(network: IPv4Network | IPv6Network) -> tuple[int, int, int, int]:
 
 def _within(address: Words, blocks: Blocks) -> Mask:
     """Return which addresses lie in any block: all pairs at once, as a step for each block costs more in calls."""
-    network, netmask = blocks[:, 0], blocks[:, 1]
-    high = (address[:, 0, None] & netmask[:, 0]) == network[:, 0]
-    low = (address[:, 1, None] & netmask[:, 1]) == network[:, 1]
-    found: Mask = (high & low).any(axis=1)
+    network, netmask = blocks[:, 0, :, None], blocks[:, 1, :, None]
+    high = (address[:, 0] & netmask[:, 0]) == network[:, 0]
+    low = (address[:, 1] & netmask[:, 1]) == network[:, 1]
+    found: Mask = (high & low).any(axis=0)
     return found

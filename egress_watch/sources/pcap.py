@@ -3,7 +3,7 @@
 In: bytes. Out: frames. Never: trust in a length field; a record beyond MOST_BYTES ends the file.
 
 The format is described in the Internet-Draft draft-ietf-opsawg-pcap and in pcap-savefile(5). The record walk is the one
-loop per frame: it only follows the lengths, everything else is read as columns afterwards.
+loop per frame, and `leap` goes ahead of it: it only follows the lengths, everything else is read as columns afterwards.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from egress_watch.fast import Records, accelerator
 from egress_watch.sources.columns import NOTHING, Columns, gather
+from egress_watch.sources.leap import leap
 from egress_watch.sources.window import Stream, Taken, batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from egress_watch.fast import Accelerator
     from egress_watch.model import Bytes, Frames, Ints
 
 HEADER_BYTES = 24
@@ -46,6 +49,8 @@ MAGICS = {
     ),  # Alexey Kuznetzov's patched libpcap: interface, protocol, packet type behind the lengths
 }
 ORDERS = ("<", ">")
+SWAPS = ("no", "yes", "maybe")
+"""Whether the two lengths of a record stand the other way round."""
 
 
 def knows(head: bytes) -> bool:
@@ -102,21 +107,36 @@ class PcapParser:
         return ""
 
     def _records(self, data: Bytes, at: int, size: int) -> Taken:
-        header = self._kind.record_bytes
-        offsets, used, caught = walk(data, at, size, header, self._length_at)
-        columns = self._columns(data, np.fromiter(offsets, np.int64, len(offsets)))
-        long = np.flatnonzero(columns.caught > MOST_BYTES)
-        if len(long):
-            first = int(long[0])
-            used, caught = int(columns.start[first]) - header, int(columns.caught[first])
-            columns = columns.pick(slice(first))
-        stop = f"a record claims {caught:,} bytes" if caught > MOST_BYTES else ""
-        return Taken(columns, used, header + min(caught, MOST_BYTES), stop)
-
-    def _columns(self, data: Bytes, offsets: Ints) -> Columns:
-        count = len(offsets)
+        header, fast = self._kind.record_bytes, accelerator()
+        found = self._compiled(fast, data, at, size) if fast else self._walked(data, at, size)
+        stop = f"a record claims {found.length:,} bytes" if found.length > MOST_BYTES else ""
+        need = header + min(found.length, MOST_BYTES)
+        count = len(found.start)
         if not count:
-            return NOTHING
+            return Taken(NOTHING, found.used, need, stop)
+        rest = np.full(count, self._link, np.int32), np.zeros(count, np.int32)
+        return Taken(Columns(found.start, found.caught, found.wire, found.time_ns, *rest), found.used, need, stop)
+
+    def _compiled(self, fast: Accelerator, data: Bytes, at: int, size: int) -> Records:
+        header, tick_ns = self._kind
+        big, swap = self._order == ">", SWAPS.index(self._swap)
+        return fast.pcap(data, at, size, header=header, most=MOST_BYTES, tick_ns=tick_ns, big=big, swap=swap)
+
+    def _walked(self, data: Bytes, at: int, size: int) -> Records:
+        header = self._kind.record_bytes
+        nothing = np.empty(0, np.int64), at
+        leapt, at = leap(data, at, size, header, self._order) if self._swap == "no" else nothing
+        offsets, used, length = walk(data, at, size, header, self._length_at)
+        offset = np.concatenate([leapt, np.fromiter(offsets, np.int64, len(offsets))])
+        found = self._read(data, offset, used, length)
+        long = np.flatnonzero(found.caught > MOST_BYTES)
+        if not len(long):
+            return found
+        first = int(long[0])
+        start, caught, wire, time_ns = (column[:first] for column in found[:4])
+        return Records(start, caught, wire, time_ns, int(found.start[first]) - header, int(found.caught[first]))
+
+    def _read(self, data: Bytes, offsets: Ints, used: int, length: int) -> Records:
         record = gather(data, offsets, self._record)
         caught, wire = record["caught"].astype(np.int64), record["wire"].astype(np.int64)
         if self._swap == "maybe":
@@ -124,8 +144,7 @@ class PcapParser:
         time_ns = record["seconds"].astype(np.int64)
         time_ns *= 1_000_000_000
         time_ns += record["ticks"].astype(np.int64) * self._kind.tick_ns
-        link = np.full(count, self._link, np.int32)
-        return Columns(offsets + self._kind.record_bytes, caught, wire, time_ns, link, np.zeros(count, np.int32))
+        return Records(offsets + self._kind.record_bytes, caught, wire, time_ns, used, length)
 
 
 def _swap(major: int, minor: int) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from egress_watch.fast import accelerator
 from egress_watch.sources.columns import NOTHING, Columns
 from egress_watch.sources.section import MOST_BYTES, Section, Strangers
 from egress_watch.sources.window import Stream, Taken, batches
@@ -21,7 +22,7 @@ from egress_watch.sources.window import Stream, Taken, batches
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from egress_watch.model import Bytes, Frames
+    from egress_watch.model import Bytes, Frames, Ints
 
 SECTION_BYTES = b"\x0a\x0d\x0d\x0a"
 """Type of a Section Header Block, the same in either byte order."""
@@ -87,14 +88,20 @@ class PcapngParser:
 
     def _read(self, data: Bytes, at: int, size: int) -> Taken:
         """Read blocks up to the next section, the first that lies, or the end of the window."""
-        offsets, used, length = walk(data, at, size, self._order)
+        offsets, used, length = self._walk(data, at, size)
         need, stop = _why(data, used, length)
-        if not offsets:
+        if not len(offsets):
             return Taken(NOTHING, used, need, stop)
-        run = self._section.read(data, np.fromiter(offsets, np.int64, len(offsets)), self._offset)
+        run = self._section.read(data, offsets, self._offset)
         if run.wrong:
-            used, need, stop = offsets[run.good], 1, run.wrong
+            used, need, stop = int(offsets[run.good]), 1, run.wrong
         return Taken(run.columns, used, need, stop, run.lost)
+
+    def _walk(self, data: Bytes, at: int, size: int) -> tuple[Ints, int, int]:
+        if fast := accelerator():
+            return fast.pcapng(data, at, size, big=self._order == ">")
+        offsets, used, length = walk(data, at, size, self._order)
+        return np.fromiter(offsets, np.int64, len(offsets)), used, length
 
 
 def walk(data: Bytes, at: int, size: int, order: str) -> tuple[list[int], int, int]:

@@ -1,0 +1,25 @@
+"""The optional accelerator: the work on every packet, compiled; NumPy does the same where it is missing.
+
+In: columns. Out: columns. Never: needed; whoever asks for it gets None where it was not built, where the library is
+none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
+"""
+
+from __future__ import annotations
+
+from egress_watch.fast.library import Accelerator, Easy, Records, load, packet_columns
+
+_loaded = load()
+
+
+def accelerator() -> Accelerator | None:
+    """Return the accelerator, None where NumPy does the work."""
+    return _loaded
+
+
+def turn_off() -> None:
+    """Leave all work to NumPy from now on; whoever asked before keeps what was given."""
+    global _loaded  # noqa: PLW0603 # one library a program
+    _loaded = None
+
+
+__all__ = ["Accelerator", "Easy", "Records", "accelerator", "packet_columns", "turn_off"]

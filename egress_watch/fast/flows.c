@@ -1,0 +1,245 @@
+/* The flow table, one packet at a time: what egress_watch/flows does with NumPy, over the same memory.
+ *
+ * In: packets in order, and the table. Out: the table brought up to date, and the flows that were cut. Never: memory of
+ * its own, or an answer that differs from the one without this file; tests/test_fast.py holds both to the same.
+ *
+ * It opens, adds to and cuts flows. What ends by a sweep, and how a record looks, is the columns' work.
+ */
+
+#include <stdint.h>
+
+enum { FREE = -1, KEY_WORDS = 5, AHEAD = 32 };
+enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
+enum { GOES_ON, IDLE, ACTIVE };
+
+/* One open flow; ROW in egress_watch/flows/slots.py says the same. Three cache lines, of which two are for every
+ * packet. */
+struct row {
+    uint64_t hash, key[KEY_WORDS];
+    int64_t place;
+    uint8_t flags[2];
+    uint16_t vlan;
+    uint8_t device_is_low, spare[3];
+    int64_t packets[2], bytes[2], first_ns, last_ns, first_clock, last_clock;
+    int64_t idle_ns, closing, serial;
+    uint64_t mac[2];
+    uint64_t spares[3];
+};
+
+int64_t ew_row_bytes(void) { return (int64_t)sizeof(struct row); }
+
+/* Networks as pairs of network and mask, each of two words. */
+struct networks {
+    const uint64_t *words;
+    int64_t count;
+};
+
+/* FlowPiece in egress_watch/fast/__init__.py. */
+struct piece {
+    struct row *rows;
+    int64_t *due;   /* by slot: no flow can end before this clock */
+    int32_t *index; /* slot by place, FREE, or below FREE for one that was freed */
+    int64_t index_size;
+    const int64_t *free; /* a stack of slots */
+    int64_t free_count, used; /* used: places of the index that are not FREE */
+    uint64_t seed;
+    int64_t active_ns, linger_ns, taken;
+    const int64_t *idle_ns; /* (256,) by protocol */
+    struct networks private, own, group;
+    int64_t packets; /* in the columns below; those of model.Packets */
+    const int64_t *time_ns, *clock;
+    const uint64_t *src_mac, *dst_mac;
+    const uint16_t *vlan;
+    const uint8_t *version;
+    const uint64_t *src, *dst;
+    const uint16_t *src_port, *dst_port;
+    const uint8_t *protocol, *tcp_flags;
+    const int64_t *size;
+    int64_t *cut; /* out: slots that ended, in order; room for all packets */
+    int64_t cut_count;
+};
+
+static int greater(const uint64_t *one, const uint64_t *other, uint16_t port, uint16_t other_port) {
+    if (one[0] != other[0])
+        return one[0] > other[0];
+    return one[1] != other[1] ? one[1] > other[1] : port > other_port;
+}
+
+/* Lay the key of a packet and return its direction: 0 from the lower end to the higher, 1 back. */
+static int lay_key(const struct piece *p, int64_t at, uint64_t *key) {
+    const uint64_t *src = p->src + 2 * at, *dst = p->dst + 2 * at;
+    uint64_t src_port = p->src_port[at], dst_port = p->dst_port[at];
+    int back = greater(src, dst, p->src_port[at], p->dst_port[at]);
+    const uint64_t *low = back ? dst : src, *high = back ? src : dst;
+
+    key[0] = low[0];
+    key[1] = low[1];
+    key[2] = high[0];
+    key[3] = high[1];
+    key[4] = (back ? dst_port : src_port) << 32 | (back ? src_port : dst_port) << 16 | (uint64_t)p->protocol[at] << 8 |
+             p->version[at];
+    return back;
+}
+
+static uint64_t hash_of(const uint64_t *key, uint64_t mixed) {
+    static const uint64_t multiply[KEY_WORDS] = {
+        0x9E3779B97F4A7C15u, 0xBF58476D1CE4E5B9u, 0x94D049BB133111EBu, 0xD6E8FEB86659FD93u, 0xA0761D6478BD642Fu,
+    };
+    int word;
+
+    for (word = 0; word < KEY_WORDS; word++) {
+        mixed ^= key[word] * multiply[word];
+        mixed ^= mixed >> 29;
+        mixed *= multiply[0];
+    }
+    return mixed ^ mixed >> 32;
+}
+
+static int same(const uint64_t *one, const uint64_t *other) {
+    return one[0] == other[0] && one[1] == other[1] && one[2] == other[2] && one[3] == other[3] && one[4] == other[4];
+}
+
+/* Return the place of the key in the index, or the free one where it belongs. */
+static int64_t place_of(const struct piece *p, const uint64_t *key, uint64_t hash) {
+    int64_t mask = p->index_size - 1, place = (int64_t)(hash & (uint64_t)mask);
+    int32_t slot;
+
+    while ((slot = p->index[place]) != FREE) {
+        if (slot >= 0 && p->rows[slot].hash == hash && same(p->rows[slot].key, key))
+            break;
+        place = (place + 1) & mask;
+    }
+    return place;
+}
+
+static int within(const uint64_t *address, const struct networks *networks) {
+    int64_t at;
+
+    for (at = 0; at < networks->count; at++) {
+        const uint64_t *network = networks->words + 4 * at, *mask = network + 2;
+        if ((address[0] & mask[0]) == network[0] && (address[1] & mask[1]) == network[1])
+            return 1;
+    }
+    return 0;
+}
+
+/* As flows/sides.py: the end that is no group address, the one in own networks, the private one, the one that began. */
+static int device_is_low(const struct piece *p, const uint64_t *key, int began_low) {
+    int low, high, answer = began_low;
+
+    if ((low = within(key, &p->private)) != (high = within(key + 2, &p->private)))
+        answer = low;
+    if ((low = within(key, &p->own)) != (high = within(key + 2, &p->own)))
+        answer = low;
+    if ((low = within(key, &p->group)) != (high = within(key + 2, &p->group)))
+        answer = !low;
+    return answer;
+}
+
+/* Take a free slot for the flow of this packet, whose key stands at this place of the index. */
+static int32_t begin(struct piece *p, int64_t at, const uint64_t *key, uint64_t hash, int64_t place, int back) {
+    int32_t slot = (int32_t)p->free[--p->free_count];
+    struct row *row = p->rows + slot;
+    int answers = (p->tcp_flags[at] & (SYN | ACK)) == (SYN | ACK), word;
+
+    for (word = 0; word < KEY_WORDS; word++)
+        row->key[word] = key[word];
+    row->hash = hash;
+    row->place = place;
+    row->serial = p->taken + at;
+    row->first_clock = row->last_clock = p->clock[at];
+    row->idle_ns = p->idle_ns[p->protocol[at]];
+    p->due[slot] = p->clock[at] + (row->idle_ns < p->active_ns ? row->idle_ns : p->active_ns);
+    row->mac[back] = p->src_mac[at];
+    row->mac[!back] = p->dst_mac[at];
+    row->device_is_low = (uint8_t)device_is_low(p, key, back == answers);
+    p->index[place] = slot;
+    return slot;
+}
+
+/* As FlowTable._over: how the flow has ended before this packet. */
+static int over(const struct piece *p, const struct row *row, int64_t now, uint8_t seen) {
+    uint8_t low = row->flags[0], high = row->flags[1];
+
+    if (((low | high) & RST) || (low & high & FIN))
+        return now > row->last_clock + p->linger_ns || (seen & (SYN | ACK)) == SYN ? IDLE : GOES_ON;
+    if (now > row->last_clock + row->idle_ns)
+        return IDLE;
+    return now > row->first_clock + p->active_ns ? ACTIVE : GOES_ON;
+}
+
+static void add(struct piece *p, int32_t slot, int64_t at, int back) {
+    struct row *row = p->rows + slot;
+    int64_t time_ns = p->time_ns[at], clock = p->clock[at];
+
+    row->packets[back]++;
+    row->bytes[back] += p->size[at];
+    if (time_ns < row->first_ns)
+        row->first_ns = time_ns;
+    if (time_ns > row->last_ns)
+        row->last_ns = time_ns;
+    if (clock > row->last_clock)
+        row->last_clock = clock;
+    if (p->vlan[at] > row->vlan)
+        row->vlan = p->vlan[at];
+    row->flags[back] |= p->tcp_flags[at];
+    if ((p->tcp_flags[at] & (FIN | RST)) && clock + p->linger_ns < p->due[slot])
+        p->due[slot] = clock + p->linger_ns;
+}
+
+/* Take one packet in; false where there is no room for the flow that it begins. */
+static int take(struct piece *p, int64_t at, const uint64_t *key, uint64_t hash, int back) {
+    int64_t place = place_of(p, key, hash), now = p->clock[at];
+    int32_t slot = p->index[place];
+    int how;
+
+    if (slot == FREE) {
+        if (!p->free_count || 2 * (p->used + 1) > p->index_size)
+            return 0;
+        p->used++;
+        slot = begin(p, at, key, hash, place, back);
+    }
+    if (now < p->rows[slot].first_clock) /* a flow restarted by a sweep runs from its next packet */
+        p->rows[slot].first_clock = now;
+    if ((how = over(p, p->rows + slot, now, p->tcp_flags[at]))) {
+        uint8_t side = p->rows[slot].device_is_low;
+        if (!p->free_count)
+            return 0;
+        p->cut[p->cut_count++] = slot;
+        slot = begin(p, at, key, hash, place, back);
+        if (how == ACTIVE) /* cut while it ran: it keeps its device side */
+            p->rows[slot].device_is_low = side;
+    }
+    add(p, slot, at, back);
+    return 1;
+}
+
+/* Take in the packets from row `at` on; return the first row for which there was no room, or their number.
+ *
+ * Each stretch of packets is hashed first and its memory asked for, so that it has come when it is needed. */
+int64_t ew_flows(struct piece *p, int64_t at) {
+    uint64_t key[AHEAD][KEY_WORDS], hash[AHEAD];
+    uint8_t back[AHEAD];
+    int64_t some, n;
+
+    for (; at < p->packets; at += some) {
+        some = p->packets - at < AHEAD ? p->packets - at : AHEAD;
+        for (n = 0; n < some; n++) {
+            back[n] = (uint8_t)lay_key(p, at + n, key[n]);
+            hash[n] = hash_of(key[n], p->seed);
+            __builtin_prefetch(p->index + (hash[n] & (uint64_t)(p->index_size - 1)));
+        }
+        for (n = 0; n < some; n++) {
+            int32_t slot = p->index[hash[n] & (uint64_t)(p->index_size - 1)];
+            if (slot >= 0) {
+                __builtin_prefetch(p->rows + slot);
+                __builtin_prefetch((const char *)(p->rows + slot) + 64);
+                __builtin_prefetch((const char *)(p->rows + slot) + 128);
+            }
+        }
+        for (n = 0; n < some; n++)
+            if (!take(p, at + n, key[n], hash[n], back[n]))
+                return at + n;
+    }
+    return p->packets;
+}

@@ -1,0 +1,72 @@
+"""What the C side of the accelerator takes: its structures, field by field.
+
+In: nothing. Out: ctypes structures. Never: a field that the C file beside it does not have in the same place.
+"""
+
+from __future__ import annotations
+
+from ctypes import Structure, c_int64, c_uint64, c_void_p
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Place = tuple[str, type[Any]]
+
+
+def _numbers(*names: str) -> list[Place]:
+    return [(name, c_int64) for name in names]
+
+
+def _columns(*names: str) -> list[Place]:
+    return [(name, c_void_p) for name in names]
+
+
+class PcapWalk(Structure):
+    """``struct pcap`` in packets.c."""
+
+    _fields_ = (
+        _columns("data") + _numbers("at", "size", "header", "most", "tick_ns", "big", "swap")
+        + _columns("start", "caught", "wire", "time_ns") + _numbers("room", "length")
+    )  # fmt: skip
+
+
+class BlockWalk(Structure):
+    """``struct blocks`` in packets.c."""
+
+    _fields_ = _columns("data") + _numbers("at", "size", "big") + _columns("offset") + _numbers("room", "length")
+
+
+class FrameBatch(Structure):
+    """``struct batch`` in packets.c."""
+
+    _fields_ = (
+        _columns("data") + _numbers("size", "frames")
+        + _columns("start", "caught", "frame_time_ns", "link", "kinds", "ports")
+        + _columns("time_ns", "src_mac", "dst_mac", "vlan", "version", "src", "dst", "src_port", "dst_port", "protocol",
+                   "tcp_flags", "packet_bytes", "fragment", "fragment_id", "payload", "payload_bytes", "print")
+        + _columns("left", "place", "reason") + _numbers("left_count", "reason_count")
+    )  # fmt: skip
+
+
+class FlowPiece(Structure):
+    """``struct piece`` in flows.c."""
+
+    _fields_ = (
+        _columns("rows", "due", "index") + _numbers("index_size") + _columns("free") + _numbers("free_count", "used")
+        + [("seed", c_uint64)] + _numbers("active_ns", "linger_ns", "taken") + _columns("idle_ns")
+        + _columns("private") + _numbers("private_count") + _columns("own") + _numbers("own_count")
+        + _columns("group") + _numbers("group_count") + _numbers("packets")
+        + _columns("time_ns", "clock", "src_mac", "dst_mac", "vlan", "version", "src", "dst", "src_port", "dst_port",
+                   "protocol", "tcp_flags", "size", "cut")
+        + _numbers("cut_count")
+    )  # fmt: skip
+
+
+def place_of(column: NDArray[np.generic]) -> int:
+    """Return where the column lies in memory; ValueError where its rows do not lie side by side."""
+    interface = column.__array_interface__
+    if interface["strides"] is not None:
+        raise ValueError("a column with gaps")
+    place: int = interface["data"][0]
+    return place

@@ -1,0 +1,141 @@
+"""The accelerator's functions, as Python sees them.
+
+In: columns. Out: columns of the same kinds as NumPy would make them. Never: a call with a column of another kind; the
+C side trusts what it is told about memory, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from ctypes import CDLL, byref, c_int64, c_uint32
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from egress_watch.fast.compile import HERE, LIBRARY, checksum
+from egress_watch.fast.layout import BlockWalk, FlowPiece, FrameBatch, PcapWalk, place_of
+from egress_watch.model import Bytes, Flags, Frames, Ints
+
+LIKELY_BYTES = 96
+"""Records are seldom shorter on average; where they are, the walk is repeated with more room."""
+SWITCH = "EGRESS_WATCH_FAST"
+
+
+class Records(NamedTuple):
+    """The whole records of a window of a pcap file."""
+
+    start: Ints
+    caught: Ints
+    wire: Ints
+    time_ns: Ints
+    used: int
+    """Offset of the first record that was not read."""
+    length: int
+    """What that record claims; 0 where not even its header is there."""
+
+
+class Easy(NamedTuple):
+    """What could be read of a batch at once."""
+
+    columns: dict[str, NDArray[Any]]
+    """Columns of `model.Packets`; rows named by ``place`` are still empty."""
+    left: Ints
+    """Frames that are left to be read."""
+    place: Ints
+    """The row kept free for each."""
+    reason: NDArray[np.int32]
+    """EtherTypes of frames that are no packet."""
+
+
+PACKET_COLUMNS: dict[str, type[np.generic]] = {
+    "time_ns": np.int64, "src_mac": np.uint64, "dst_mac": np.uint64, "vlan": np.uint16, "version": np.uint8,
+    "src": np.uint64, "dst": np.uint64, "src_port": np.uint16, "dst_port": np.uint16, "protocol": np.uint8,
+    "tcp_flags": np.uint8, "size": np.int64, "fragment": np.uint8, "fragment_id": np.uint32, "payload": np.int64,
+    "payload_bytes": np.int64, "print": np.uint64,
+}  # fmt: skip
+"""Column of `model.Packets` to its kind."""
+
+
+def packet_columns(count: int, *, prints: bool) -> dict[str, NDArray[Any]]:
+    """Return columns of `model.Packets` with room for so many rows, not filled in, fingerprints where wanted."""
+    return {
+        name: np.empty((count, 2) if name in {"src", "dst"} else count, kind)
+        for name, kind in PACKET_COLUMNS.items() if prints or name != "print"
+    }  # fmt: skip
+
+
+class Accelerator:
+    """A loaded library."""
+
+    def __init__(self, library: CDLL) -> None:
+        self._library = library
+        for name in ("ew_pcap", "ew_pcapng", "ew_frames", "ew_flows", "ew_row_bytes"):
+            getattr(library, name).restype = c_int64
+        self.row_bytes: int = library.ew_row_bytes()
+        """Size of a row of the flow table."""
+
+    def pcap(
+        self, data: Bytes, at: int, size: int, *, header: int, most: int, tick_ns: int, big: bool, swap: int
+    ) -> Records:
+        """Read the whole records in ``data[at:size]``, up to one of more than ``most`` bytes.
+
+        ``swap``: 0 where the captured length stands first, 1 where it stands second, 2 where it is the smaller one.
+        """
+        room = max(size - at, 0) // LIKELY_BYTES + 1
+        while True:
+            columns = [np.empty(room, np.int64) for _ in range(4)]
+            places = map(place_of, columns)
+            walk = PcapWalk(place_of(data), at, size, header, most, tick_ns, big, swap, *places, room, 0)
+            count = self._library.ew_pcap(byref(walk))
+            if count < room:  # else there may be more than there was room for
+                start, caught, wire, time_ns = (column[:count] for column in columns)
+                return Records(start, caught, wire, time_ns, walk.at, walk.length)
+            room *= 4
+
+    def pcapng(self, data: Bytes, at: int, size: int, *, big: bool) -> tuple[Ints, int, int]:
+        """Follow the blocks in ``data[at:size]``: offsets, where that ended, the length claimed there or -1."""
+        room = max(size - at, 0) // 12 + 1
+        offset = np.empty(room, np.int64)
+        walk = BlockWalk(place_of(data), at, size, big, place_of(offset), room, -1)
+        count = self._library.ew_pcapng(byref(walk))
+        return offset[:count], walk.at, walk.length
+
+    def frames(self, frames: Frames, kinds: Flags, ports: Flags, *, prints: bool) -> Easy:
+        """Read the plain frames: Ethernet, VLAN tags, IPv4 or IPv6, and TCP, UDP or ICMP.
+
+        ``kinds`` (65536,) says of each EtherType: 0 nobody reads it, 1 it is a VLAN tag, 2 it is left. ``ports``
+        (65536,) is 1 for UDP ports whose packets are left.
+        """
+        count = len(frames)
+        columns = packet_columns(count, prints=prints)
+        left, place, reason = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int32)
+        given = [np.ascontiguousarray(column, np.int64) for column in (frames.start, frames.caught, frames.time_ns)]
+        link = np.ascontiguousarray(frames.link, np.int32)
+        into_places = [place_of(columns[name]) if name in columns else None for name in PACKET_COLUMNS]
+        into_places += [place_of(column) for column in (left, place, reason)]
+        read: list[NDArray[Any]] = [*given, link, kinds, ports]
+        from_places = [place_of(column) for column in read]
+        batch = FrameBatch(place_of(frames.data), len(frames.data), count, *from_places, *into_places, 0, 0)
+        rows = self._library.ew_frames(byref(batch))
+        easy = {name: column[:rows] for name, column in columns.items()}
+        return Easy(easy, left[: batch.left_count], place[: batch.left_count], reason[: batch.reason_count])
+
+    def flows(self, piece: FlowPiece, at: int) -> int:
+        """Take packets into the flow table from row ``at`` on; return the first row for which there was no room."""
+        row: int = self._library.ew_flows(byref(piece), c_int64(at))
+        return row
+
+
+def load(folder: Path = HERE) -> Accelerator | None:
+    """Load the library in this folder; None where it is missing, of other sources, or turned off."""
+    path = folder / LIBRARY
+    if os.environ.get(SWITCH) == "0" or not path.exists():
+        return None
+    try:
+        library = CDLL(str(path))
+        library.ew_source.restype = c_uint32
+        return Accelerator(library) if library.ew_source() == checksum(folder) else None
+    except (OSError, AttributeError):  # another machine's library, or none of ours
+        return None
