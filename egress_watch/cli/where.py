@@ -34,11 +34,13 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one sheet an address."""
-    from egress_watch.library import atlas, zone
+    from egress_watch.cli.judges import described, say_if_old, say_notices
+    from egress_watch.library import atlas, data_files, zone
 
     addresses = [_words(text) for text in options.addresses]
     config = with_zone(load(options.config), options)
-    places = atlas(config)
+    files = data_files(config)
+    places = atlas(config, files)
     sheets = [places.sheet(address, options.name.lower().rstrip(".")) for address in addresses]
     if options.json:
         sinks.write("-", [json.dumps(_object(sheet, config.zone)) for sheet in sheets])
@@ -46,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
         law = zone(config.zone, config.as_of, config.own_zone)
         short = f"{law.short} as of {law.as_of}"
         sinks.write("-", [line for sheet in sheets for line in sheet_lines(sheet, short)])
+    say_notices()
+    say_if_old(described(files))
     return 0
 
 
