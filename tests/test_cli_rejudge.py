@@ -318,3 +318,14 @@ def test_damaged_updated_data_is_told_by_all_that_judge(capsys, tmp_path, monkey
     assert (code, bool(out)) == (0, True)
     assert "the shipped data is in use instead" in err
     assert "data rollback" in err
+
+
+def test_data_of_one_date_that_differs_is_named(capsys, overridden, tmp_path):
+    """Two edits of one day look alike by their dates, so what is not the same is named; else nothing is."""
+    db = tmp_path / "own.db"
+    run(capsys, "replay", CITY, "--db", db, "--config", overridden)
+    assert "not the same" not in run(capsys, "rejudge", db, "--config", overridden)[1]
+    mine = overridden.with_name("mine.toml")
+    mine.write_text(mine.read_text().replace("BE", "LU"))
+    os.utime(mine, (0, 0))
+    assert "    not the same: overrides\n" in run(capsys, "rejudge", db, "--config", overridden)[1]

@@ -138,6 +138,14 @@ def _law_lines(row: Mapping[str, Any], data: Sequence[Mapping[str, Any]]) -> Ite
     )
     yield printable(f"    then: {row['zone']} as of {row['zone_as_of']}; {dated(row['data'])}")
     yield printable(f"    now:  {row['zone_now']} as of {row['zone_now_as_of']}; {dated(data)}")
+    if other := _other(row["data"], data):
+        yield printable(f"    not the same: {', '.join(other)}")
+
+
+def _other(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the data files that are others now, or there no more: two of one date may differ."""
+    rows = [{row.get("name", ""): row for row in data} for data in (then, now)]
+    return [name for name in dict.fromkeys((*rows[0], *rows[1])) if rows[0].get(name) != rows[1].get(name)]
 
 
 def _matrix(found: Difference) -> Iterator[dict[str, str]]:
