@@ -550,6 +550,14 @@ def test_where_takes_many_addresses_and_a_zone(capsys):
     assert found[0]["verdict"] == "OUT"
 
 
+def test_a_zone_for_machines_comes_with_its_day(capsys, tmp_path):
+    """Zones are law with dates: no answer under one is given without the day, in JSON as in words."""
+    day = ("--as-of", "2019-05-01", "--json")
+    sheet = json.loads(run(capsys, "where", "3.8.50.12", *day)[1])
+    report = json.loads(run(capsys, "replay", CITY, "--db", tmp_path / "day.db", *day)[1])
+    assert [(found["zone"], found["zone_as_of"]) for found in (sheet, report)] == [("eea", "2019-05-01")] * 2
+
+
 def test_where_shows_a_hostile_name_as_text(capsys):
     """Escapes in a name are written out, for people and for machines."""
     _, out, _ = run(capsys, "where", "8.8.8.8", "--name", "\x1b[31mevil\u202e")
