@@ -26,7 +26,7 @@ from egress_watch.model import GLYPHS, VERDICTS
 SUMMARY = {
     "frames", "packets", "packet_bytes", "skipped", "lost", "flows", "evicted", "late_fragments", "damage", "bytes_out",
     "bytes_in", "verdicts", "alerts", "zone", "data", "db", "recordings", "inputs", "held", "passed_over", "failed",
-    "interrupted", "broken_rules", "zone_asked", "unwrapped", "duplicate_share",
+    "interrupted", "broken_rules", "zone_asked", "zone_as_of", "unwrapped", "duplicate_share",
 }  # fmt: skip
 HEAVY = ("numpy", "sqlite_utils", "sqlite3", "sigma", "yaml", "maxminddb", "geoip2", "rich", "textual", "zstandard")
 
@@ -550,6 +550,14 @@ def test_where_takes_many_addresses_and_a_zone(capsys):
     found = [json.loads(line) for line in out.splitlines()]
     assert [row["address"] for row in found] == ["145.220.0.1", "8.8.8.8"]
     assert found[0]["verdict"] == "OUT"
+
+
+def test_a_zone_for_machines_comes_with_its_day(capsys, tmp_path):
+    """Zones are law with dates: no answer under one is given without the day, in JSON as in words."""
+    day = ("--as-of", "2019-05-01", "--json")
+    sheet = json.loads(run(capsys, "where", "3.8.50.12", *day)[1])
+    report = json.loads(run(capsys, "replay", CITY, "--db", tmp_path / "day.db", *day)[1])
+    assert [(found["zone"], found["zone_as_of"]) for found in (sheet, report)] == [("eea", "2019-05-01")] * 2
 
 
 def test_where_shows_a_hostile_name_as_text(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from datetime import date, timedelta
@@ -255,3 +256,76 @@ def test_a_write_works_in_a_process_of_its_own(older):
     done = spawn("rejudge", older, "--write")
     assert done.returncode == 0
     assert [path.name for path in older.parent.iterdir()] == [older.name]
+
+
+def test_where_says_that_its_data_is_old(capsys, monkeypatch):
+    """A single address is judged by the same old data as flows are, and that is said in the same way."""
+    monkeypatch.setattr(judges, "today", lambda: date(2027, 6, 1))
+    code, out, err = run(capsys, "where", "145.53.1.1")
+    assert (code, "older than" in out) == (0, False)
+    assert "tables of" in err
+    assert "dbip-country-lite of 2026-09-01 is older than 90 days" in err
+
+
+@pytest.fixture
+def overridden(tmp_path):
+    """Return settings with a zone of one's own and overrides that were last touched long ago."""
+    (tmp_path / "mine.toml").write_text('[[override]]\nprefix = "145.53.0.0/16"\ncountry = "BE"\n')
+    os.utime(tmp_path / "mine.toml", (0, 0))
+    zone = 'zone = "benelux"\n[data]\noverrides = "mine.toml"\n[[own_zone]]\nname = "benelux"\n'
+    (tmp_path / "settings.toml").write_text(f'{zone}countries = ["BE", "LU", "NL"]\n')
+    return tmp_path / "settings.toml"
+
+
+def test_the_users_own_word_is_never_called_old(capsys, overridden, tmp_path):
+    """It holds until the user says otherwise: no newer data would mend it."""
+    for line in (["data"], ["where", "145.53.1.1"], ["replay", CITY, "--db", tmp_path / "own.db"]):
+        code, out, err = run(capsys, *line, "--config", overridden)
+        assert code == 0
+        assert "overrides of 1970-01-01 is older" not in out + err
+        assert "overrides is older" not in out
+
+
+def test_old_tables_come_with_a_newer_program(capsys, monkeypatch):
+    """`data update` brings no tables, so it is not what to do about them."""
+    monkeypatch.setattr("egress_watch.library.tables_checked", lambda: {"owners": "2020-01-01"})
+    told = next(line for line in run(capsys, "data")[1].splitlines() if line.startswith("owners is older"))
+    assert "install a newer egress-watch" in told
+    assert "data update" not in told
+
+
+@pytest.mark.parametrize("line", [["rejudge"], ["rejudge", "--write"], ["flows", "--why"]])
+def test_a_zone_that_only_the_recording_knew_asks_for_its_settings(capsys, overridden, tmp_path, line):
+    """Without the settings that the zone stands in, it is said that they are missing, and not which zones ship."""
+    db = tmp_path / "own.db"
+    assert run(capsys, "replay", CITY, "--db", db, "--config", overridden)[0] == 0
+    code, _, err = run(capsys, *line, db)
+    assert code == 2
+    assert "judged under 'benelux', a zone that these settings do not know" in err
+    assert "--config FILE" in err
+    assert run(capsys, *line, db, "--config", overridden)[0] == 0
+
+
+@pytest.mark.parametrize("line", [["where", "145.53.1.1"], ["rejudge", "DB"], ["flows", "DB", "--why", "--limit", "1"]])
+def test_damaged_updated_data_is_told_by_all_that_judge(capsys, tmp_path, monkeypatch, line):
+    """Other data than the updated one judges then, and nobody should have to ask `data` to learn it."""
+    db = city_db(tmp_path)
+    home = tmp_path / "home" / "egress-watch"
+    (home / "sets" / "cut").mkdir(parents=True)
+    (home / "current.json").write_text("junk")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    code, out, err = run(capsys, *(db if word == "DB" else word for word in line))
+    assert (code, bool(out)) == (0, True)
+    assert "the shipped data is in use instead" in err
+    assert "data rollback" in err
+
+
+def test_data_of_one_date_that_differs_is_named(capsys, overridden, tmp_path):
+    """Two edits of one day look alike by their dates, so what is not the same is named; else nothing is."""
+    db = tmp_path / "own.db"
+    run(capsys, "replay", CITY, "--db", db, "--config", overridden)
+    assert "not the same" not in run(capsys, "rejudge", db, "--config", overridden)[1]
+    mine = overridden.with_name("mine.toml")
+    mine.write_text(mine.read_text().replace("BE", "LU"))
+    os.utime(mine, (0, 0))
+    assert "    not the same: overrides\n" in run(capsys, "rejudge", db, "--config", overridden)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from ipaddress import ip_network
 
 import numpy as np
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from running import run
 
 from egress_watch.config import Config, DataSettings
-from egress_watch.errors import ConfigError
-from egress_watch.library import atlas, data_files, groups
+from egress_watch.errors import ConfigError, EgressWatchError
+from egress_watch.library import CURATED, DATA, atlas, data_files, groups
 from egress_watch.library.overrides import MOST_BYTES, read_overrides
 from egress_watch.model import IN, OUT, OWN, UNKNOWN, address_words
 
@@ -290,3 +291,34 @@ def test_a_flow_knows_which_overrides_judged_it(tmp_path):
     assert before["override"] != after["override"]
     assert before["curated"] == after["curated"]
     assert "override" not in {file.kind for file in data_files(Config())}
+
+
+def test_a_region_stays_declared_by_who_publishes_it(written):
+    """Whoever the user says runs the network, the region is the cloud's own word and no other's."""
+    path = written(entry("52.208.0.0/13", 'provider = "kpn"'))
+    why = sheet(path, "52.208.0.10").verdict.why
+    assert why == "in IE (Amazon declares region eu-west-1); owned by KPN (seat NL) (network by your override)"
+
+
+def test_an_override_of_a_private_address_says_that_its_network_is_unknown(written):
+    """The reason can be read out: no address is called a network that is not listed."""
+    why = sheet(written(entry("10.0.0.0/8", 'country = "US"')), "10.1.1.1").verdict.why
+    assert why.endswith("owner cannot be told: no source names its network")
+
+
+@pytest.mark.parametrize("key", ["overrides", "country_db"])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, key):
+    """A FIFO without a writer and a device without an end are told at once."""
+    os.mkfifo(tmp_path / "fifo")
+    for path in (str(tmp_path / "fifo"), "/dev/zero"):
+        with pytest.raises(EgressWatchError, match="no regular file") as raised:
+            data_files(Config(data=DataSettings(**{key: path})))
+        assert raised.value.where == path
+        assert raised.value.remedy
+
+
+def test_only_tables_that_judge_belong_to_the_data_set():
+    """Another address of a publisher changes no answer, so it makes no other data set."""
+    tables = next(file for file in data_files(Config()) if file.kind == CURATED)
+    judging = [DATA / f"{name}.toml" for name in ("laws", "owners", "regions", "special", "zones")]
+    assert tables.sha256 == sha256(b"".join(path.read_bytes() for path in judging)).hexdigest()

@@ -163,7 +163,7 @@ def test_a_group_without_listed_laws_answers_to_its_seat():
 def test_an_address_without_a_network_is_said_to_have_none():
     """Where not even an AS is known, the reason says that."""
     bare = place("unknown", (), NOBODY, NOBODY)._replace(asn=0, as_name="")
-    assert verdict(bare, ZONE, ()).why.endswith("an address without a known network is not listed")
+    assert verdict(bare, ZONE, ()).why.endswith("no source names its network")
 
 
 # --- the atlas, over small tables ---
@@ -351,6 +351,54 @@ def test_the_evidence_sheet_shows_what_each_source_said():
     assert all(row.built for row in sheet.evidence)
     unknown = Atlas(KNOWLEDGE).sheet(address_words("203.0.114.1"))
     assert {row.said for row in unknown.evidence} == {"not listed"}
+
+
+def weights(address, source):
+    """Return what a source counts for on the sheet of an address."""
+    return [row.weight for row in Atlas(KNOWLEDGE).sheet(address_words(address)).evidence if row.source == source]
+
+
+def test_of_two_databases_in_dispute_none_decides():
+    """The sheet gives no rank where the answer is that nobody can tell."""
+    dispute = "disagrees, so it is disputed"
+    assert (weights("7.0.0.1", "first"), weights("7.0.0.1", "second")) == ([dispute], [dispute])
+    assert (weights("145.1.1.1", "first"), weights("145.1.1.1", "second")) == (["decides where"], ["agrees"])
+
+
+def test_the_sheet_says_what_decides_who_runs_an_anycast_address():
+    """A known prefix gives place and operator, so it is the line that says so."""
+    assert weights("8.8.8.8", "special addresses") == ["decides where and who runs it"]
+    assert weights("10.1.2.3", "special addresses") == ["decides where"]
+
+
+def test_a_supposition_names_every_source_that_says_so():
+    """Two databases that agree against what outranks them are both named."""
+    rows = {"8.0.0.0/8": Found("", country="US")}
+    know = replace(KNOWLEDGE, countries=[source("first", rows), source("second", rows)])
+    assert Atlas(know).sheet(address_words("8.8.8.8")).changes[0] == "if it stood in US, as first and second say: OUT"
+
+
+def test_a_dispute_on_one_side_of_the_border_can_be_on_the_other():
+    """Where both databases name a country outside, it is said what it would be inside."""
+    sides = [source(name, {"52.9.0.0/16": Found("", country=code)}) for name, code in (("a", "CN"), ("b", "US"))]
+    found = Atlas(replace(KNOWLEDGE, countries=sides)).sheet(address_words("52.9.0.1"))
+    assert (found.place.location_status, found.verdict.verdict) == ("disputed", OUT)
+    assert f"if it stood in {ZONE.short}: OWN" in found.changes
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("2002:a01:203::1", "private addresses in 6to4 (RFC 3056)"),
+        ("2001:0:0:0:0:0:f5fe:fdfc", "private addresses in Teredo (RFC 4380)"),
+        ("64:ff9b::f000:1", "reserved addresses"),
+    ],
+)
+def test_what_leads_nowhere_is_said_in_plain_words(address, said):
+    """The reason can be read out, with the tunnel it came in."""
+    table = Prefixes([("10.0.0.0/8", Special("local", "private")), ("240.0.0.0/4", Special("unknown", "reserved"))])
+    why = Atlas(replace(KNOWLEDGE, special=table)).sheet(address_words(address)).verdict.why
+    assert why == f"cannot tell where: {said} have no place of their own"
 
 
 @pytest.mark.parametrize(

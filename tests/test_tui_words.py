@@ -94,6 +94,7 @@ def test_the_age_is_that_of_the_oldest_file() -> None:
     assert stale([{"built": "2026-08-24"}, {"built": "2026-11-01"}], today) == "! data 91 d old"
     assert OLD_DAYS == STALE_DAYS
     assert age([], today) == "of unknown age"
+    assert stale([{"kind": "override", "built": "2026-01-01"}], today) == "", "the user's own word does not age"
 
 
 @given(st.floats(0, 1), st.integers(1, 80))

@@ -29,6 +29,8 @@ EXAMPLES = (
     "egress-watch data rollback",
 )
 STALE_DAYS = 90
+OWN_WORD = "override"
+"""Kind of the user's own file of overrides: what it says holds until the user says otherwise, however old it is."""
 COLUMNS = ("name", "kind", "in_use", "built", "age_days", "licence", "attribution", "sha256", "path")
 CHANGES = ("name", "from", "to", "bytes", "changed")
 SHOWN_DIGITS = 12
@@ -82,7 +84,7 @@ def _list(options: argparse.Namespace) -> int:
         _tell(told)
     else:
         shown = encode([row | {"sha256": row["sha256"][:SHOWN_DIGITS]} for row in rows], COLUMNS)
-        sinks.write("-", [*shown, *map(_stale, (row for row in rows if stale(row["built"], today))), *told])
+        sinks.write("-", [*shown, *(_stale(row) for row in rows if _old(row, today)), *told])
     return 0
 
 
@@ -151,6 +153,14 @@ def _rest(file: Any) -> dict[str, Any]:
     return told | {"in_use": {"own": "your own file"}.get(file.origin, file.origin)}
 
 
+def _old(row: dict[str, Any], today: date) -> bool:
+    return row["kind"] != OWN_WORD and stale(row["built"], today)
+
+
 def _stale(row: dict[str, Any]) -> str:
-    newer = "judge with newer data (`egress-watch data update`)"
-    return f"{row['name']} is older than {STALE_DAYS} days: addresses move, so {newer}"
+    newer = "addresses move, so judge with newer data (`egress-watch data update`)"
+    if row["kind"] == "curated":
+        newer = "owners and laws change; this table comes with the program, so install a newer egress-watch"
+    elif row["in_use"] == "your own file":
+        newer = f"addresses move, so put a newer file at {printable(row['path'])}"
+    return f"{row['name']} is older than {STALE_DAYS} days: {newer}"

@@ -18,13 +18,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from egress_watch import __version__, sinks
-from egress_watch.cli.judges import dated, say_if_old
+from egress_watch.cli.judges import dated, say_if_old, say_notices, zone_of
 from egress_watch.cli.options import add_zone, row_count
 from egress_watch.config import Config, load
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import encode
 
 if TYPE_CHECKING:  # at run time they would load the libraries that only a judgement needs
+    from egress_watch.library import DataFile
     from egress_watch.store import Difference, Law
 
 HELP = "judge stored flows again with today's data"
@@ -59,34 +60,35 @@ def run(options: argparse.Namespace) -> int:
     from egress_watch.library import data_files
 
     config = load(options.config)
-    data = described(data_files(config))
+    files = data_files(config)
+    data = described(files)
     limit = options.limit if options.limit is not None else 0 if options.json else SHOWN
-    with _judged(options, config, data) as found:
+    say_notices()
+    with _judged(options, _law(config, files, options.zone, options.as_of), data) as found:
         sinks.write("-", _json(found, options, limit) if options.json else _lines(found, options, limit))
     say_if_old(data)
     return 0
 
 
 def _judged(
-    options: argparse.Namespace, config: Config, data: Sequence[Mapping[str, str]]
+    options: argparse.Namespace, law: Callable[[str], Law], data: Sequence[Mapping[str, str]]
 ) -> AbstractContextManager[Difference]:
     from egress_watch.store import compare, rewrite
 
-    law = _law(config, options.zone, options.as_of)
     return rewrite(options.db, law, data, __version__) if options.write else compare(options.db, law, data)
 
 
-def _law(config: Config, name: str, as_of: str) -> Callable[[str], Law]:
+def _law(config: Config, files: Sequence[DataFile], name: str, as_of: str) -> Callable[[str], Law]:
     """Return what judges recordings of a zone: under that zone, or all under the one that is named."""
     from egress_watch.library import atlas, zone
     from egress_watch.store import Law
 
-    day = as_of or config.as_of
-    zone(name or config.zone, day, config.own_zone)  # a mistake is told before anything is opened
+    config = replace(config, as_of=as_of or config.as_of)
+    zone(name or config.zone, config.as_of, config.own_zone)  # a mistake is told before anything is opened
 
     def law(own: str) -> Law:
-        under = zone(name or own, day, config.own_zone)
-        return Law(under.id, under.as_of, atlas(replace(config, zone=under.id, as_of=day)))
+        under = zone_of(name or own, config)
+        return Law(under.id, under.as_of, atlas(replace(config, zone=under.id), files))
 
     return law
 
@@ -136,6 +138,14 @@ def _law_lines(row: Mapping[str, Any], data: Sequence[Mapping[str, Any]]) -> Ite
     )
     yield printable(f"    then: {row['zone']} as of {row['zone_as_of']}; {dated(row['data'])}")
     yield printable(f"    now:  {row['zone_now']} as of {row['zone_now_as_of']}; {dated(data)}")
+    if other := _other(row["data"], data):
+        yield printable(f"    not the same: {', '.join(other)}")
+
+
+def _other(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the data files that are others now, or there no more: two of one date may differ."""
+    rows = [{row.get("name", ""): row for row in data} for data in (then, now)]
+    return [name for name in dict.fromkeys((*rows[0], *rows[1])) if rows[0].get(name) != rows[1].get(name)]
 
 
 def _matrix(found: Difference) -> Iterator[dict[str, str]]:

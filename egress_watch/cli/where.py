@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egress_watch import sinks
 from egress_watch.cli.evidence import sheet_lines
 from egress_watch.cli.options import add_zone, with_zone
 from egress_watch.config import load
 from egress_watch.errors import UsageError
+
+if TYPE_CHECKING:  # at run time it would load the library
+    from egress_watch.places.zones import Zone
 
 HELP = "show the evidence for an address"
 EXAMPLES = (
@@ -34,18 +37,22 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one sheet an address."""
-    from egress_watch.library import atlas, zone
+    from egress_watch.cli.judges import described, say_if_old, say_notices
+    from egress_watch.library import atlas, data_files, zone
 
     addresses = [_words(text) for text in options.addresses]
     config = with_zone(load(options.config), options)
-    places = atlas(config)
+    files = data_files(config)
+    places = atlas(config, files)
     sheets = [places.sheet(address, options.name.lower().rstrip(".")) for address in addresses]
+    law = zone(config.zone, config.as_of, config.own_zone)
     if options.json:
-        sinks.write("-", [json.dumps(_object(sheet, config.zone)) for sheet in sheets])
+        sinks.write("-", [json.dumps(_object(sheet, law)) for sheet in sheets])
     else:
-        law = zone(config.zone, config.as_of, config.own_zone)
         short = f"{law.short} as of {law.as_of}"
         sinks.write("-", [line for sheet in sheets for line in sheet_lines(sheet, short)])
+    say_notices()
+    say_if_old(described(files))
     return 0
 
 
@@ -58,8 +65,9 @@ def _words(text: str) -> tuple[int, int]:
         raise UsageError(f"{text!r} is no address", remedy="give IPv4 or IPv6, such as 52.208.0.10") from error
 
 
-def _object(sheet: Any, name: str) -> dict[str, Any]:
+def _object(sheet: Any, law: Zone) -> dict[str, Any]:
     return {
-        "address": sheet.address, "name": sheet.name, "zone": name, **sheet.verdict._asdict(), **sheet.place._asdict(),
-        "sources": [row._asdict() for row in sheet.evidence], "changes": list(sheet.changes),
+        "address": sheet.address, "name": sheet.name, "zone": law.id, "zone_as_of": law.as_of,
+        **sheet.verdict._asdict(), **sheet.place._asdict(), "sources": [row._asdict() for row in sheet.evidence],
+        "changes": list(sheet.changes),
     }  # fmt: skip

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from egress_watch.cli.evidence import sheet_lines
-from egress_watch.cli.judges import dated, described
+from egress_watch.cli.judges import dated, described, say_notices, zone_of
 from egress_watch.config import Config
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import when
-from egress_watch.library import atlas, data_files, zone
+from egress_watch.library import atlas, data_files
 from egress_watch.model import GLYPHS, Verdict, address_words
 from egress_watch.places import Atlas
 from egress_watch.store.reader import Reader
@@ -26,13 +26,15 @@ class Why:
 
     def __init__(self, reader: Reader, config: Config) -> None:
         self._reader, self._config = reader, config
-        self._data = described(data_files(config))
+        self._files = data_files(config)
+        self._data = described(self._files)
         self._number = reader.dataset(self._data)
         self._atlas = lru_cache(self._opened)
+        say_notices()
 
     def lines(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Yield the block of one flow, an empty line last."""
-        law = zone(row["zone"], self._config.as_of, self._config.own_zone)
+        law = zone_of(row["zone"], self._config)
         sheet = self._atlas(row["zone"]).sheet(address_words(row["remote_ip"]), row["name"] or "")
         yield _head(row)
         yield from (f"  {line}" for line in _stored(row))
@@ -42,7 +44,7 @@ class Why:
         yield from (f"  {line}".rstrip() for line in sheet_lines(sheet, f"{law.short} as of {law.as_of}"))
 
     def _opened(self, name: str) -> Atlas:
-        return atlas(replace(self._config, zone=name))
+        return atlas(replace(self._config, zone=name), self._files)
 
     def _compared(self, row: Mapping[str, Any], now: Verdict) -> str:
         """Return how today's data stands to the data that judged, and today's verdict to the stored one."""

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from egress_watch.config import Config
@@ -21,7 +22,7 @@ from egress_watch.library.sets import digest, home, in_use
 from egress_watch.library.tables import tables_checked
 
 OWN, UPDATED, SHIPPED = "own", "updated", "shipped"
-CURATED = "curated"
+CURATED, OVERRIDE = "curated", "override"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +73,23 @@ def notices() -> list[str]:
 
 def _tables() -> DataFile:
     """Return the curated tables as one file: who changes an owner changes what judges."""
-    paths = sorted(DATA.glob("*.toml"))
+    paths = [DATA / f"{name}.toml" for name in sorted(tables_checked())]
     sha256 = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
     return DataFile("tables", CURATED, DATA, min(tables_checked().values()), "MIT", "egress-watch", sha256)
 
 
 def _overrides(path: Path) -> DataFile:
     """Return the user's overrides as a data file, dated by their last change."""
+    remedy = "mend the path in [data] overrides"
     try:
-        changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
-        return DataFile("overrides", "override", path, changed, "yours", "your own file", digest(path), OWN)
+        found = path.stat()
+        if not S_ISREG(found.st_mode):  # reading a FIFO would wait for its writer
+            raise ConfigError("no regular file", where=str(path), remedy=remedy)
+        changed = datetime.fromtimestamp(found.st_mtime, UTC).date().isoformat()
+        return DataFile("overrides", OVERRIDE, path, changed, "yours", "your own file", digest(path), OWN)
     except (OSError, ValueError, OverflowError) as error:
         what = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(what, where=str(path), remedy="mend the path in [data] overrides") from error
+        raise ConfigError(what, where=str(path), remedy=remedy) from error
 
 
 def _file(row: dict[str, Any], path: Path, origin: str) -> DataFile:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import maxminddb
@@ -130,7 +131,10 @@ def records(path: Path, kind: str, *, own: bool) -> Records:
 def _content(path: Path) -> bytes:
     remedy = "give a readable .mmdb file"
     try:
-        if path.stat().st_size > MOST_BYTES:
+        about = path.stat()
+        if not S_ISREG(about.st_mode):  # a FIFO waits for its writer, a device may never end
+            raise DataError("is no regular file", where=str(path), remedy=remedy)
+        if about.st_size > MOST_BYTES:
             raise DataError(f"holds more than {MOST_BYTES:,} bytes", where=str(path), remedy=remedy)
         return path.read_bytes()
     except FileNotFoundError as error:

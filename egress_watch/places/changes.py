@@ -31,13 +31,15 @@ def changes(clues: Clues, found: Spot, named: Group, name: str, know: Knowledge)
 
 def _elsewhere(clues: Clues, found: Spot, named: Group, know: Knowledge) -> Iterator[tuple[str, Verdict]]:
     """Suppose that a source which did not decide alone is right, or that it stood on either side of the border."""
-    said = {row.country: source.name for source, row in zip(know.countries, clues.countries, strict=True)}
-    for country, source in said.items():
+    said: dict[str, list[str]] = {}
+    for source, row in zip(know.countries, clues.countries, strict=True):
+        said.setdefault(row.country, []).append(source.name)
+    for country, sources in said.items():
         if country and (country,) != found.countries:
-            words = f"if it stood in {country}, as {source} says"
+            words = f"if it stood in {country}, as {' and '.join(sources)} {'say' if sources[1:] else 'says'}"
             yield words, _at(country, found, named, know.zone)
-    if found.status == "disputed":
-        return
+    if len({country in know.zone.countries for country in found.countries}) > 1:
+        return  # the databases stand on both sides already
     for where, country in (("in", next(iter(sorted(know.zone.countries)), "")), ("outside", "")):
         yield f"if it stood {where} {know.zone.short}", _at(country, found, named, know.zone)
 

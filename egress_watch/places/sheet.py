@@ -17,11 +17,11 @@ from egress_watch.places.carried import MECHANISMS, carried
 from egress_watch.places.changes import changes
 from egress_watch.places.knowledge import Found, Knowledge, Override, Source
 from egress_watch.places.owners import NOBODY, Group
-from egress_watch.places.spots import NO_WORD, Clues, answer, spot
+from egress_watch.places.spots import NO_WORD, Clues, Spot, answer, spot
 
 WHERE, RUNS, WHOSE = "decides where", "decides who runs it", "decides whose service it is"
-YOURS, REGIONS = "your overrides", "regions"
-SILENT = "says nothing"
+YOURS, REGIONS, SPECIAL = "your overrides", "regions", "special addresses"
+SILENT, DISPUTED = "says nothing", "disagrees, so it is disputed"
 
 
 class Evidence(NamedTuple):
@@ -102,25 +102,33 @@ def _carried(asked: _Asked) -> Iterator[Evidence]:
 def _where(asked: _Asked, know: Knowledge) -> Iterator[Evidence]:
     """Yield what speaks of the place, highest rank first: the first that has an answer decides."""
     decider: _Said | None = None
+    found = spot(asked.clues, know)
     for row in _ranked(asked, know):
         decider = decider or (row if row.country else None)
         weight = SILENT if decider is None or not row.country else _against(row, decider, know)
         if row.source == YOURS:
             weight = _own_weight(asked.clues.override)
+        elif row is decider:
+            weight = _deciding(row, found, know)
         yield Evidence(row.source, row.built, row.prefix, row.said, weight)
 
 
 def _against(row: _Said, decider: _Said, know: Knowledge) -> str:
     """Return what a source counts for beside the one that decides; country databases decide two together."""
-    if row is decider:
-        return WHERE
     if (row.source, decider.source) == (REGIONS, know.clouds.name):
         return "names its country"
     databases = [source.name for source in know.countries]
     if decider.source in databases:
-        return "agrees" if row.country == decider.country else "disagrees, so it is disputed"
+        return "agrees" if row.country == decider.country else DISPUTED
     agrees = "agrees, but " * (row.country == decider.country)
     return f"{agrees}outranked by {decider.source}"
+
+
+def _deciding(row: _Said, found: Spot, know: Knowledge) -> str:
+    """Return what the source that decides where decides in all: one of two databases in dispute, nothing."""
+    if found.status == "disputed" and row.source in [source.name for source in know.countries]:
+        return DISPUTED
+    return f"{WHERE} and who runs it" if row.source == SPECIAL and found.evidence == "prefix" else WHERE
 
 
 def _ranked(asked: _Asked, know: Knowledge) -> Iterator[_Said]:
@@ -130,7 +138,7 @@ def _ranked(asked: _Asked, know: Knowledge) -> Iterator[_Said]:
         yield _Said(YOURS, "", asked.overridden, _own_words(clues.override), clues.override.country)
     if clues.special:
         said = f"{clues.special.status}: {clues.special.name}"
-        yield _Said("special addresses", know.checked, asked.listed, said, clues.special.status)
+        yield _Said(SPECIAL, know.checked, asked.listed, said, clues.special.status)
     clouds = know.clouds
     yield _said(clouds, clues.cloud, know.regions.get(region, "edge" if region in know.nowhere else ""))
     if country := know.regions.get(region):
@@ -156,11 +164,12 @@ def _hands(asked: _Asked, know: Knowledge, name: str, named: Group) -> Iterator[
         outranked = f"outranked by {YOURS}" if owner else "not asked: the address stays local or leads nowhere"
         weight = outranked if owner or nowhere else WHOSE
         yield _group(f"name {name}", named, weight)
-    decides = {"override": YOURS, "prefix": "special addresses", "cloud": know.clouds.name, "asn": ""}
+    decides = {"override": YOURS, "prefix": SPECIAL, "cloud": know.clouds.name, "asn": ""}
     outranked = f"outranked by {decides.get(found.evidence, '')}"
     if provider := asked.clues.cloud.provider:
         group = know.owners.by_provider(provider)
-        yield _group(f"cloud {provider}", group, RUNS if found.evidence == "cloud" else outranked)
+        same = group.id == found.operator.id
+        yield _group(f"cloud {provider}", group, RUNS if found.evidence == "cloud" else "agrees" if same else outranked)
     if network.asn:
         group = know.owners.by_asn(network.asn)
         same = group.id == found.operator.id

@@ -45,6 +45,8 @@ class Spot(NamedTuple):
     owner: Group | None = None
     """Whose service the user says it is, whatever its name."""
     note: str = ""
+    declares: str = ""
+    """Who publishes the region, whoever runs the network."""
 
 
 def spot(clues: Clues, know: Knowledge) -> Spot:
@@ -57,7 +59,7 @@ def answer(found: Spot, named: Group, zone: Zone) -> tuple[Place, Verdict]:
     owner = owner_of(found, named)
     hands = tuple(dict.fromkeys(group for group in (owner, found.operator) if group.id))
     place = _place(found, owner)
-    said, why = verdict(place, zone, hands)
+    said, why = verdict(place, zone, hands, found.declares)
     return place, Verdict(said, why + _yours(found))
 
 
@@ -105,7 +107,9 @@ def _listed(clues: Clues, know: Knowledge) -> Spot:
         return _nowhere(special, clues.mechanism)
     operator, evidence = operator_of(clues, know)
     status, countries = location(clues, know)
-    return Spot(status, countries, clues.cloud.region, network.asn, network.as_name, operator, evidence)
+    declares = know.owners.by_provider(clues.cloud.provider).name or clues.cloud.provider
+    region, asn, as_name = clues.cloud.region, network.asn, network.as_name
+    return Spot(status, countries, region, asn, as_name, operator, evidence, declares=declares)
 
 
 def _nowhere(special: Special, mechanism: Mechanism) -> Spot:

@@ -17,8 +17,11 @@ REGISTRY = "registry"
 _NO_PLACE = {"anycast": "one address in many places at once (anycast)", "edge": "a content network that is everywhere"}
 
 
-def verdict(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
-    """Return the answer; ``hands`` are the owner of the service and the operator of the network, where listed."""
+def verdict(place: Place, zone: Zone, hands: tuple[Group, ...], declares: str = "") -> Verdict:
+    """Return the answer; ``hands`` are the owner of the service and the operator of the network, where listed.
+
+    ``declares`` names who publishes a declared region; by default it is who runs the network.
+    """
     if place.location_status == "local":
         return _local(place, zone, hands)
     inside = {country in zone.countries for country in place.countries}
@@ -26,11 +29,12 @@ def verdict(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
         return Verdict(UNKNOWN, f"cannot tell where: {_NO_PLACE[place.location_status]}; {_owned(place, hands)}")
     if not inside:
         return Verdict(UNKNOWN, f"cannot tell where: {_nowhere(place, hands)}")
+    said = _said(place, declares or place.provider)
     if len(inside) > 1:
-        return Verdict(UNKNOWN, f"cannot tell where: {_said(place)}; {_owned(place, hands)}")
+        return Verdict(UNKNOWN, f"cannot tell where: {said}; {_owned(place, hands)}")
     if not inside.pop():
-        return Verdict(OUT, f"in {_said(place)}, outside {zone.short}; {_owned(place, hands)}{_limits(place, zone)}")
-    answer = _inside(place, zone, hands)
+        return Verdict(OUT, f"in {said}, outside {zone.short}; {_owned(place, hands)}{_limits(place, zone)}")
+    answer = _inside(place, zone, hands, said)
     return answer._replace(why=answer.why + _limits(place, zone))
 
 
@@ -44,20 +48,21 @@ def _local(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
 
 def _nowhere(place: Place, hands: tuple[Group, ...]) -> str:
     if place.evidence == REGISTRY:
-        return f"{place.region} addresses have no place of their own"
+        kind, *within = place.region.partition(" in ")
+        return f"{kind} addresses{''.join(within)} have no place of their own"
     return f"no source lists this address; {_owned(place, hands)}"
 
 
-def _inside(place: Place, zone: Zone, hands: tuple[Group, ...]) -> Verdict:
+def _inside(place: Place, zone: Zone, hands: tuple[Group, ...], said: str) -> Verdict:
     foreign = [group for group in hands if group.seat not in zone.countries]
     if foreign:
-        return Verdict(OWN, f"in {_said(place)}, but {_reached(place, foreign)}")
+        return Verdict(OWN, f"in {said}, but {_reached(place, foreign)}")
     if not place.owner:
-        return Verdict(UNKNOWN, f"in {_said(place)}, but whose hands it is in cannot be told: {_unlisted(place)}")
+        return Verdict(UNKNOWN, f"in {said}, but whose hands it is in cannot be told: {_unlisted(place)}")
     if not place.provider:  # a name is the client's own word: it may make an answer worse, never better
         by_name = f"by its name a service of {place.owner} (seat {place.owner_seat})"
-        return Verdict(UNKNOWN, f"in {_said(place)}, {by_name}, but its network cannot be told: {_unlisted(place)}")
-    return Verdict(IN, f"in {_said(place)}; {_owned(place, hands)}")
+        return Verdict(UNKNOWN, f"in {said}, {by_name}, but its network cannot be told: {_unlisted(place)}")
+    return Verdict(IN, f"in {said}; {_owned(place, hands)}")
 
 
 def _limits(place: Place, zone: Zone) -> str:
@@ -66,11 +71,11 @@ def _limits(place: Place, zone: Zone) -> str:
     return f" (limits of the decision: {'; '.join(limits)})" if limits else ""
 
 
-def _said(place: Place) -> str:
+def _said(place: Place, declares: str) -> str:
     """Return the location with what it rests on."""
     where = " or ".join(place.countries)
     how = {
-        "declared": f"{place.provider} declares region {place.region}",
+        "declared": f"{declares} declares region {place.region}",
         "agreed": "two databases agree",
         "single": "one database says so",
         "disputed": "the databases disagree",
@@ -99,5 +104,5 @@ def _owned(place: Place, hands: tuple[Group, ...]) -> str:
 
 
 def _unlisted(place: Place) -> str:
-    network = f"AS{place.asn} {place.as_name}".strip() if place.asn else "an address without a known network"
-    return f"{network} is not listed"
+    network = f"AS{place.asn} {place.as_name}".strip()
+    return f"{network} is not listed" if place.asn else "no source names its network"

@@ -101,7 +101,8 @@ def dated(data: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _oldest(data: Sequence[Mapping[str, Any]], today: date) -> int | None:
-    return max(((today - built).days for built in map(_built, data) if built), default=None)
+    built = (_built(row) for row in data if row.get("kind") != "override")  # the user's own word does not age
+    return max(((today - day).days for day in built if day), default=None)
 
 
 def _built(row: Mapping[str, Any]) -> date | None:
