@@ -61,6 +61,13 @@ class NameSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """How much of what devices say of themselves is remembered."""
+
+    limit: int = _setting(100_000, "facts of devices kept at most in one recording; what is beyond is counted")
+
+
+@dataclass(frozen=True, slots=True)
 class DataSettings:
     """Your own databases in place of the shipped ones."""
 
@@ -87,6 +94,7 @@ class Config:
     db: str = _setting("egress.db", "the database that replay writes")
     flows: FlowSettings = field(default_factory=FlowSettings)
     names: NameSettings = field(default_factory=NameSettings)
+    devices: DeviceSettings = field(default_factory=DeviceSettings)
     data: DataSettings = field(default_factory=DataSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
     own_zone: tuple[OwnZone, ...] = field(default=(), metadata={"rows": OwnZone})

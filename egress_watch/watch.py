@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from egress_watch.config import Config
 from egress_watch.decode import decode
+from egress_watch.devices import Devices
 from egress_watch.flows import FlowTable
+from egress_watch.flows.sides import Sides
 from egress_watch.model import Flows, Frames, Packets, Tally
 from egress_watch.names import Names
 from egress_watch.places import Atlas
@@ -23,6 +25,7 @@ class Stages:
     """What the frames go through, each holding its own state."""
 
     names: Names
+    devices: Devices
     table: FlowTable
     atlas: Atlas
     rules: RuleSet
@@ -34,7 +37,8 @@ def stages(config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0) -
         config.networks, active_s=config.flows.active_s, idle_s=config.flows.idle_s,
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
-    return Stages(Names(config.names.limit), table, atlas, RuleSet(rules))
+    devices = Devices(Sides(config.networks).ours, config.devices.limit)
+    return Stages(Names(config.names.limit), devices, table, atlas, RuleSet(rules))
 
 
 def _go_on(_: Frames, __: Tally) -> bool:
@@ -49,12 +53,14 @@ def watch(
     for frames in source:
         packets = decode(frames)
         stages.names.hear(packets)
+        stages.devices.hear(packets)
         flows = stages.table.update(packets)
         count(tally, frames, packets)
         settle(flows, stages, recording, tally)
         if not go_on(frames, tally):
             break
     settle(stages.table.flush(), stages, recording, tally)
+    recording.tell(stages.devices.take(), stages.devices.refused)
     recording.broken(stages.rules.broken)
     return tally
 
@@ -67,6 +73,7 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
     judged = stages.atlas.judge(stages.names.name(flows))
     tally.flows += len(flows)
     batch = recording.write(judged, tally)
+    recording.tell(stages.devices.take(), stages.devices.refused)
     recording.alert(stages.rules.evaluate(batch), batch)
 
 

@@ -12,7 +12,7 @@ PACKAGES = {"egress_watch": ROOT / "egress_watch", "egress_watch_tui": ROOT / "t
 
 FLOORS = (
     {"countries", "errors", "model"},
-    {"decode", "names", "flows", "places", "rules", "exports"},
+    {"decode", "names", "devices", "inventory", "flows", "places", "rules", "exports"},
     {"sources", "library", "config", "store", "sinks"},
     {"watch"},
     {"cli"},
@@ -24,6 +24,8 @@ DOORS = {
     ("library", "config"),  # the shelf is filled as configured
     ("library", "rules"),
     ("library", "places"),
+    ("library", "devices"),  # the registry of makers
+    ("library", "inventory"),
 }
 """Imports within one floor, or of a pure room by a door, that DESIGN.md allows."""
 TUI_MAY_SEE = {"errors", "model", "store"}

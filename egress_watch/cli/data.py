@@ -31,10 +31,11 @@ def arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the files, and which of them are stale."""
     from egress_watch.exports.table import encode
-    from egress_watch.library import data_files, tables_checked
+    from egress_watch.library import data_files, makers_file, tables_checked
 
     today = datetime.now(UTC).date()
-    rows = [_row(file.name, file.kind, file.built, today) | _rest(file) for file in data_files(load(options.config))]
+    files = [*data_files(load(options.config)), makers_file()]
+    rows = [_row(file.name, file.kind, file.built, today) | _rest(file) for file in files]
     own = {"licence": "MIT", "attribution": "egress-watch", "path": ""}
     rows += [_row(name, "curated", checked, today) | own for name, checked in tables_checked().items()]
     if options.json:

@@ -14,7 +14,7 @@ from egress_watch.decode import link, network, reasons
 from egress_watch.decode.columns import DONE, Rows, Walk
 from egress_watch.decode.tags import TAGS
 from egress_watch.decode.transport import transport
-from egress_watch.model import Frames, Packets
+from egress_watch.model import NO_BEACONS, Beacons, Frames, Packets
 
 MOST_TAGS = 16
 """Tags and labels in front of one IP header; more is an attack or a loop."""
@@ -70,5 +70,13 @@ def _packets(walk: Walk, frames: Frames, keep: Rows) -> Packets:
         src_port=walk.src_port[keep], dst_port=walk.dst_port[keep], protocol=walk.protocol[keep],
         tcp_flags=walk.tcp_flags[keep], size=walk.size[keep], fragment=walk.fragment[keep],
         fragment_id=walk.fragment_id[keep], payload=walk.at[keep], payload_bytes=walk.payload_bytes[keep],
-        skipped=reasons.tally(walk.reason),
+        skipped=reasons.tally(walk.reason), beacons=_beacons(walk, frames),
     )  # fmt: skip
+
+
+def _beacons(walk: Walk, frames: Frames) -> Beacons:
+    """Return the LLDP frames; each stands behind its EtherType, where it was given up."""
+    rows = np.flatnonzero(walk.reason == reasons.LLDP)
+    if not len(rows):
+        return NO_BEACONS
+    return Beacons(frames.time_ns[rows], walk.src_mac[rows], walk.vlan[rows], walk.at[rows], walk.end[rows])

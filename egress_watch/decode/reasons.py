@@ -20,6 +20,8 @@ BAD_IPV6 = 0x10003
 NOT_IP = 0x10004
 LLC = 0x10005
 TOO_DEEP = 0x10006
+LLDP = 0x88CC
+"""The EtherType of IEEE 802.1AB."""
 
 NAMES = {
     CUT_LINK: "frame cut in link header",
@@ -47,7 +49,7 @@ NAMES = {
     0x88A4: "ethercat",
     0x88B8: "goose",
     0x88BA: "sampled values",
-    0x88CC: "lldp",
+    LLDP: "lldp",
     0x88E1: "homeplug",
     0x88E5: "macsec",
     0x88F7: "ptp",

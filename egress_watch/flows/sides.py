@@ -38,6 +38,10 @@ class Sides:
         self._private = _blocks(PRIVATE)
         self._group = _blocks(GROUP)
 
+    def ours(self, address: Words) -> Mask:
+        """Return which addresses of shape (n, 2) are private or in the configured networks."""
+        return _within(address, self._private) | _within(address, self._own)
+
     def device_is_low(self, low: Words, high: Words, began_low: Mask) -> Mask:
         """Return where the lower end of the key is the device; ``began_low`` says that it sent first."""
         answer = began_low.copy()

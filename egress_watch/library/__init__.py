@@ -7,7 +7,9 @@ asked for.
 from __future__ import annotations
 
 from egress_watch.config import Config
-from egress_watch.library.files import DataFile, data_files
+from egress_watch.devices.makers import Makers
+from egress_watch.errors import DataError
+from egress_watch.library.files import DataFile, data_files, makers_file
 from egress_watch.library.folders import DATA, shipped, table
 from egress_watch.library.mmdb import records
 from egress_watch.library.overrides import overrides
@@ -18,15 +20,25 @@ from egress_watch.places.owners import Owners
 from egress_watch.places.prefixes import Prefixes
 
 __all__ = [
-    "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "knowledge", "read_rules",
-    "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone",
-    "zone_name",
+    "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "knowledge", "makers",
+    "makers_file", "read_rules", "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone", "zone_name",
 ]  # fmt: skip
 
 
 def atlas(config: Config) -> Atlas:
     """Return the atlas of the configured zone over the data files in use; raises DataError or ConfigError."""
     return Atlas(knowledge(config))
+
+
+def makers() -> Makers:
+    """Return the registry of makers of devices; raises DataError."""
+    file = makers_file()
+    try:
+        return Makers(file.path.read_bytes())
+    except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        remedy = "install egress-watch anew, or in a checkout: python egress_watch/data/unpack.py"
+        raise DataError(what, where=str(file.path), remedy=remedy) from error
 
 
 def knowledge(config: Config) -> Knowledge:

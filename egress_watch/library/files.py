@@ -14,6 +14,8 @@ from egress_watch.config import Config
 from egress_watch.library.folders import DATA, parsed
 from egress_watch.library.mmdb import described
 
+MAKERS = "oui"
+
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
@@ -21,7 +23,7 @@ class DataFile:
 
     name: str
     kind: str
-    """country, asn or cloud."""
+    """country, asn, cloud or oui."""
     path: Path
     built: str
     """ISO date of the data."""
@@ -31,11 +33,19 @@ class DataFile:
 
 
 def data_files(config: Config) -> list[DataFile]:
-    """Return the files in use: the user's own where configured, else the shipped ones."""
-    rows = parsed(DATA / "manifest.json", json.loads)
-    files = [_shipped_file(row) for row in rows]
+    """Return the files in use that judge: the user's own where configured, else the shipped ones."""
+    files = [file for file in _shipped_files() if file.kind != MAKERS]
     own = {"dbip-country-lite": config.data.country_db, "origin-asn": config.data.asn_db}
     return [_own_file(file, own[file.name]) if own.get(file.name) else file for file in files]
+
+
+def makers_file() -> DataFile:
+    """Return the registry of makers of devices; it judges nothing."""
+    return next(file for file in _shipped_files() if file.kind == MAKERS)
+
+
+def _shipped_files() -> list[DataFile]:
+    return [_shipped_file(row) for row in parsed(DATA / "manifest.json", json.loads)]
 
 
 def _shipped_file(row: dict[str, Any]) -> DataFile:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from egress_watch.model import Snapshot
 from egress_watch.store.answers import known_dataset
+from egress_watch.store.devices import FACTS, LISTINGS, SIGHTINGS
 from egress_watch.store.file import open_for_reading, trouble
 
 JSON_COLUMNS = ("laws", "ties", "data", "countries")
@@ -149,6 +150,12 @@ class Reader:
         """Return the number that a data set of these files has here, 0 where it judged nothing."""
         with trouble(self.path):
             return known_dataset(self._db, data)
+
+    def seen(self, recording: int = 0) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return sightings, facts and listings of devices, of one recording or of all; see `store.devices`."""
+        of = f"{{}}recording = {recording:d}" if recording else "1"
+        sightings, facts = SIGHTINGS.format(of=of.format("flow.")), FACTS.format(of=of.format(""))
+        return self._rows(sightings), self._rows(facts), self._rows(LISTINGS.format(of=of.format("listing.")))
 
     def earlier(self, flow: int) -> list[dict[str, Any]]:
         """Return what was said of a flow before it was judged again, the newest first.
