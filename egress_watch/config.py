@@ -92,6 +92,7 @@ class Config:
     as_of: str = _setting("", "compute the zone for this day, such as 2019-05-01; empty: the day its data was checked")
     networks: tuple[str, ...] = _setting((), "your own networks in CIDR notation, beside the private ranges")
     db: str = _setting("egress.db", "the database that replay writes")
+    inventory: tuple[str, ...] = _setting((), "TOML or CSV files of your networks and devices, beside this file")
     flows: FlowSettings = field(default_factory=FlowSettings)
     names: NameSettings = field(default_factory=NameSettings)
     devices: DeviceSettings = field(default_factory=DeviceSettings)
@@ -104,10 +105,14 @@ def load(path: str = "") -> Config:
     """Return the settings of a TOML file over the defaults; raises ConfigError with file, key and remedy."""
     if not path:
         return Config()
-    config: Config = _fill(Config, _tables(path), path, "")
+    tables, folder = _tables(path), Path(path).absolute().parent
+    if isinstance(one := tables.get("inventory"), str):  # most have one file
+        tables["inventory"] = [one]
+    config: Config = _fill(Config, tables, path, "")
     _check(config, path)
-    beside = str(Path(path).absolute().parent / config.data.overrides) if config.data.overrides else ""
-    return replace(config, data=replace(config.data, overrides=beside))
+    beside = str(folder / config.data.overrides) if config.data.overrides else ""
+    inventory = tuple(str(folder / file) for file in config.inventory)
+    return replace(config, inventory=inventory, data=replace(config.data, overrides=beside))
 
 
 def _tables(path: str) -> dict[str, Any]:

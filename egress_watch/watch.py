@@ -13,6 +13,7 @@ from egress_watch.decode import decode
 from egress_watch.devices import Devices
 from egress_watch.flows import FlowTable
 from egress_watch.flows.sides import Sides
+from egress_watch.inventory import Inventory
 from egress_watch.model import Flows, Frames, Packets, Tally
 from egress_watch.names import Names
 from egress_watch.places import Atlas
@@ -29,16 +30,19 @@ class Stages:
     table: FlowTable
     atlas: Atlas
     rules: RuleSet
+    inventory: Inventory | None = None
 
 
-def stages(config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0) -> Stages:
+def stages(
+    config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0, inventory: Inventory | None = None
+) -> Stages:
     """Return fresh stages as configured; ``seed`` mixes the hash of the flow table and changes no result."""
     table = FlowTable(
         config.networks, active_s=config.flows.active_s, idle_s=config.flows.idle_s,
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
     devices = Devices(Sides(config.networks).ours, config.devices.limit)
-    return Stages(Names(config.names.limit), devices, table, atlas, RuleSet(rules))
+    return Stages(Names(config.names.limit), devices, table, atlas, RuleSet(rules), inventory)
 
 
 def _go_on(_: Frames, __: Tally) -> bool:
@@ -70,10 +74,14 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
     tally.evicted, tally.late_fragments = stages.table.evicted, stages.table.late_fragments
     if not len(flows):
         return
-    judged = stages.atlas.judge(stages.names.name(flows))
+    named = stages.names.name(flows)
+    listed = stages.inventory.of(named) if stages.inventory else None
+    judged = stages.atlas.judge(named, listed.zones() if listed else ())
     tally.flows += len(flows)
     batch = recording.write(judged, tally)
     recording.tell(stages.devices.take(), stages.devices.refused)
+    if listed:
+        recording.enlist(named, listed.rows, listed.listings)
     recording.alert(stages.rules.evaluate(batch), batch)
 
 

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from errno import EACCES
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from egress_watch.cli.judges import described
 from egress_watch.config import Config
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
-from egress_watch.library import atlas, data_files, rules, zone
+from egress_watch.library import atlas, data_files, inventory, rules, zone
 from egress_watch.model import Frames, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
@@ -35,6 +36,9 @@ class Job:
     """One run of replay: what was asked, and what came of it."""
 
     def __init__(self, config: Config, *, again: bool) -> None:
+        self._inventory = inventory(config)
+        if self._inventory:  # what it names is ours
+            config = replace(config, networks=tuple(dict.fromkeys((*config.networks, *self._inventory.networks))))
         self._config, self._again = config, again
         self._rules, self._broken = rules(config)
         self._files, self._places = data_files(config), atlas(config)
@@ -74,7 +78,7 @@ class Job:
     def _record(self, paths: Sequence[str], store: Store) -> None:
         """Record some inputs, with a progress bar where a person watches; Ctrl-C ends it in good order."""
         inputs = open_inputs(paths)
-        through = stages(self._config, self._places, self._rules, secrets.randbits(63))
+        through = stages(self._config, self._places, self._rules, secrets.randbits(63), self._inventory)
         recording = self._begin(inputs, store)
         with _stop_signal() as stopped, _progress(inputs) as advance:
 

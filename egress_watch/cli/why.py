@@ -32,7 +32,7 @@ class Why:
 
     def lines(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Yield the block of one flow, an empty line last."""
-        law = zone(row["zone"], self._config.as_of)
+        law = zone(row["zone"], self._config.as_of, self._config.own_zone)
         sheet = self._atlas(row["zone"]).sheet(address_words(row["remote_ip"]), row["name"] or "")
         yield _head(row)
         yield from (f"  {line}" for line in _stored(row))

@@ -3,8 +3,8 @@
 In: the shipped file, and MACs. Out: registered names. Never: a maker for a MAC that its owner made up.
 
 The file: ``EgrWoui1``; four little-endian u64: the number of blocks of 24, 28 and 36 bits, and of names; for each of
-the three sizes a column of prefixes, rising, and a column of name numbers; then the names, one a line. Name 0 is nobody:
-a /24 that the IEEE gives away in smaller blocks.
+the three sizes a column of prefixes, rising, and a column of name numbers; then the names, one a line. Name 0 is
+nobody: a /24 that the IEEE gives away in smaller blocks.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from egress_watch.devices.makers import Makers
 from egress_watch.errors import DataError
 from egress_watch.library.files import DataFile, data_files, makers_file
 from egress_watch.library.folders import DATA, shipped, table
+from egress_watch.library.inventories import inventory, read_inventory, wrong
 from egress_watch.library.mmdb import records
 from egress_watch.library.overrides import overrides
 from egress_watch.library.rulebook import MOST_RULE_BYTES, read_rules, rule_files, rule_text, rules
@@ -20,8 +21,9 @@ from egress_watch.places.owners import Owners
 from egress_watch.places.prefixes import Prefixes
 
 __all__ = [
-    "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "knowledge", "makers",
-    "makers_file", "read_rules", "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone", "zone_name",
+    "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "inventory", "knowledge",
+    "makers", "makers_file", "read_inventory", "read_rules", "rule_files", "rule_text", "rules", "shipped",
+    "tables_checked", "wrong", "zone", "zone_name",
 ]  # fmt: skip
 
 

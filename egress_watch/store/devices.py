@@ -27,7 +27,8 @@ _ASSET = f"INSERT OR IGNORE INTO asset(digest, {', '.join(ASSET_COLUMNS)}) VALUE
 
 SIGHTINGS = """
 SELECT device.ip, device.mac, flow.vlan, min(flow.first_ns) AS first_ns,
-  max(flow.first_ns + flow.duration_ns) AS last_ns, count(*) AS flows, sum(flow.bytes_out) AS bytes_out, sum(flow.bytes_in) AS bytes_in
+  max(flow.first_ns + flow.duration_ns) AS last_ns, count(*) AS flows,
+  sum(flow.bytes_out) AS bytes_out, sum(flow.bytes_in) AS bytes_in
 FROM flow JOIN device ON device.id = flow.device WHERE {of} GROUP BY device.id, flow.vlan ORDER BY device.id, flow.vlan
 """
 FACTS = """
@@ -56,7 +57,10 @@ def write_listings(
     ``assets`` are the values of ASSET_COLUMNS for each.
     """
     digests = [blake2b(dumps(list(asset)).encode(), digest_size=12).hexdigest() for asset in assets]
-    rows = {digest: (digest, *asset) for digest, asset in zip(digests, assets, strict=True)}
+    rows = {
+        digest: (digest, *(None if value == "" else value for value in asset))
+        for digest, asset in zip(digests, assets, strict=True)
+    }
     db.conn.executemany(_ASSET, rows.values())
     find = "SELECT id FROM asset WHERE digest = ?"
     number = {digest: db.conn.execute(find, (digest,)).fetchone()[0] for digest in rows}

@@ -96,8 +96,10 @@ class Reader:
         return int(self._rows("SELECT coalesce(max(last_ns), 0) AS newest FROM recording")[0]["newest"])
 
     def zones(self) -> list[str]:
-        """Return the zones that recordings were judged under."""
-        return [row["zone"] for row in self._rows("SELECT DISTINCT zone FROM recording ORDER BY zone")]
+        """Return the zones that recordings and flows were judged under."""
+        return [
+            row["zone"] for row in self._rows("SELECT zone FROM recording UNION SELECT zone FROM place ORDER BY zone")
+        ]
 
     def flows(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield flow rows by id, in pages, so that no transaction stays open; ``limit`` 0 gives all."""
