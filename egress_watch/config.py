@@ -23,6 +23,9 @@ MOST_BYTES = 1 << 20
 ZONES = ("eu27", "eea", "eea+adequacy", "ch")
 """The ids of the shipped zones, as in data/zones.toml: a mistake is told with its file before any data is loaded."""
 
+COVERS = ("devices", "all")
+"""What pseudonyms can cover, as in exports.pseudonyms."""
+
 ZONE_NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,31}")
 """What a zone of the user's own may be called: one word, so that a rule can name it too."""
 
@@ -77,6 +80,14 @@ class DataSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacySettings:
+    """Pseudonyms in lists, exports and reports; the database itself keeps what was seen."""
+
+    key_file: str = _setting("", "a file of random bytes, beside this file, that keys pseudonyms; empty: none are made")
+    cover: str = _setting("devices", "what they cover: devices, or all: remotes and their names too")
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSettings:
     """Which rules run."""
 
@@ -98,6 +109,7 @@ class Config:
     devices: DeviceSettings = field(default_factory=DeviceSettings)
     data: DataSettings = field(default_factory=DataSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     own_zone: tuple[OwnZone, ...] = field(default=(), metadata={"rows": OwnZone})
 
 
@@ -110,9 +122,11 @@ def load(path: str = "") -> Config:
         tables["inventory"] = [one]
     config: Config = _fill(Config, tables, path, "")
     _check(config, path)
-    beside = str(folder / config.data.overrides) if config.data.overrides else ""
-    inventory = tuple(str(folder / file) for file in config.inventory)
-    return replace(config, inventory=inventory, data=replace(config.data, overrides=beside))
+    overrides, key = (str(folder / name) if name else "" for name in (config.data.overrides, config.privacy.key_file))
+    return replace(
+        config, inventory=tuple(str(folder / name) for name in config.inventory),
+        data=replace(config.data, overrides=overrides), privacy=replace(config.privacy, key_file=key),
+    )  # fmt: skip
 
 
 def _tables(path: str) -> dict[str, Any]:
@@ -232,6 +246,9 @@ def _check(config: Config, path: str) -> None:
     if config.zone.lower() not in known:
         raise ConfigError(f"zone: unknown zone {config.zone!r}", where=path, remedy=f"one of: {', '.join(known)}")
     _day(config.as_of, path)
+    if config.privacy.cover not in COVERS:
+        what = f"privacy.cover: {config.privacy.cover!r} is nothing to cover"
+        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(COVERS)}")
     for network in config.networks:
         try:
             ip_network(network)

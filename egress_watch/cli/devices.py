@@ -14,6 +14,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from egress_watch.cli.options import add_output, filters, write_rows
+from egress_watch.cli.privacy import add_pseudonyms, covering
+from egress_watch.config import load
 from egress_watch.errors import UsageError
 
 if TYPE_CHECKING:  # at run time it would load NumPy for --help
@@ -60,6 +62,8 @@ def arguments(command: argparse.ArgumentParser) -> None:
         "--unlisted", action="store_true", help="only what stands in a segment and not in the inventory"
     )
     command.add_argument("--recording", metavar="N", help="number of the recording, as replay --json tells")
+    command.add_argument("--config", default="", metavar="FILE", help="settings of privacy (TOML)")
+    add_pseudonyms(command)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -69,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
     wanted = filters(options, ("device", "recording"), 0)
     with Reader(options.db) as reader:
         rows = [row for row in known(*reader.seen(wanted.get("recording", 0))) if _meant(row, options, wanted)]
+    if covers := covering(options, load(options.config)):
+        rows = [covers.device(row) for row in rows]
     write_rows(options, rows[: options.limit or None], TABLE if options.format == "table" else COLUMNS)
     return 0
 

@@ -22,6 +22,7 @@ from egress_watch.cli.judges import described
 from egress_watch.config import Config
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
+from egress_watch.exports.pseudonyms import Pseudonyms
 from egress_watch.library import atlas, data_files, inventory, rules, zone
 from egress_watch.model import Frames, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
@@ -30,12 +31,15 @@ from egress_watch.store.recording import FINISHED, INTERRUPTED
 from egress_watch.watch import stages, watch
 
 STOPPED = 130
+Cover = Callable[[Callable[[str], bool]], Pseudonyms | None]
+"""Who covers the report, given what tells whether an address is a device's."""
 
 
 class Job:
     """One run of replay: what was asked, and what came of it."""
 
-    def __init__(self, config: Config, *, again: bool) -> None:
+    def __init__(self, config: Config, *, again: bool, cover: Cover = lambda _: None) -> None:
+        self._cover = cover
         self._inventory = inventory(config)
         if self._inventory:  # what it names is ours
             config = replace(config, networks=tuple(dict.fromkeys((*config.networks, *self._inventory.networks))))
@@ -123,6 +127,9 @@ class Job:
             reasons = reader.failed_inputs()
             self._failed |= {path: reasons[mark] for path, mark in self._held.items() if mark in reasons}
             snapshot = reader.snapshot(sorted(numbers) or [0])
+            if covers := self._cover(reader.is_device):
+                devices, alerts = tuple(covers.rows(snapshot.devices)), tuple(covers.rows(snapshot.alerts))
+                snapshot = replace(snapshot, devices=devices, alerts=alerts)
         outcome: dict[str, Any] = {
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._inputs.files), "held": list(self._held),
             "passed_over": self._inputs.passed_over, "failed": list(self._failed.items()), "interrupted": self._stopped,

@@ -95,6 +95,10 @@ class Reader:
         """Return the time of the newest frame in the database, 0 where there is none."""
         return int(self._rows("SELECT coalesce(max(last_ns), 0) AS newest FROM recording")[0]["newest"])
 
+    def is_device(self, ip: str) -> bool:
+        """Return whether an address was ever seen on our side."""
+        return bool(self._rows("SELECT EXISTS (SELECT 1 FROM device WHERE ip = :ip) AS held", {"ip": ip})[0]["held"])
+
     def zones(self) -> list[str]:
         """Return the zones that recordings and flows were judged under."""
         return [
