@@ -142,6 +142,11 @@ class Reader:
         wanted = set(fingerprints)
         return list(dict.fromkeys(row["recording"] for row in self._rows(query) if row["fingerprint"] in wanted))
 
+    def inputs(self, recording: int) -> dict[str, str]:
+        """Return the files that a recording was made from, with their fingerprints."""
+        rows = self._rows("SELECT path, fingerprint FROM input WHERE recording = :of ORDER BY path", {"of": recording})
+        return {row["path"]: row["fingerprint"] for row in rows}
+
     def failed_inputs(self) -> dict[str, str]:
         """Return why an input gave nothing, by its fingerprint."""
         rows = self._rows("SELECT fingerprint, failed FROM input WHERE failed IS NOT NULL")
