@@ -31,8 +31,8 @@ from egress_watch.model import Flows, Tally
 from egress_watch.sources import open_inputs
 from egress_watch.store import Recording, Store
 
-BY_PACKET = ("read", "decode", "names.hear", "flows.update")
-BY_FLOW = ("flows.flush", "names.name", "places.judge", "store.write", "rules.evaluate", "store.alert")
+BY_PACKET = ("read", "decode", "names.hear", "devices.hear", "flows.update")
+BY_FLOW = ("flows.flush", "names.name", "places.judge", "store.write", "store.tell", "rules.evaluate", "store.alert")
 
 
 class Clock:
@@ -68,6 +68,7 @@ def stages_once(path: Path, folder: Path) -> Pass:
     while (frames := clock.time("read", next, source, None)) is not None:
         packets = clock.time("decode", decode, frames)
         clock.time("names.hear", through.names.hear, packets)
+        clock.time("devices.hear", through.devices.hear, packets)
         flows = clock.time("flows.update", through.table.update, packets)
         watch.count(tally, frames, packets)
         _settle(clock, flows, through, recording, tally)
@@ -82,6 +83,7 @@ def _settle(clock: Clock, flows: Flows, through: watch.Stages, recording: Record
     tally.flows += len(flows)
     judged = clock.time("places.judge", through.atlas.judge, clock.time("names.name", through.names.name, flows))
     batch = clock.time("store.write", recording.write, judged, tally)
+    clock.time("store.tell", recording.tell, through.devices.take(), through.devices.refused)
     alerts = clock.time("rules.evaluate", through.rules.evaluate, batch)
     clock.time("store.alert", recording.alert, alerts, batch)
 
