@@ -38,6 +38,8 @@ _BY_PORT = np.zeros(1 << 16, np.uint8)
 for _number, _reader in enumerate(_UDP_READERS, 1):
     _BY_PORT[list(_reader[1])] = _number
 _STARTS = np.frombuffer(b"".join(web.STARTS), np.uint32)
+_FIRST_BYTES = np.zeros(256, np.bool_)
+_FIRST_BYTES[[start[0] for start in web.STARTS]] = True
 _LEAST_BYTES = 8
 
 _Sender = tuple[int, int, int, int]
@@ -137,7 +139,8 @@ _ANYWHERE = [number for number, reader in enumerate(_UDP_READERS, 1) if reader[0
 
 
 def _greeting(packets: Packets, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return those TCP rows whose payload begins with one of web.STARTS."""
+    """Return those TCP rows whose payload begins with one of web.STARTS: one byte tells most of the others."""
+    rows = rows[_FIRST_BYTES[packets.data[packets.payload[rows]]]]
     if not len(rows):
         return rows
     windows: NDArray[np.void] = np.ndarray((len(packets.data) - 3,), "V4", buffer=packets.data, strides=(1,))
