@@ -24,7 +24,7 @@ HOLD_S, LINGER_S = 30, 5
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 IDLE = {6: TCP_IDLE_S * SECOND}
 COLUMNS = [column.name for column in fields(Flows) if column.name not in ("name", "name_source")]
-ROW = [column.name for column in fields(Packets) if column.name not in ("data", "skipped")]
+ROW = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "beacons")]
 
 
 class Slow:

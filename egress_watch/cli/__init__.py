@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser; only the command that is asked for is loaded, all of them for the help."""
     top = argparse.ArgumentParser(prog="egress-watch", description=ABOUT, epilog=CODES)
-    top.add_argument("--version", action="version", version=f"egress-watch {__version__}")
+    top.add_argument("-V", "--version", action="version", version=f"egress-watch {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     wanted = [name for name in given[:1] if name in COMMANDS] or COMMANDS
     for name in wanted:
