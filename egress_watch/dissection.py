@@ -124,8 +124,8 @@ def _packets(path: str, wanted: str, limit: int) -> Iterator[Any]:
 
 def _look_for_trouble(capture: Any, loop: asyncio.AbstractEventLoop, path: str) -> None:
     """Raise CaptureError where tshark ended in trouble and gave nothing."""
-    for process in list(capture._running_processes):  # noqa: SLF001 - pyshark does not tell it otherwise
-        if loop.run_until_complete(process.wait()):
+    for child in list(capture._running_processes):  # noqa: SLF001 - pyshark does not tell it otherwise
+        if loop.run_until_complete(child.wait()):
             raise _gave_up(str(capture._last_error_line or ""), path)  # noqa: SLF001 - see above
 
 
@@ -137,11 +137,11 @@ def _gave_up(said: str, path: str) -> CaptureError:
 
 def _stop(capture: Any, loop: asyncio.AbstractEventLoop) -> None:
     """End tshark, which may still be reading; pyshark would take that for a crash, and end it once more later."""
-    for process in list(capture._running_processes):  # noqa: SLF001 - see above
+    for child in list(capture._running_processes):  # noqa: SLF001 - see above
         with suppress(ProcessLookupError):
-            process.kill()
-        loop.run_until_complete(process.wait())
-        process._transport.close()  # noqa: SLF001 - nothing else closes its pipes
+            child.kill()
+        loop.run_until_complete(child.wait())
+        child._transport.close()  # noqa: SLF001 - nothing else closes its pipes
     capture._running_processes.clear()  # noqa: SLF001 - see above
     loop.run_until_complete(asyncio.sleep(0))
     for task in asyncio.all_tasks(loop):

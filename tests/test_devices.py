@@ -295,7 +295,12 @@ def test_an_address_behind_a_router_that_dhcp_gave_to_a_mac_is_that_device():
     """The lease says whose address it is."""
     seen = [sighting("10.0.1.5"), sighting("10.0.2.5")]
     found = units(seen, [fact("dhcp", "address", "10.0.1.5", "10.0.1.5", SPEAKER)])
-    assert {(unit.mac, *unit.addresses) for unit in found} == {(SPEAKER, "10.0.1.5"), ("", "10.0.2.5")}
+    assert {(unit.mac, *unit.addresses) for unit in found} == {(SPEAKER, "10.0.1.5"), ("", "10.0.2.5"), (CAM,)}
+
+
+def test_what_nobody_said_is_no_device():
+    """A fact without MAC and address belongs to none."""
+    assert units([], [fact("lldp", "host_name", "x", mac="")]) == []
 
 
 def test_a_device_that_moves_is_no_router():

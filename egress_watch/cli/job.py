@@ -23,7 +23,7 @@ from egress_watch.config import Config
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
 from egress_watch.exports.pseudonyms import Pseudonyms
-from egress_watch.library import atlas, data_files, inventory, rules, zone
+from egress_watch.library import atlas, data_files, inventory, rules, with_networks, zone
 from egress_watch.model import Frames, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
@@ -41,8 +41,7 @@ class Job:
     def __init__(self, config: Config, *, again: bool, cover: Cover = lambda _: None) -> None:
         self._cover = cover
         self._inventory = inventory(config)
-        if self._inventory:  # what it names is ours
-            config = replace(config, networks=tuple(dict.fromkeys((*config.networks, *self._inventory.networks))))
+        config = with_networks(config)
         self._config, self._again = config, again
         self._rules, self._broken = rules(config)
         self._files, self._places = data_files(config), atlas(config)

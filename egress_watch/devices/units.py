@@ -3,7 +3,8 @@
 In: rows of sightings and of facts. Out: `Unit` rows. Never: all that lies behind a router taken for the router.
 
 A device is known by its MAC. A MAC that stands before addresses of different subnets at the same time, or before more
-than MOST_ADDRESSES, is a router's: what is seen with it is known by address and VLAN instead.
+than MOST_ADDRESSES, is a router's: what is seen with it is known by address and VLAN instead, and the router is a
+device of its own.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Unit:
     """Whether its MAC stands before other devices."""
     sightings: list[Row] = field(default_factory=list)
     facts: list[Row] = field(default_factory=list)
+    passing: list[Row] = field(default_factory=list)
+    """What was seen behind it, where it is a router."""
 
     @property
     def addresses(self) -> list[str]:
@@ -61,12 +64,12 @@ class Unit:
     @property
     def first_ns(self) -> int:
         """When it was first seen or heard."""
-        return min(int(row["first_ns"]) for row in (*self.sightings, *self.facts))
+        return min(int(row["first_ns"]) for row in (*self.sightings, *self.facts, *self.passing))
 
     @property
     def last_ns(self) -> int:
         """When it was last seen or heard."""
-        return max(int(row["last_ns"]) for row in (*self.sightings, *self.facts))
+        return max(int(row["last_ns"]) for row in (*self.sightings, *self.facts, *self.passing))
 
     def total(self, column: str) -> int:
         """Return a sum over its sightings."""
@@ -94,7 +97,9 @@ def units(sightings: Sequence[Row], facts: Sequence[Row]) -> list[Unit]:
     found: dict[tuple[str, str, int], Unit] = {}
     for row in sightings:
         _unit(found, row, before, leased).sightings.append(row)
-    for row in facts:
+        if row["mac"] in before:
+            found.setdefault((row["mac"], "", 0), Unit(row["mac"])).passing.append(row)
+    for row in (fact for fact in facts if fact["mac"] or fact["ip"]):
         _unit(found, row, () if row["source"] in OWN_WORD else before, leased).facts.append(row)
     for unit in found.values():
         unit.facts.sort(key=lambda row: (KINDS.index(row["kind"]), -row["last_ns"], row["value"]))

@@ -11,7 +11,7 @@ from egress_watch.devices.makers import Makers
 from egress_watch.errors import DataError
 from egress_watch.library.files import DataFile, data_files, makers_file
 from egress_watch.library.folders import DATA, shipped, table
-from egress_watch.library.inventories import inventory, read_inventory, wrong
+from egress_watch.library.inventories import inventory, read_inventory, with_networks, wrong
 from egress_watch.library.mmdb import records
 from egress_watch.library.overrides import overrides
 from egress_watch.library.rulebook import MOST_RULE_BYTES, read_rules, rule_files, rule_text, rules
@@ -23,7 +23,7 @@ from egress_watch.places.prefixes import Prefixes
 __all__ = [
     "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "inventory", "knowledge",
     "makers", "makers_file", "read_inventory", "read_rules", "rule_files", "rule_text", "rules", "shipped",
-    "tables_checked", "wrong", "zone", "zone_name",
+    "tables_checked", "with_networks", "wrong", "zone", "zone_name",
 ]  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def knowledge(config: Config) -> Knowledge:
                  for region, country in rows.items()},
         nowhere=frozenset((row["provider"], row["region"]) for row in regions["unmapped"]
                           if row["region"].lower() == "global"),
-        special=Prefixes(special(places, config)),
+        special=Prefixes(special(places, with_networks(config))),
         edges={row["asn"]: Special(row["status"], row["name"], row.get("group", "")) for row in places["network"]},
         owners=Owners(table("owners")["group"], table("laws")["seats"]),
         overrides=Prefixes(overrides(config)), zone=zone(config.zone, config.as_of, config.own_zone),

@@ -36,6 +36,13 @@ def inventory(config: Config) -> Inventory | None:
     return Inventory(found.entries)
 
 
+def with_networks(config: Config) -> Config:
+    """Return the settings with the networks of their inventory among the user's own; raises ConfigError."""
+    found = inventory(config)
+    named = found.networks if found else ()
+    return replace(config, networks=tuple(dict.fromkeys((*config.networks, *named))))
+
+
 def read_inventory(paths: Sequence[str], own: Iterable[OwnZone] = ()) -> Read:
     """Return what some files say, and every mistake in and between them; raises ConfigError for an unreadable one."""
     found = Read()
