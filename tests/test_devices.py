@@ -298,6 +298,15 @@ def test_an_address_behind_a_router_that_dhcp_gave_to_a_mac_is_that_device():
     assert {(unit.mac, *unit.addresses) for unit in found} == {(SPEAKER, "10.0.1.5"), ("", "10.0.2.5"), (CAM,)}
 
 
+def test_addresses_that_dhcp_gave_to_one_mac_make_no_router():
+    """A laptop that goes back and forth between two subnets is one device, where its leases were heard."""
+    seen = [sighting("10.0.1.5"), sighting("10.0.2.5")]
+    leases = [fact("dhcp", "address", ip, ip) for ip in ("10.0.1.5", "10.0.2.5")]
+    assert [(unit.mac, unit.before, unit.addresses) for unit in units(seen, leases)] == [
+        (CAM, False, ["10.0.1.5", "10.0.2.5"])
+    ]
+
+
 def test_what_nobody_said_is_no_device():
     """A fact without MAC and address belongs to none."""
     assert units([], [fact("lldp", "host_name", "x", mac="")]) == []

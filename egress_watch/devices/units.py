@@ -92,12 +92,12 @@ def units(sightings: Sequence[Row], facts: Sequence[Row]) -> list[Unit]:
     A sighting has ``ip``, ``mac``, ``vlan``, ``first_ns``, ``last_ns`` and sums; a fact ``mac``, ``ip``, ``vlan``,
     ``source``, ``kind``, ``value``, ``first_ns`` and ``last_ns``; nothing is "" and 0.
     """
-    before = routers(sightings)
-    leased = {row["ip"]: row["mac"] for row in facts if row["kind"] == ADDRESS and row["mac"] not in before}
+    leased = {row["value"]: row["mac"] for row in facts if row["kind"] == ADDRESS}
+    before = routers(row for row in sightings if leased.get(row["ip"]) != row["mac"])
     found: dict[tuple[str, str, int], Unit] = {}
     for row in sightings:
         _unit(found, row, before, leased).sightings.append(row)
-        if row["mac"] in before:
+        if row["mac"] in before and leased.get(row["ip"]) != row["mac"]:
             found.setdefault((row["mac"], "", 0), Unit(row["mac"])).passing.append(row)
     for row in (fact for fact in facts if fact["mac"] or fact["ip"]):
         _unit(found, row, () if row["source"] in OWN_WORD else before, leased).facts.append(row)
