@@ -140,6 +140,7 @@ def _stop(capture: Any, loop: asyncio.AbstractEventLoop) -> None:
     for child in list(capture._running_processes):  # noqa: SLF001 - see above
         with suppress(ProcessLookupError):
             child.kill()
+        loop.run_until_complete(child.stdout.read())  # a full pipe would keep it from being seen to end
         loop.run_until_complete(child.wait())
         child._transport.close()  # noqa: SLF001 - nothing else closes its pipes
     capture._running_processes.clear()  # noqa: SLF001 - see above

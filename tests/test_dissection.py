@@ -53,8 +53,9 @@ def test_a_flow_of_tls_shows_every_packet_of_its_own(tmp_path, capsys):
     flow = flow_of(capsys, db, device_ip="10.20.120.21", name_source="tls")
     code, out, err = run(capsys, "inspect", db, flow["id"], "--limit", 10_000)
     assert code == 0, err
-    head, *packets = out.splitlines()
+    head, origin, *packets = out.splitlines()
     assert head.startswith(f"flow {flow['id']}: 10.20.120.21")
+    assert origin == f"from {CITY}"
     assert len(packets) == flow["packets_out"] + flow["packets_in"]
     assert all("10.20.120.21" in line and flow["remote_ip"] in line for line in packets)
     assert "Client Hello" in out
@@ -76,7 +77,7 @@ def test_real_flows_of_the_field_are_told(tmp_path, capsys, capture, port, said)
     flow = flow_of(capsys, db, remote_port=port)
     code, out, err = run(capsys, "inspect", db, flow["id"], "--limit", 10_000)
     assert code == 0, err
-    assert len(out.splitlines()) == 1 + flow["packets_out"] + flow["packets_in"]
+    assert len(out.splitlines()) == 2 + flow["packets_out"] + flow["packets_in"]
     assert [words for words in said if words not in out] == []
 
 
@@ -89,7 +90,7 @@ def test_full_shows_every_field_and_limit_holds(tmp_path, capsys):
     assert code == 0
     assert out.count("\npacket ") == 2
     assert "    Time to Live: " in out
-    assert len(run(capsys, "inspect", db, flow["id"], "--limit", 3)[1].splitlines()) == 4
+    assert len(run(capsys, "inspect", db, flow["id"], "--limit", 3)[1].splitlines()) == 5
 
 
 @needs_tshark
@@ -135,6 +136,22 @@ def test_a_capture_that_moved_is_found_by_name(tmp_path, capsys):
     flow = str(rows(capsys, "flows", db, "--limit", "1")[0]["id"])
     moved = path.rename(tmp_path / "moved.pcapng")
     assert run(capsys, "inspect", db, flow, "--capture", moved)[0] == 0
+
+
+@needs_tshark
+def test_a_flow_over_two_files_is_shown_from_both(tmp_path, capsys):
+    """Packets of rotated captures follow each other; a file that is gone is said to be."""
+    from build import tcp
+
+    wires = [tcp("10.0.0.5:4000", "52.1.2.3:443", flags, t=1 + at) for at, flags in enumerate(["S", "A", "A"])]
+    for at, wire in enumerate(wires):
+        (tmp_path / f"{at}.pcap").write_bytes(pcap([Frame(wire.time_ns, wire.data)]))
+    db = tmp_path / "a.db"
+    assert run(capsys, "replay", *(tmp_path / f"{at}.pcap" for at in range(3)), "--db", db)[0] == 0
+    (tmp_path / "2.pcap").unlink()
+    code, out, _ = run(capsys, "inspect", db, rows(capsys, "flows", db)[0]["id"])
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["flow", "from", "1", "from", "1", "not"]
 
 
 def test_a_number_that_no_flow_has_is_told(tmp_path, capsys):

@@ -10,7 +10,8 @@ another file shown as those of this flow.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,45 +50,47 @@ def run(options: argparse.Namespace) -> int:
             remedy = "see `flows DB --format ndjson` for the numbers there are"
             raise UsageError(f"no flow has the number {options.id}", where=options.db, remedy=remedy)
         held = reader.inputs(flow["recording"])
+    found, troubles = _captures(held, options.capture)
     count = 0
-    for path in _captures(held, options.capture):
-        for lines in _shown(path, flow, options):
-            sinks.write("-", map(printable, [*(() if count else [_head(flow, path)]), *lines]))
-            count += 1
-        if count:
-            return 0
-    raise CaptureError("holds no packet of this flow", where=path, remedy="see `tshark -r` for what it holds")
+    for count, lines in enumerate(islice(_shown(found, flow, options), options.limit or LIMIT), 1):
+        sinks.write("-", map(printable, [*([_head(flow)] if count == 1 else []), *lines]))
+    if not count:
+        raise CaptureError("holds no packet of this flow", where=found[0], remedy="see `tshark -r` for what it holds")
+    sinks.write("-", [printable(f"not looked into: {trouble.where}: {trouble.what}") for trouble in troubles])
+    return 0
 
 
-def _head(flow: Mapping[str, Any], path: str) -> str:
+def _head(flow: Mapping[str, Any]) -> str:
     ends = f"{flow['device_ip']} {flow['device_port']} to {flow['remote_ip']} {flow['remote_port']}"
     called = f" as {flow['name']}" if flow["name"] else ""
-    return f"flow {flow['id']}: {ends} {flow['protocol']}{called}, {when(flow['first_ns'])}, from {path}"
+    return f"flow {flow['id']}: {ends} {flow['protocol']}{called}, {when(flow['first_ns'])}"
 
 
-def _shown(path: str, flow: Mapping[str, Any], options: argparse.Namespace) -> Iterator[list[str]]:
-    """Yield the lines of each packet."""
+def _shown(paths: Iterable[str], flow: Mapping[str, Any], options: argparse.Namespace) -> Iterator[list[str]]:
+    """Yield the lines of each packet, under the name of its file; a flow may lie in several."""
     from egress_watch.dissection import dissections, flow_filter, summaries
 
     wanted, limit = flow_filter(flow), options.limit or LIMIT
-    if options.full:
-        yield from dissections(path, wanted, limit)
-    else:
-        yield from ([line] for line in summaries(path, wanted, limit))
+    for path in paths:
+        packets = (
+            dissections(path, wanted, limit) if options.full else ([one] for one in summaries(path, wanted, limit))
+        )
+        for number, lines in enumerate(packets):
+            yield lines if number else [f"from {path}", *lines]
 
 
-def _captures(held: Mapping[str, str], named: str) -> list[str]:
-    """Return the files to look into; raises CaptureError where none is what was recorded."""
-    found, troubles = [], []
+def _captures(held: Mapping[str, str], named: str) -> tuple[list[str], list[CaptureError]]:
+    """Return the files to look into, and what is wrong with others; raises CaptureError where there is none."""
+    found: list[str] = []
+    troubles: list[CaptureError] = []
     for path in [named] if named else held:
-        trouble = _trouble(path, set(held.values()))
-        if trouble:
+        if trouble := _trouble(path, set(held.values())):
             troubles.append(trouble)
         else:
             found.append(path)
     if not found:
         raise troubles[0] if troubles else CaptureError("no capture is known", remedy="name it with --capture FILE")
-    return found
+    return found, troubles
 
 
 def _trouble(path: str, recorded: Collection[str]) -> CaptureError | None:
