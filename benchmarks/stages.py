@@ -34,8 +34,8 @@ from egress_watch.model import Frames, Tally
 from egress_watch.sources import open_inputs
 from egress_watch.store import Store
 
-BY_PACKET = ("read", "decode", "duplicates.once", "names.hear", "flows.update")
-BY_FLOW = ("flows.flush", "names.name", "places.judge", "store.write", "rules.evaluate", "store.alert")
+BY_PACKET = ("read", "decode", "duplicates.once", "names.hear", "devices.hear", "flows.update")
+BY_FLOW = ("flows.flush", "names.name", "places.judge", "store.write", "store.tell", "rules.evaluate", "store.alert")
 
 
 class Clock:
@@ -76,8 +76,11 @@ def stages_once(path: Path, folder: Path) -> Pass:
     through = watch.stages(config, library.atlas(config), good)
     store = Store(config.db)
     recording = store.record(zone=config.zone, as_of="", data=[], rules=[], version="bench", inputs={})
-    for stage, room in (("duplicates", through.duplicates), ("names", through.names), ("flows", through.table),
-                        ("places", through.atlas), ("rules", through.rules), ("store", recording)):  # fmt: skip
+    rooms = {
+        "duplicates": through.duplicates, "names": through.names, "devices": through.devices, "flows": through.table,
+        "places": through.atlas, "rules": through.rules, "store": recording,
+    }  # fmt: skip
+    for stage, room in rooms.items():
         for work in [name.partition(".")[2] for name in clock.spent_ns if name.startswith(f"{stage}.")]:
             clock.put_on(f"{stage}.{work}", room, work)
     gc.freeze()  # as the command does

@@ -23,6 +23,9 @@ MOST_BYTES = 1 << 20
 ZONES = ("eu27", "eea", "eea+adequacy", "ch")
 """The ids of the shipped zones, as in data/zones.toml: a mistake is told with its file before any data is loaded."""
 
+COVERS = ("devices", "all")
+"""What pseudonyms can cover, as in exports.pseudonyms."""
+
 ZONE_NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,31}")
 """What a zone of the user's own may be called: one word, so that a rule can name it too."""
 
@@ -83,12 +86,27 @@ class NameSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """How much of what devices say of themselves is remembered."""
+
+    limit: int = _setting(100_000, "facts of devices kept at most in one recording; what is beyond is counted")
+
+
+@dataclass(frozen=True, slots=True)
 class DataSettings:
     """Your own databases in place of the shipped ones."""
 
     country_db: str = _setting("", "a GeoLite2, GeoIP2 or DB-IP country or city file, in place of DB-IP Country Lite")
     asn_db: str = _setting("", "a GeoLite2, GeoIP2 or DB-IP ASN file, in place of origin-asn")
     overrides: str = _setting("", "a TOML file of your own words on prefixes, beside this file; they win over all data")
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacySettings:
+    """Pseudonyms in lists, exports and reports; the database itself keeps what was seen."""
+
+    key_file: str = _setting("", "a file of random bytes, beside this file, that keys pseudonyms; empty: none are made")
+    cover: str = _setting("devices", "what they cover: devices, or all: remotes and their names too")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +125,14 @@ class Config:
     as_of: str = _setting("", "compute the zone for this day, such as 2019-05-01; empty: the day its data was checked")
     networks: tuple[str, ...] = _setting((), "your own networks in CIDR notation, beside the private ranges")
     db: str = _setting("egress.db", "the database that replay writes")
+    inventory: tuple[str, ...] = _setting((), "TOML or CSV files of your networks and devices, beside this file")
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     flows: FlowSettings = field(default_factory=FlowSettings)
     names: NameSettings = field(default_factory=NameSettings)
+    devices: DeviceSettings = field(default_factory=DeviceSettings)
     data: DataSettings = field(default_factory=DataSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     own_zone: tuple[OwnZone, ...] = field(default=(), metadata={"rows": OwnZone})
 
 
@@ -119,10 +140,16 @@ def load(path: str = "") -> Config:
     """Return the settings of a TOML file over the defaults; raises ConfigError with file, key and remedy."""
     if not path:
         return Config()
-    config: Config = _fill(Config, _tables(path), path, "")
+    tables, folder = _tables(path), Path(path).absolute().parent
+    if isinstance(one := tables.get("inventory"), str):  # most have one file
+        tables["inventory"] = [one]
+    config: Config = _fill(Config, tables, path, "")
     _check(config, path)
-    beside = str(Path(path).absolute().parent / config.data.overrides) if config.data.overrides else ""
-    return replace(config, data=replace(config.data, overrides=beside))
+    overrides, key = (str(folder / name) if name else "" for name in (config.data.overrides, config.privacy.key_file))
+    return replace(
+        config, inventory=tuple(str(folder / name) for name in config.inventory),
+        data=replace(config.data, overrides=overrides), privacy=replace(config.privacy, key_file=key),
+    )  # fmt: skip
 
 
 def _tables(path: str) -> dict[str, Any]:
@@ -242,6 +269,9 @@ def _check(config: Config, path: str) -> None:
     if config.zone.lower() not in known:
         raise ConfigError(f"zone: unknown zone {config.zone!r}", where=path, remedy=f"one of: {', '.join(known)}")
     _day(config.as_of, path)
+    if config.privacy.cover not in COVERS:
+        what = f"privacy.cover: {config.privacy.cover!r} is nothing to cover"
+        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(COVERS)}")
     if config.decode.unwrap not in UNWRAP:
         what = f"decode.unwrap: unknown choice {config.decode.unwrap!r}"
         raise ConfigError(what, where=path, remedy=f"one of: {', '.join(UNWRAP)}")

@@ -94,6 +94,22 @@ class Frames:
 NO_PRINTS: Words = np.zeros(0, np.uint64)
 
 
+class Beacons(NamedTuple):
+    """LLDP frames: no packets, but a device says in them what it is."""
+
+    time_ns: Ints
+    src_mac: Words
+    vlan: Ports
+    start: Ints
+    """(k,) Offset in the buffer behind the EtherType."""
+    end: Ints
+
+
+NO_BEACONS = Beacons(
+    np.empty(0, np.int64), np.empty(0, np.uint64), np.empty(0, np.uint16), np.empty(0, np.int64), np.empty(0, np.int64)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Packets:
     """IP packets decoded from one batch of frames, in the order of the frames."""
@@ -134,6 +150,8 @@ class Packets:
     """Packets taken out of a mirror or tunnel, by its kind; one within two counts for both."""
     print: Words = field(default_factory=lambda: NO_PRINTS)
     """(n,) By what a second copy is known (see `decode.prints`), 0 where none could be; empty where nobody asked."""
+    beacons: Beacons = NO_BEACONS
+    """The LLDP frames among those, (k,) and not (n,)."""
 
     def __len__(self) -> int:
         """Return the number of packets."""
@@ -252,6 +270,23 @@ class Judged:
     """(n,) Row of ``places`` and ``verdicts``."""
     places: list[Place]
     verdicts: list[Verdict]
+    zones: list[str] = field(default_factory=list)
+    """The zone of each, by id; "" or nothing at all stands for that of the recording."""
+
+
+class Fact(NamedTuple):
+    """Something a device says of itself, with when it was heard."""
+
+    mac: int
+    address: tuple[int, int]
+    """(0, 0) where it is not known."""
+    vlan: int
+    source: str
+    """Who said it: dhcp, lldp, mdns and so on."""
+    kind: str
+    value: str
+    first_ns: int
+    last_ns: int
 
 
 class Alert(NamedTuple):

@@ -11,9 +11,12 @@ from dataclasses import dataclass, fields, replace
 from egress_watch.config import Config
 from egress_watch.decode import decode
 from egress_watch.decode.carriers import Policy, Tables
+from egress_watch.devices import Devices
 from egress_watch.flows import FlowTable
 from egress_watch.flows.duplicates import Duplicates
 from egress_watch.flows.records import together
+from egress_watch.flows.sides import Sides
+from egress_watch.inventory import Inventory
 from egress_watch.model import ONCE, Flows, Frames, Packets, Tally
 from egress_watch.names import Names
 from egress_watch.places import Atlas
@@ -32,19 +35,25 @@ class Stages:
     """Which mirrors and tunnels `decode` opens."""
     duplicates: Duplicates
     names: Names
+    devices: Devices
     table: FlowTable
     atlas: Atlas
     rules: RuleSet
+    inventory: Inventory | None = None
 
 
-def stages(config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0) -> Stages:
+def stages(
+    config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0, inventory: Inventory | None = None
+) -> Stages:
     """Return fresh stages as configured; ``seed`` mixes the hash of the flow table and changes no result."""
     table = FlowTable(
         config.networks, active_s=config.flows.active_s, idle_s=config.flows.idle_s,
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
     tables = Tables(Policy(config.decode.unwrap, config.decode.collectors, prints=config.decode.copies == ONCE))
-    return Stages(tables, Duplicates(), Names(config.names.limit, config.names.waiting), table, atlas, RuleSet(rules))
+    names = Names(config.names.limit, config.names.waiting)
+    devices = Devices(Sides(config.networks).ours, config.devices.limit)
+    return Stages(tables, Duplicates(), names, devices, table, atlas, RuleSet(rules), inventory)
 
 
 class Pending:
@@ -101,6 +110,7 @@ def watch(
     for frames in source:
         packets = stages.duplicates.once(decode(frames, stages.tables), frames.origin)
         stages.names.hear(packets)
+        stages.devices.hear(packets)
         flows = stages.table.update(packets)
         count(tally, frames, packets)
         pending.add(flows, tally.last_ns)
@@ -111,6 +121,7 @@ def watch(
     pending.add(stages.table.flush(), tally.last_ns)
     for some in pending.rest():
         settle(some, stages, recording, tally)
+    recording.tell(stages.devices.take(), stages.devices.refused)
     recording.broken(stages.rules.broken)
     return tally
 
@@ -120,9 +131,14 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
     tally.evicted, tally.late_fragments = stages.table.evicted, stages.table.late_fragments
     if not len(flows):
         return
-    judged = stages.atlas.judge(stages.names.name(flows))
+    named = stages.names.name(flows)
+    listed = stages.inventory.of(named) if stages.inventory else None
+    judged = stages.atlas.judge(named, listed.zones() if listed else ())
     tally.flows += len(flows)
     batch = recording.write(judged, tally)
+    recording.tell(stages.devices.take(), stages.devices.refused)
+    if listed:
+        recording.enlist(named, listed.rows, listed.listings)
     recording.alert(stages.rules.evaluate(batch), batch)
 
 

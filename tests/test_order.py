@@ -12,8 +12,8 @@ PACKAGES = {"egress_watch": ROOT / "egress_watch", "egress_watch_tui": ROOT / "t
 
 FLOORS = (
     {"countries", "errors", "model", "fast"},
-    {"decode", "names", "flows", "places", "rules", "exports"},
-    {"sources", "library", "config", "store", "sinks"},
+    {"decode", "names", "devices", "inventory", "flows", "places", "rules", "exports"},
+    {"sources", "library", "config", "store", "sinks", "dissection"},
     {"watch"},
     {"cli"},
     {"__main__"},
@@ -25,6 +25,8 @@ DOORS = {
     ("library", "rules"),
     ("library", "places"),
     ("fast", "model"),  # the same work on the same columns, compiled
+    ("library", "devices"),  # the registry of makers
+    ("library", "inventory"),
 }
 """Imports within one floor, or of a pure room by a door, that DESIGN.md allows."""
 TUI_MAY_SEE = {"errors", "model", "store"}

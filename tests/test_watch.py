@@ -299,6 +299,9 @@ class Writes:
         ids = np.arange(len(judged.flows))
         return SimpleNamespace(judged=judged, ids=ids, devices=ids, matching=lambda _: [])
 
+    def tell(self, facts: Any, refused: int) -> None:
+        """Take no facts of devices."""
+
     def alert(self, alerts: Any, batch: Any) -> None:
         """Take no alerts: there are no rules."""
 

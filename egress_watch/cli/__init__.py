@@ -21,7 +21,10 @@ from typing import Any
 from egress_watch import __version__
 from egress_watch.errors import DATA_TROUBLE, EgressWatchError
 
-COMMANDS: tuple[str, ...] = ("replay", "flows", "alerts", "rejudge", "where", "who", "data", "rules", "config", "tui")
+COMMANDS: tuple[str, ...] = (
+    "replay", "flows", "alerts", "devices", "inspect", "inventory", "rejudge", "where", "who", "data", "rules",
+    "config", "tui",
+)  # fmt: skip
 """Modules of this folder, in the order of the help; each is loaded only when its turn comes."""
 
 STOPPED = 130
@@ -66,7 +69,7 @@ class _Version(argparse.Action):
 def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Return the parser; only the command that is asked for is loaded, all of them for the help."""
     top = argparse.ArgumentParser(prog="egress-watch", description=ABOUT, epilog=CODES)
-    top.add_argument("--version", action=_Version, help="show the version, and whether the accelerator is in use")
+    top.add_argument("-V", "--version", action=_Version, help="show the version, and whether the accelerator is in use")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     wanted = [name for name in given[:1] if name in COMMANDS] or COMMANDS
     for name in wanted:

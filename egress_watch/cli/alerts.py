@@ -11,6 +11,8 @@ import argparse
 
 from egress_watch.cli.judges import say_if_old
 from egress_watch.cli.options import ALERT_FILTERS, add_filters, add_output, filters, write_rows
+from egress_watch.cli.privacy import add_pseudonyms, covering
+from egress_watch.config import load
 from egress_watch.exports import ALERT_COLUMNS, ALERT_TABLE
 
 HELP = "list alerts with their reasons"
@@ -26,6 +28,8 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("db", metavar="DB", help="a database that replay wrote")
     add_output(command)
     add_filters(command, ALERT_FILTERS)
+    command.add_argument("--config", default="", metavar="FILE", help="settings of privacy (TOML)")
+    add_pseudonyms(command)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,6 +38,8 @@ def run(options: argparse.Namespace) -> int:
 
     with Reader(options.db) as reader:
         rows = reader.alerts(filters(options, ALERT_FILTERS, reader.newest_ns()), options.limit)
+        if covers := covering(options, load(options.config), reader.is_device):
+            rows = list(covers.rows(rows))
         write_rows(options, rows, ALERT_TABLE if options.format == "table" else ALERT_COLUMNS)
         say_if_old(reader.data(of_alerts=True))
     return 0

@@ -71,10 +71,11 @@ def run(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     """Print the files, which of them are stale, and what is wrong with the updated ones."""
     from egress_watch.exports.table import encode
-    from egress_watch.library import CURATED, data_files, notices, tables_checked
+    from egress_watch.library import CURATED, data_files, makers_file, notices, tables_checked
 
     today = datetime.now(UTC).date()
     files = [file for file in data_files(load(options.config)) if file.kind != CURATED]  # told one by one below
+    files.append(makers_file())
     rows = [_row(file.name, file.kind, file.built, today) | _rest(file) for file in files]
     own = {"in_use": "shipped", "licence": "MIT", "attribution": "egress-watch", "path": "", "sha256": ""}
     rows += [_row(name, "curated", checked, today) | own for name, checked in tables_checked().items()]

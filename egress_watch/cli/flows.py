@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from egress_watch.cli.judges import say_if_old
 from egress_watch.cli.options import FLOW_FILTERS, add_filters, add_output, filters, write_lines, write_rows
+from egress_watch.cli.privacy import add_pseudonyms, covering
 from egress_watch.config import load
 from egress_watch.errors import UsageError
 from egress_watch.exports import FLOW_COLUMNS, FLOW_TABLE
@@ -37,7 +38,10 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--why", action="store_true", help="explain each flow: the stored answer, and the evidence today"
     )
-    command.add_argument("--config", default="", metavar="FILE", help="the settings that --why judges with (TOML)")
+    command.add_argument(
+        "--config", default="", metavar="FILE", help="settings: what --why judges with, privacy (TOML)"
+    )
+    add_pseudonyms(command)
     add_filters(command, FLOW_FILTERS)
 
 
@@ -47,9 +51,14 @@ def run(options: argparse.Namespace) -> int:
 
     with Reader(options.db) as reader:
         rows = reader.flows(filters(options, FLOW_FILTERS, reader.newest_ns(), reader.zones()), options.limit)
+        covers = covering(options, load(options.config), reader.is_device)
+        if options.why and covers:
+            remedy = "leave --why out, or the key: evidence for a remote shows where it is"
+            raise UsageError("--why has no pseudonyms", remedy=remedy)
         if options.why:
             _explain(options, rows, reader)
         else:
+            rows = covers.rows(rows) if covers else rows
             write_rows(options, rows, FLOW_TABLE if options.format == "table" else FLOW_COLUMNS)
         say_if_old(reader.data())
     return 0

@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from errno import EACCES
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from egress_watch.cli.judges import described
 from egress_watch.config import Config
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
-from egress_watch.library import atlas, data_files, notices, rules, zone
+from egress_watch.exports.pseudonyms import Pseudonyms
+from egress_watch.library import atlas, data_files, inventory, notices, rules, with_networks, zone
 from egress_watch.model import Frames, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
@@ -31,12 +33,17 @@ from egress_watch.store.recording import FINISHED, INTERRUPTED
 from egress_watch.watch import stages, watch
 
 STOPPED = 130
+Cover = Callable[[Callable[[str], bool]], Pseudonyms | None]
+"""Who covers the report, given what tells whether an address is a device's."""
 
 
 class Job:
     """One run of replay: what was asked, and what came of it."""
 
-    def __init__(self, config: Config, *, again: bool) -> None:
+    def __init__(self, config: Config, *, again: bool, cover: Cover = lambda _: None) -> None:
+        self._cover = cover
+        self._inventory = inventory(config)
+        config = with_networks(config)
         self._config, self._again = config, again
         self._rules, self._broken = rules(config)
         self._files = data_files(config)
@@ -80,7 +87,7 @@ class Job:
     def _record(self, paths: Sequence[str], store: Store) -> None:
         """Record some inputs, with a progress bar where a person watches; Ctrl-C ends it in good order."""
         inputs = open_inputs(paths)
-        through = stages(self._config, self._places, self._rules, secrets.randbits(63))
+        through = stages(self._config, self._places, self._rules, secrets.randbits(63), self._inventory)
         recording = self._begin(inputs, store)
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
@@ -128,6 +135,9 @@ class Job:
             reasons = reader.failed_inputs()
             self._failed |= {path: reasons[mark] for path, mark in self._held.items() if mark in reasons}
             snapshot = reader.snapshot(sorted(numbers) or [0])
+            if covers := self._cover(reader.is_device):
+                devices, alerts = tuple(covers.rows(snapshot.devices)), tuple(covers.rows(snapshot.alerts))
+                snapshot = replace(snapshot, devices=devices, alerts=alerts)
         outcome: dict[str, Any] = {
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._inputs.files), "held": list(self._held),
             "passed_over": self._inputs.passed_over, "failed": list(self._failed.items()), "interrupted": self._stopped,

@@ -14,6 +14,7 @@ import gc
 from dataclasses import replace
 
 from egress_watch.cli.options import add_zone, with_zone
+from egress_watch.cli.privacy import add_pseudonyms, covering
 from egress_watch.config import load
 
 HELP = "judge captures and store the flows"
@@ -38,6 +39,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--again", action="store_true", help="record captures that the database holds already once more"
     )
+    add_pseudonyms(command)
     command.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
 
 
@@ -48,7 +50,11 @@ def run(options: argparse.Namespace) -> int:
         from egress_watch.cli.job import Job
 
         config = with_zone(load(options.config), options)
-        job = Job(replace(config, db=options.db or config.db), again=options.again)
+        covering(options, config)  # a key that is none is told before anything is read
+        job = Job(
+            replace(config, db=options.db or config.db), again=options.again,
+            cover=lambda known: covering(options, config, known),
+        )  # fmt: skip
         return job.run(options.paths, as_json=options.json)
     finally:
         gc.unfreeze()

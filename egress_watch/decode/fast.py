@@ -26,13 +26,13 @@ Walked = Callable[[Frames, Tables], tuple[Packets, Rows]]
 NOBODY, VLAN, OTHERS = 0, 1, 2
 
 
-def kinds(readers: Mapping[int, object], vlan: object, ip: tuple[int, ...]) -> Flags:
-    """Return (65536,) what becomes of each EtherType, from the table of its readers."""
+def kinds(readers: Mapping[int, object], vlan: object, others: tuple[int, ...]) -> Flags:
+    """Return (65536,) what becomes of each EtherType, from the table of its readers; ``others`` are left too."""
     table = np.zeros(1 << 16, np.uint8)
     for kind, reader in readers.items():
         if kind < len(table):
             table[kind] = VLAN if reader is vlan else OTHERS
-    table[list(ip)] = OTHERS
+    table[list(others)] = OTHERS
     return table
 
 

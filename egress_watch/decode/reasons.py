@@ -30,6 +30,8 @@ PPP, PPPOE = 0x880B, 0x8864
 WIFI, SWAPPED_WIFI, RAW = 0x10100, 0x10101, 0x10102
 """What may follow a header and has no EtherType of its own: IEEE 802.11 in its two byte orders, and IP of either
 version."""
+LLDP = 0x88CC
+"""The EtherType of IEEE 802.1AB."""
 
 NAMES = {
     CUT_LINK: "frame cut in link header",
@@ -65,7 +67,7 @@ NAMES = {
     0x88A4: "ethercat",
     0x88B8: "goose",
     0x88BA: "sampled values",
-    0x88CC: "lldp",
+    LLDP: "lldp",
     0x88E1: "homeplug",
     0x88E5: "macsec",
     0x88F7: "ptp",

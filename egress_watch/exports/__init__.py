@@ -20,7 +20,8 @@ FLOW_COLUMNS = (
     "id", "first_ns", "last_ns", "protocol", "device_ip", "device_port", "device_mac", "remote_ip", "remote_port",
     "vlan", "packets_out", "bytes_out", "packets_in", "bytes_in", "end_reason", "name", "name_source", "country",
     "location_status", "asn", "as_name", "provider", "region", "owner", "owner_seat", "laws", "ties", "zone",
-    "verdict", "why", "countries", "evidence", "note", "dataset", "data", "recording",
+    "verdict", "why", "countries", "evidence", "note", "dataset", "data", "device_name", "site", "segment",
+    "segment_class", "role", "supplier", "listed", "recording",
 )  # fmt: skip
 ALERT_COLUMNS = (
     "id", "level", "title", "rule", "device_ip", "device_mac", "remote_ip", "owner", "network", "country", "verdict",

@@ -24,7 +24,7 @@ MOMENT_NS = 50_000
 NUMBERED = np.uint64(1)
 SECOND_NS = 1_000_000_000
 PLACES = 1 << 16
-_COLUMNS = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped")]
+_COLUMNS = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped", "beacons")]
 
 
 class Duplicates:

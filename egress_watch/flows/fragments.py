@@ -25,7 +25,9 @@ MOST_HELD = 8192
 FIRST, LATER = 1, 2
 
 Datagram = tuple[int, int, int, int, int, int]
-_COLUMNS = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped", "print")]
+_COLUMNS = [
+    column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped", "print", "beacons")
+]
 _NO_DATA = np.zeros(0, np.uint8)
 
 

@@ -37,6 +37,11 @@ class Sides:
         self.blocks = (_blocks(PRIVATE), _blocks(networks), _blocks(GROUP))
         """Private networks, the user's own, and groups: the later ones decide over the earlier ones."""
 
+    def ours(self, address: Words) -> Mask:
+        """Return which addresses of shape (n, 2) are private or in the configured networks."""
+        private, own, _ = self.blocks
+        return _within(address, private) | _within(address, own)
+
     def device_is_low(self, low: Words, high: Words, began_low: Mask) -> Mask:
         """Return where the lower end of the key is the device; ``began_low`` says that it sent first."""
         answer = began_low.copy()

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from egress_watch.config import Config
-from egress_watch.library.files import CURATED, OWN, DataFile, data_files, notices
+from egress_watch.devices.makers import Makers
+from egress_watch.errors import DataError
+from egress_watch.library.files import CURATED, OWN, DataFile, data_files, makers_file, notices
 from egress_watch.library.folders import DATA, shipped, table
+from egress_watch.library.inventories import inventory, read_inventory, with_networks, wrong
 from egress_watch.library.mmdb import records
 from egress_watch.library.overrides import overrides
 from egress_watch.library.rulebook import MOST_RULE_BYTES, read_rules, rule_files, rule_text, rules
@@ -20,12 +23,24 @@ from egress_watch.places.owners import Owners
 from egress_watch.places.prefixes import Prefixes
 
 __all__ = [
-    "CURATED", "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "knowledge",
-    "notices", "read_rules", "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone", "zone_name",
+    "CURATED", "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "inventory",
+    "knowledge", "makers", "makers_file", "notices", "read_inventory", "read_rules", "rule_files", "rule_text", "rules",
+    "shipped", "tables_checked", "with_networks", "wrong", "zone", "zone_name",
 ]  # fmt: skip
 
 LOOKED_UP = ("country", "asn", "cloud")
 """Kinds of data files that are asked about addresses; the others are read whole."""
+
+
+def makers() -> Makers:
+    """Return the registry of makers of devices; raises DataError."""
+    file = makers_file()
+    try:
+        return Makers(file.path.read_bytes())
+    except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        remedy = "install egress-watch anew, or in a checkout: python egress_watch/data/unpack.py"
+        raise DataError(what, where=str(file.path), remedy=remedy) from error
 
 
 def atlas(config: Config, files: Sequence[DataFile] | None = None) -> Atlas:
@@ -49,7 +64,7 @@ def knowledge(config: Config, files: Sequence[DataFile] | None = None) -> Knowle
                  for region, country in rows.items()},
         nowhere=frozenset((row["provider"], row["region"]) for row in regions["unmapped"]
                           if row["region"].lower() == "global"),
-        special=Prefixes(special(places, config)),
+        special=Prefixes(special(places, with_networks(config))),
         edges={row["asn"]: Special(row["status"], row["name"], row.get("group", "")) for row in places["network"]},
         owners=Owners(table("owners")["group"], table("laws")["seats"]),
         overrides=Prefixes(overrides(config)), zone=zone(config.zone, config.as_of, config.own_zone),

@@ -24,6 +24,8 @@ from egress_watch.library.tables import tables_checked
 OWN, UPDATED, SHIPPED = "own", "updated", "shipped"
 CURATED, OVERRIDE = "curated", "override"
 
+MAKERS = "oui"
+
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
@@ -31,7 +33,8 @@ class DataFile:
 
     name: str
     kind: str
-    """country, asn or cloud; curated for the tables of the program, override for the user's own words."""
+    """country, asn or cloud; oui for makers of devices, curated for the tables of the program, override for the user's
+    own words."""
     path: Path
     built: str
     """ISO date of the data."""
@@ -52,13 +55,22 @@ def data_files(config: Config) -> list[DataFile]:
 
 
 def kept_files() -> list[DataFile]:
-    """Return the updated files, and the shipped ones where there is no update: what settings do not touch."""
+    """Return the updated files that judge, and the shipped ones where there is no update."""
     updated = {row["name"]: _file(row, row["path"], UPDATED) for row in in_use(home()).rows}
     return [updated.get(file.name, file) for file in shipped_files()]
 
 
 def shipped_files() -> list[DataFile]:
-    """Return the files that came with the program; raises DataError."""
+    """Return the files that came with the program and judge; raises DataError."""
+    return [file for file in _came_along() if file.kind != MAKERS]
+
+
+def makers_file() -> DataFile:
+    """Return the registry of makers of devices; it judges nothing."""
+    return next(file for file in _came_along() if file.kind == MAKERS)
+
+
+def _came_along() -> list[DataFile]:
     return [_file(row, DATA / row["file"], SHIPPED) for row in parsed(DATA / "manifest.json", json.loads)]
 
 

@@ -6,9 +6,7 @@ or one that takes the place of another.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -22,6 +20,7 @@ from egress_watch.countries import KNOWN, meant
 from egress_watch.errors import ConfigError
 from egress_watch.library.folders import table
 from egress_watch.library.tables import groups
+from egress_watch.library.texts import user_text
 from egress_watch.places import Override
 from egress_watch.places.carried import MECHANISMS
 from egress_watch.places.dossiers import Dossier, called, near
@@ -64,30 +63,11 @@ def read_overrides(
     path: str, known: Sequence[Dossier], laws: Mapping[str, Sequence[str]]
 ) -> list[tuple[str, Override]]:
     """Return the overrides of a file by prefix; ``known`` are the listed groups, ``laws`` those of each seat."""
-    text = _text(path)
+    text = user_text(path, MOST_BYTES, "mend overrides in [data]", "a file of overrides")
     entries = list(_entries(_tables(text, path), _lines(text), path))
     found = [(_prefix(entry), _override(entry, known, laws), entry) for entry in entries]
     _apart([(network, entry) for network, _, entry in found])
     return [(str(network), override) for network, override, _ in found]
-
-
-def _text(path: str) -> str:
-    """Return the text of a regular file; a FIFO would make us wait for its writer."""
-    remedy = "mend overrides in [data]"
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - of a descriptor
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ConfigError("no regular file", where=path, remedy=remedy)
-            content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise ConfigError(getattr(error, "strerror", None) or str(error), where=path, remedy=remedy) from error
-    if len(content) > MOST_BYTES:
-        raise ConfigError(f"holds more than {MOST_BYTES:,} bytes", where=path, remedy="give a file of overrides")
-    try:
-        return content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise ConfigError("no UTF-8 text", where=path, remedy="save it as UTF-8") from error
 
 
 def _tables(text: str, path: str) -> list[Any]:

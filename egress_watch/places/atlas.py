@@ -19,8 +19,8 @@ from egress_watch.places.owners import NOBODY, Group
 from egress_watch.places.sheet import Sheet, sheet
 from egress_watch.places.spots import NO_WORD, Clues, Spot, answer, spot
 
-Row = tuple[bytes, str]
-"""An address, its two words as bytes, and the name it is spoken of by."""
+Row = tuple[bytes, str, str]
+"""An address, its two words as bytes, the name it is spoken of by, and the zone to judge under, "" for the first."""
 
 
 class Atlas:
@@ -32,20 +32,26 @@ class Atlas:
         self._rows: dict[Row, int] = {}
         self._owners: dict[str, Group] = {}
         self._spots: dict[tuple[int, ...], Spot] = {}
-        self._answers: dict[tuple[tuple[int, ...], str], int] = {}
-        self._numbers: dict[tuple[Place, Verdict], int] = {}
+        self._answers: dict[tuple[tuple[int, ...], str, str], int] = {}
+        self._numbers: dict[tuple[Place, Verdict, str], int] = {}
+        self._zones = {zone.id: zone for zone in knowledge.zones} | {"": knowledge.zone}
         self.places: list[Place] = []
         self.verdicts: list[Verdict] = []
+        self.zones: list[str] = []
 
-    def judge(self, flows: Flows) -> Judged:
-        """Return the flows with their answers."""
+    def judge(self, flows: Flows, zones: Sequence[str] = ()) -> Judged:
+        """Return the flows with their answers; ``zones`` (n,) names the zone of each, "" for the first of the atlas."""
         names = flows.name or ("",) * len(flows)
-        return Judged(flows, self.answers(flows.remote, names), self.places, self.verdicts)
+        return Judged(flows, self.answers(flows.remote, names, zones), self.places, self.verdicts, self.zones)
 
-    def answers(self, addresses: Words, names: Sequence[str]) -> Ints:
-        """Return for addresses of shape (n, 2), each spoken of by a name or "", which row of ``places`` answers."""
+    def answers(self, addresses: Words, names: Sequence[str], zones: Sequence[str] = ()) -> Ints:
+        """Return for addresses of shape (n, 2), each spoken of by a name or "", which row of ``places`` answers.
+
+        ``zones`` names the zone for each; "" and one the atlas does not know stand for its first.
+        """
         self._trim()
-        known, rows = self._rows, list(zip(_keys(addresses), names, strict=True))
+        under = [zone if zone in self._zones else "" for zone in zones] or [""] * len(names)
+        known, rows = self._rows, list(zip(_keys(addresses), names, under, strict=True))
         numbers = [known.get(row, -1) for row in rows]
         if -1 in numbers:
             self._learn([row for row in dict.fromkeys(rows) if row not in known])
@@ -57,12 +63,12 @@ class Atlas:
         return sheet(self._know, address, name)
 
     def _learn(self, rows: Sequence[Row]) -> None:
-        addresses = np.frombuffer(b"".join(address for address, _ in rows), np.uint64).reshape(-1, 2)
+        addresses = np.frombuffer(b"".join(address for address, _, _ in rows), np.uint64).reshape(-1, 2)
         records = self._records(addresses)
         for row, record in zip(rows, records, strict=True):
             owner = self._owner(row[1]) if row[1] else NOBODY
-            number = self._answers.get((record, owner.id))
-            self._rows[row] = self._answer(record, owner) if number is None else number
+            number = self._answers.get((record, owner.id, row[2]))
+            self._rows[row] = self._answer(record, owner, row[2]) if number is None else number
 
     def _records(self, addresses: Words) -> list[tuple[int, ...]]:
         """Return for each address what every source has for it, as record numbers in the order of `Clues`."""
@@ -83,15 +89,16 @@ class Atlas:
             tuple(source.records[number] for source, number in zip(know.countries, countries, strict=True)),
         )  # fmt: skip
 
-    def _answer(self, record: tuple[int, ...], owner: Group) -> int:
+    def _answer(self, record: tuple[int, ...], owner: Group, zone: str) -> int:
         if record not in self._spots:
             self._spots[record] = spot(self._clues(record), self._know)
-        found = answer(self._spots[record], owner, self._know.zone)
-        number = self._numbers.setdefault(found, len(self.places))
+        found = answer(self._spots[record], owner, self._zones[zone])
+        number = self._numbers.setdefault((*found, zone), len(self.places))
         if number == len(self.places):
             self.places.append(found[0])
             self.verdicts.append(found[1])
-        self._answers[record, owner.id] = number
+            self.zones.append(zone)
+        self._answers[record, owner.id, zone] = number
         return number
 
     def _owner(self, name: str) -> Group:

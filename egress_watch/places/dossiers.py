@@ -49,6 +49,15 @@ def asked_for(found: Sequence[Dossier], word: str) -> list[Dossier]:
     ]
 
 
+def maker(found: Sequence[Dossier], registered: str) -> Dossier | None:
+    """Return the group behind a name under which the IEEE registered blocks of MAC addresses, None for no listed one.
+
+    Groups share no vendor name: it is the longest beginning of the registered one that is listed.
+    """
+    vendor = _maker(found, registered.casefold()) if registered else None
+    return next((dossier for dossier in found if vendor in dossier.vendors), None) if vendor else None
+
+
 def called(found: Sequence[Dossier], word: str) -> list[Dossier]:
     """Return the groups that go by a word: by id, name or alias, in any case."""
     wanted = word.casefold().strip()

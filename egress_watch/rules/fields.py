@@ -75,6 +75,13 @@ FIELDS = (
     Field("note", "text", "your own words on the prefix, from your overrides"),
     Field("dataset", "number", "number of the data set that judged the flow"),
     Field("data", "list", "its data files with their dates, as a JSON list: ask with `contains`"),
+    Field("device_name", "text", "name of the device in your inventory"),
+    Field("site", "text", "site of the device, from your inventory"),
+    Field("segment", "text", "segment the device stands in, from your inventory"),
+    Field("segment_class", "text", "known class of that segment, such as cameras or energy"),
+    Field("role", "text", "what the device is for, from your inventory"),
+    Field("supplier", "text", "who supplied it, from your inventory"),
+    Field("listed", "number", "1 where your inventory lists the device itself, 0 where not; NULL without an inventory"),
 )
 
 BY_NAME = {field.name: field for field in FIELDS}

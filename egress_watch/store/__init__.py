@@ -23,7 +23,7 @@ from egress_watch.store.schema import MIGRATIONS, NEWEST
 
 __all__ = ["NEWEST", "Difference", "Law", "Reader", "Recording", "Store", "compare", "prepare", "rewrite"]
 
-_OF_A_RECORDING = ("flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement")
+_OF_A_RECORDING = ("flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing")
 
 
 class Store:

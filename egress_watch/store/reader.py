@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from egress_watch.model import Snapshot
 from egress_watch.store.answers import known_dataset
+from egress_watch.store.devices import FACTS, LISTINGS, SIGHTINGS
 from egress_watch.store.file import open_for_reading, trouble
 
 JSON_COLUMNS = ("laws", "ties", "data", "countries")
@@ -94,9 +95,15 @@ class Reader:
         """Return the time of the newest frame in the database, 0 where there is none."""
         return int(self._rows("SELECT coalesce(max(last_ns), 0) AS newest FROM recording")[0]["newest"])
 
+    def is_device(self, ip: str) -> bool:
+        """Return whether an address was ever seen on our side."""
+        return bool(self._rows("SELECT EXISTS (SELECT 1 FROM device WHERE ip = :ip) AS held", {"ip": ip})[0]["held"])
+
     def zones(self) -> list[str]:
-        """Return the zones that recordings were judged under."""
-        return [row["zone"] for row in self._rows("SELECT DISTINCT zone FROM recording ORDER BY zone")]
+        """Return the zones that recordings and flows were judged under."""
+        return [
+            row["zone"] for row in self._rows("SELECT zone FROM recording UNION SELECT zone FROM place ORDER BY zone")
+        ]
 
     def flows(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield flow rows by id, in pages, so that no transaction stays open; ``limit`` 0 gives all."""
@@ -135,6 +142,11 @@ class Reader:
         wanted = set(fingerprints)
         return list(dict.fromkeys(row["recording"] for row in self._rows(query) if row["fingerprint"] in wanted))
 
+    def inputs(self, recording: int) -> dict[str, str]:
+        """Return the files that a recording was made from, with their fingerprints."""
+        rows = self._rows("SELECT path, fingerprint FROM input WHERE recording = :of ORDER BY path", {"of": recording})
+        return {row["path"]: row["fingerprint"] for row in rows}
+
     def failed_inputs(self) -> dict[str, str]:
         """Return why an input gave nothing, by its fingerprint."""
         rows = self._rows("SELECT fingerprint, failed FROM input WHERE failed IS NOT NULL")
@@ -149,6 +161,12 @@ class Reader:
         """Return the number that a data set of these files has here, 0 where it judged nothing."""
         with trouble(self.path):
             return known_dataset(self._db, data)
+
+    def seen(self, recording: int = 0) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return sightings, facts and listings of devices, of one recording or of all; see `store.devices`."""
+        of = f"{{}}recording = {recording:d}" if recording else "1"
+        sightings, facts = SIGHTINGS.format(of=of.format("flow.")), FACTS.format(of=of.format(""))
+        return self._rows(sightings), self._rows(facts), self._rows(LISTINGS.format(of=of.format("listing.")))
 
     def earlier(self, flow: int) -> list[dict[str, Any]]:
         """Return what was said of a flow before it was judged again, the newest first.

@@ -19,6 +19,7 @@ from egress_watch.model import (
     NAME_SOURCES,
     Alert,
     Damage,
+    Fact,
     Flows,
     Ints,
     Judged,
@@ -29,6 +30,7 @@ from egress_watch.model import (
 )
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch
+from egress_watch.store.devices import write_facts, write_listings
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
@@ -37,6 +39,7 @@ NONE: Mapping[str, str] = {}
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
 SEQUENCE_BITS = 12
 NEWEST_MS = 1 << 50
+MOST_ENLISTED = 200_000
 _TALLY = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "first_ns", "last_ns")
 _WORDS_2, _WORDS_3 = Struct("=2Q"), Struct("=3Q")
 _SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
@@ -57,7 +60,8 @@ class Recording:
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
-        self._places = Lookup[Answer](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
+        self._places = Lookup[tuple[str, Answer]](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
+        self._enlisted: set[tuple[bytes, int, int]] = set()
 
     def write(self, judged: Judged, tally: Tally) -> Batch:
         """Store one batch with the counters so far, in one transaction, and return it for the rules."""
@@ -79,6 +83,21 @@ class Recording:
             self._episodes.add(alerts)
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
+
+    def tell(self, facts: Iterable[Fact], refused: int) -> None:
+        """Store what devices said of themselves, and how much of it was refused so far."""
+        with transaction(self._db, self._path):
+            write_facts(self._db, self.id, facts, refused)
+
+    def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> None:
+        """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``."""
+        placed = dict.fromkeys(zip(_device_keys(flows), flows.vlan.tolist(), rows.tolist(), strict=True))
+        if fresh := [one for one in placed if one not in self._enlisted]:
+            with transaction(self._db, self._path):
+                numbers = self._devices.numbers([device for device, _, _ in fresh])
+                devices = [(number, vlan) for number, (_, vlan, _) in zip(numbers, fresh, strict=True)]
+                write_listings(self._db, self.id, devices, [listings[row] for _, _, row in fresh])
+            self._enlisted = self._enlisted | set(fresh) if len(self._enlisted) < MOST_ENLISTED else set(fresh)
 
     def finish(
         self, tally: Tally, fingerprints: Mapping[str, str], state: str = FINISHED, failed: Mapping[str, str] = NONE
@@ -126,12 +145,14 @@ class Recording:
 
     def _place_numbers(self, judged: Judged) -> list[int]:
         rows = np.unique(judged.judgement).tolist()
-        answers = [(judged.places[row], judged.verdicts[row]) for row in rows]
+        zones = judged.zones or [""] * len(judged.places)
+        answers = [(zones[row], (judged.places[row], judged.verdicts[row])) for row in rows]
         numbers = dict(zip(rows, self._places.numbers(answers), strict=True))
         return [numbers[row] for row in judged.judgement.tolist()]
 
-    def _place_row(self, answer: Answer) -> Sequence[object]:
-        return place_row(self._zone, self._dataset, answer)
+    def _place_row(self, key: tuple[str, Answer]) -> Sequence[object]:
+        zone, answer = key
+        return place_row(zone or self._zone, self._dataset, answer)
 
     def _count(self, tally: Tally) -> None:
         settings = ", ".join(f"{name} = ?" for name in _TALLY)

@@ -3,9 +3,9 @@
 In: a database and who judges each zone. Out: a `Difference`. Never: a place that changes, or an earlier answer that is
 lost.
 
-Flows of one recording to one remote under one name have one answer, so a group of them is judged once. The groups, and
-what becomes of them, lie in temporary tables: memory does not grow with the flows. All is written in one transaction,
-so a reader sees either the old answers or the new ones, and a kill leaves the old ones.
+Flows of one recording to one remote under one name and one zone have one answer, so a group of them is judged once.
+The groups, and what becomes of them, lie in temporary tables: memory does not grow with the flows. All is written in
+one transaction, so a reader sees either the old answers or the new ones, and a kill leaves the old ones.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
@@ -143,8 +144,10 @@ class _Rejudging:
         self._db, self._path, self._dataset = db, path, judged_by
         query = "SELECT id, zone, zone_as_of, dataset FROM recording ORDER BY id"
         self._then = [Then(*row) for row in db.conn.execute(query)]
-        known = {zone: law(zone) for zone in dict.fromkeys(then.zone for then in self._then)}
-        self._laws = {then.recording: known[then.zone] for then in self._then}
+        self._known: dict[str, Law] = {}
+        """By the zone they judge under, so that one zone has one judge, and its numbers one meaning."""
+        self._by_zone = cache(lambda zone: self._kept(law(zone)))
+        self._laws = {then.recording: self._by_zone(then.zone) for then in self._then}
         self._answers: list[Answer] = []
         self._after: list[Said] = []
         """The same by their numbers, as rows."""
@@ -153,6 +156,9 @@ class _Rejudging:
         self._places: dict[int, Said] = {}
         self._kinds: dict[tuple[int, int], int] = {}
 
+    def _kept(self, law: Law) -> Law:
+        return self._known.setdefault(law.zone, law)
+
     def difference(self, data: Sequence[Mapping[str, str]]) -> Difference:
         """Judge every group and return what came of it."""
         newest = self._then[-1].recording if self._then else 0
@@ -160,8 +166,8 @@ class _Rejudging:
             self._db.conn.execute(statement.replace(":newest", f"{newest:d}"))
         sums: dict[tuple[str, str], list[int]] = {}
         for page in self._pages():
-            for recording, groups in groupby(page, lambda group: group.recording):
-                self._judge(self._laws[recording], list(groups), sums)
+            for zone, groups in groupby(page, lambda group: self._before(group.place).zone):
+                self._judge(self._by_zone(zone), list(groups), sums)
         laws = [(then, (law.zone, law.as_of)) for then in self._then for law in (self._laws[then.recording],)]
         return Difference(self._db, self._path, laws, list(data), sums, self._answers)
 
@@ -172,7 +178,7 @@ class _Rejudging:
             last = page[-1].row
 
     def _judge(self, law: Law, groups: Sequence[_Group], sums: dict[tuple[str, str], list[int]]) -> None:
-        """Judge groups of one recording, add them to the sums, and keep what changed."""
+        """Judge groups under one zone, add them to the sums, and keep what changed."""
         rows = law.judge.answers(self._words(groups), [group.spoken for group in groups]).tolist()
         changed = []
         for group, row in zip(groups, rows, strict=True):

@@ -118,6 +118,21 @@ CREATE TABLE rejudged(
 flows; ``name`` is 0 where none was heard."""
 
 
+DEVICES = """
+CREATE TABLE fact(
+  recording INTEGER NOT NULL REFERENCES recording, mac TEXT NOT NULL, ip TEXT NOT NULL, vlan INTEGER NOT NULL,
+  source TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,
+  PRIMARY KEY(recording, mac, ip, vlan, source, kind, value)) WITHOUT ROWID;
+CREATE TABLE asset(
+  id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, device_name TEXT, site TEXT, segment TEXT, segment_class TEXT,
+  role TEXT, supplier TEXT, zone TEXT, contact TEXT, notes TEXT, listed INTEGER NOT NULL);
+CREATE TABLE listing(
+  recording INTEGER NOT NULL REFERENCES recording, device INTEGER NOT NULL REFERENCES device, vlan INTEGER NOT NULL,
+  asset INTEGER NOT NULL REFERENCES asset, PRIMARY KEY(recording, device, vlan)) WITHOUT ROWID;
+"""
+"""What devices say of themselves, and what the inventory says of them."""
+
+
 def dates(files: str) -> str:
     """Return name and date of each data file of ``dataset.files``, as JSON: what every flow shows of its data set."""
     return json.dumps([{"name": row.get("name"), "built": row.get("built")} for row in json.loads(files)])
@@ -134,17 +149,30 @@ def _version_1(db: Database) -> None:
     _run(db, TABLES + _flows_view() + ALERTS_VIEW)
 
 
+_JUDGED = ", place.countries, place.evidence,\n  place.note, place.dataset, dataset.dates AS data"
+_BY_DATASET = " JOIN dataset ON dataset.id = place.dataset"
+
+
 def _version_2(db: Database) -> None:
     """Each flow shows what its answer rests on and which data judged it; a later judgement keeps the earlier ones."""
     _run(db, "ALTER TABLE place ADD COLUMN note TEXT;\nALTER TABLE dataset ADD COLUMN dates TEXT NOT NULL DEFAULT '[]'")
     rows = db.conn.execute("SELECT id, files FROM dataset").fetchall()
     db.conn.executemany("UPDATE dataset SET dates = ? WHERE id = ?", [(dates(files), number) for number, files in rows])
-    more = ", place.countries, place.evidence,\n  place.note, place.dataset, dataset.dates AS data"
-    joins = " JOIN dataset ON dataset.id = place.dataset"
-    _run(db, HISTORY + "DROP VIEW flows;\n" + _flows_view(more, joins))
+    _run(db, HISTORY + "DROP VIEW flows;\n" + _flows_view(_JUDGED, _BY_DATASET))
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2]
+def _version_3(db: Database) -> None:
+    """Devices: facts heard of them, and each flow shows what the inventory says of its device."""
+    _run(db, "ALTER TABLE recording ADD COLUMN refused_facts INTEGER NOT NULL DEFAULT 0")
+    listed = (
+        "asset.device_name, asset.site, asset.segment,\n  asset.segment_class, asset.role, asset.supplier, asset.listed"
+    )
+    found = """ LEFT JOIN listing ON listing.recording = flow.recording AND listing.device = flow.device
+    AND listing.vlan = flow.vlan LEFT JOIN asset ON asset.id = listing.asset"""
+    _run(db, DEVICES + "DROP VIEW flows;\n" + _flows_view(f"{_JUDGED}, {listed}", _BY_DATASET + found))
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2, _version_3]
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
 NEWEST = len(MIGRATIONS)

@@ -1,0 +1,149 @@
+"""What the devices say of themselves, as the wire carries it: names, models, makers, software.
+
+In: packets, and LLDP frames beside them. Out: `Fact` rows, each once until it is heard again. Never: a word of a remote
+taken for one of ours, or a memory without bounds.
+
+Everything is decided by the order of packets and their times, so it does not matter how they were cut into batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from egress_watch.devices import dhcp, dhcp6, lldp, mdns, web
+from egress_watch.devices.facts import Reading
+from egress_watch.model import Fact, Packets, Words
+
+__all__ = ["Devices"]
+
+Ours = Callable[[Words], NDArray[np.bool_]]
+"""For addresses of shape (n, 2): which are ours."""
+
+MOST_VALUES = 8
+"""Different values kept of one kind from one source for one sender: a device has one name, a hostile one a million."""
+MOST_READ = 64
+"""Packets of one sender looked into by one reader in an hour of packet time."""
+HOUR_NS = 3600 * 1_000_000_000
+MOST_PAYLOAD_BYTES = 4096
+
+_TCP, _UDP = 6, 17
+_UDP_READERS = ((dhcp.SOURCE, dhcp.PORTS, dhcp.read), (dhcp6.SOURCE, dhcp6.PORTS, dhcp6.read),
+                (mdns.SOURCE, mdns.PORTS, mdns.read), (web.SSDP, web.PORTS, web.read_ssdp))  # fmt: skip
+_FROM_ANYWHERE = (dhcp.SOURCE, dhcp6.SOURCE)
+_BY_PORT = np.zeros(1 << 16, np.uint8)
+for _number, _reader in enumerate(_UDP_READERS, 1):
+    _BY_PORT[list(_reader[1])] = _number
+_STARTS = np.frombuffer(b"".join(web.STARTS), np.uint32)
+_FIRST_BYTES = np.zeros(256, np.bool_)
+_FIRST_BYTES[[start[0] for start in web.STARTS]] = True
+_LEAST_BYTES = 8
+
+_Sender = tuple[int, int, int, int]
+"""MAC, address as two words, VLAN."""
+
+
+class _Bearer(NamedTuple):
+    """A packet that may carry facts."""
+
+    reader: int
+    """Number of the reader of UDP, 0 for TCP."""
+    time_ns: int
+    sender: _Sender
+    payload: bytes
+
+
+class Devices:
+    """All facts heard so far, at most ``limit``; ``ours`` tells our addresses, those of others are not listened to."""
+
+    def __init__(self, ours: Ours, limit: int = 100_000) -> None:
+        self._ours = ours
+        self._limit = limit
+        self._times: dict[tuple[int, tuple[int, int], int, str, str, str], list[int]] = {}
+        self._fresh: dict[tuple[int, tuple[int, int], int, str, str, str], None] = {}
+        self._values: dict[tuple[int, tuple[int, int], int, str, str], int] = {}
+        self._reads: dict[tuple[_Sender, str], list[int]] = {}
+        self.refused = 0
+        """Facts not kept, since there were too many, and packets not looked into, since their sender sent too many."""
+
+    def hear(self, packets: Packets) -> None:
+        """Take in what a batch of packets, and the LLDP frames among them, say."""
+        for bearer in self._bearers(packets):
+            source = _UDP_READERS[bearer.reader - 1][0] if bearer.reader else web.source_of(bearer.payload)
+            if self._may(bearer.sender, source, bearer.time_ns):
+                read = _UDP_READERS[bearer.reader - 1][2] if bearer.reader else web.read_tcp
+                self._learn(source, bearer, read(bearer.payload))
+        beacons = packets.beacons
+        for time_ns, mac, vlan, start, end in zip(*(column.tolist() for column in beacons), strict=True):
+            bearer = _Bearer(0, time_ns, (mac, 0, 0, vlan), packets.data[start:end].tobytes())
+            if self._may(bearer.sender, lldp.SOURCE, time_ns):
+                self._learn(lldp.SOURCE, bearer, lldp.read(bearer.payload))
+
+    def take(self) -> list[Fact]:
+        """Return the facts heard since the last call, each with the first and last time it was heard at all."""
+        fresh, self._fresh = self._fresh, {}
+        return [Fact(*key, *self._times[key]) for key in fresh]
+
+    def _bearers(self, packets: Packets) -> Iterator[_Bearer]:
+        """Yield the packets worth a look, in their order."""
+        reader = np.maximum(_BY_PORT[packets.dst_port], _BY_PORT[packets.src_port])
+        whole = (packets.fragment == 0) & (packets.payload_bytes >= _LEAST_BYTES)
+        udp = np.flatnonzero((reader > 0) & (packets.protocol == _UDP) & whole)
+        tcp = _greeting(packets, np.flatnonzero((packets.protocol == _TCP) & whole))
+        rows = np.sort(np.concatenate([udp, tcp]))
+        reader[tcp] = 0
+        told = self._ours(packets.src[rows]) | np.isin(reader[rows], _ANYWHERE)
+        rows = rows[told]
+        senders = (packets.src_mac[rows], *packets.src[rows].T, packets.vlan[rows])
+        start = packets.payload[rows]
+        end = start + np.minimum(packets.payload_bytes[rows], MOST_PAYLOAD_BYTES)
+        columns = (reader[rows], packets.time_ns[rows], start, end, *senders)
+        for kind, time_ns, first, last, *sender in zip(*(column.tolist() for column in columns), strict=True):
+            yield _Bearer(kind, time_ns, tuple(sender), packets.data[first:last].tobytes())
+
+    def _may(self, sender: _Sender, source: str, time_ns: int) -> bool:
+        """Return whether one more packet of this sender is read, and count it."""
+        if len(self._reads) > self._limit:
+            self._reads.clear()
+        count = self._reads.setdefault((sender, source), [time_ns // HOUR_NS, 0])
+        if count[0] != time_ns // HOUR_NS:
+            count[:] = time_ns // HOUR_NS, 0
+        count[1] += 1
+        self.refused += count[1] > MOST_READ
+        return count[1] <= MOST_READ
+
+    def _learn(self, source: str, bearer: _Bearer, said: Reading) -> None:
+        mac, high, low, vlan = bearer.sender
+        of = (said.mac or mac, (high, low) if said.address is None else said.address, vlan, source)
+        for kind, value in said.traits:
+            key = (*of, kind, value)
+            if key not in self._times and not self._room((*of, kind)):
+                self.refused += 1
+                continue
+            times = self._times.setdefault(key, [bearer.time_ns, bearer.time_ns])
+            times[:] = min(times[0], bearer.time_ns), max(times[1], bearer.time_ns)
+            self._fresh[key] = None
+
+    def _room(self, group: tuple[int, tuple[int, int], int, str, str]) -> bool:
+        """Return whether one more value of a kind may be kept for a sender, and count it."""
+        if len(self._times) >= self._limit or self._values.get(group, 0) >= MOST_VALUES:
+            return False
+        self._values[group] = self._values.get(group, 0) + 1
+        return True
+
+
+_ANYWHERE = [number for number, reader in enumerate(_UDP_READERS, 1) if reader[0] in _FROM_ANYWHERE]
+
+
+def _greeting(packets: Packets, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return those TCP rows whose payload begins with one of web.STARTS: one byte tells most of the others."""
+    rows = rows[_FIRST_BYTES[packets.data[packets.payload[rows]]]]
+    if not len(rows):
+        return rows
+    windows: NDArray[np.void] = np.ndarray((len(packets.data) - 3,), "V4", buffer=packets.data, strides=(1,))
+    begins = windows[packets.payload[rows]].view(np.uint32)
+    found: NDArray[np.intp] = rows[np.isin(begins, _STARTS)]
+    return found
