@@ -51,9 +51,7 @@ def add_filters(command: argparse.ArgumentParser, names: Sequence[str]) -> None:
         command.add_argument(f"--{name.removesuffix('_ns')}", dest=name, metavar=metavar, help=_HELP[name])
 
 
-def add_output(
-    command: argparse.ArgumentParser, formats: Iterable[str] = ROW_FORMATS, default: str = "table"
-) -> None:
+def add_output(command: argparse.ArgumentParser, formats: Iterable[str] = ROW_FORMATS, default: str = "table") -> None:
     """Add the options of every command that writes rows."""
     command.add_argument("--format", choices=list(formats), default=default, help=f"default: {default}")
     command.add_argument("-o", "--output", default="-", metavar="FILE", help="a file instead of standard output")

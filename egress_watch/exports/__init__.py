@@ -1,6 +1,7 @@
 """Rows become text: one file a format.
 
-In: rows of the views ``flows`` and ``alerts``. Out: lines, or pieces of bytes. Never: a file or a terminal; sinks write.
+In: rows of the views ``flows`` and ``alerts``. Out: lines, or pieces of bytes.
+Never: a file or a terminal; sinks write.
 
 A command that lists rows writes them with a `ROW_FORMATS`, column by column. What leaves for another program becomes a
 `record` first, the same for all, and one of FORMATS writes it. docs/formats.md has the tables.
@@ -48,3 +49,8 @@ FLOW_TABLE = (
 )  # fmt: skip
 ALERT_TABLE = ("level", "device_ip", "hits", "bytes_out", "title", "why")
 """What a table on a terminal shows; the other formats carry every column."""
+
+__all__ = [
+    "ALERT_COLUMNS", "ALERT_TABLE", "FLOW_COLUMNS", "FLOW_TABLE", "FORMATS", "ROW_FORMATS", "Format", "csv", "ndjson",
+    "table",
+]  # fmt: skip

@@ -34,7 +34,7 @@ def _when(time_ns: int, _: Record) -> str:
 
 
 def _flow_id(row: int, _: Record) -> int:
-    return row & (2**FLOW_ID_BITS - 1)
+    return row & ((1 << FLOW_ID_BITS) - 1)
 
 
 def _state(packets_in: int, record: Record) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b, sha1
 from ipaddress import ip_address
+from json import dumps
 from uuid import UUID
 
 MILLISECOND_NS = 1_000_000
@@ -18,13 +19,13 @@ COMMUNITY_PROTOCOLS = (6, 17, 132)
 """TCP, UDP and SCTP: for the others the hash wants ICMP types, which no flow record keeps."""
 
 
-def event_id(time_ns: int, identity: Iterable[object]) -> str:
+def event_id(time_ns: int, identity: Iterable[str | int | None]) -> str:
     """Return a UUID shaped as version 7 (RFC 9562, section 5.7): milliseconds first, then 74 bits of a digest.
 
     RFC 9562 fills the 74 bits by chance; here they are a digest of ``identity``, so that one event has one id.
     A time before 1970 or beyond 48 bits of milliseconds is kept at that bound.
     """
-    digest = int.from_bytes(blake2b("\x1f".join(map(str, identity)).encode("utf-8", "replace"), digest_size=10).digest())
+    digest = number_of(dumps(list(identity)), 74)
     time_ms = min(max(time_ns // MILLISECOND_NS, 0), 2**TIME_BITS - 1)
     upper, lower = digest >> 62 & 0xFFF, digest & (2**62 - 1)
     return str(UUID(int=time_ms << 80 | 7 << 76 | upper << 64 | 2 << 62 | lower))
@@ -32,7 +33,7 @@ def event_id(time_ns: int, identity: Iterable[object]) -> str:
 
 def number_of(text: str, bits: int) -> int:
     """Return a digest of a text as a whole number of so many bits, for formats whose ids are numbers."""
-    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()) & (2**bits - 1)
+    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()) & ((1 << bits) - 1)
 
 
 def community_id(protocol: int, one: tuple[str, int], other: tuple[str, int]) -> str | None:

@@ -47,9 +47,15 @@ def _mac(mac: str) -> bytes:
 
 
 _ENDS = {
-    4: (Element("device_ip", "sourceIPv4Address", 8, 4, packed), Element("remote_ip", "destinationIPv4Address", 12, 4, packed)),
-    6: (Element("device_ip", "sourceIPv6Address", 27, 16, packed), Element("remote_ip", "destinationIPv6Address", 28, 16, packed)),
-}  # fmt: skip
+    4: (
+        Element("device_ip", "sourceIPv4Address", 8, 4, packed),
+        Element("remote_ip", "destinationIPv4Address", 12, 4, packed),
+    ),
+    6: (
+        Element("device_ip", "sourceIPv6Address", 27, 16, packed),
+        Element("remote_ip", "destinationIPv6Address", 28, 16, packed),
+    ),
+}
 _REST = (
     Element("device_port", "sourceTransportPort", 7, 2),
     Element("remote_port", "destinationTransportPort", 11, 2),

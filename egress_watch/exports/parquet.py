@@ -8,6 +8,7 @@ Needs pyarrow, which is an optional part of the installation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from itertools import islice
 from typing import Any
 
@@ -70,12 +71,10 @@ def _type(arrow: Any, form: str) -> Any:
 
 def _arrow() -> tuple[Any, Any]:
     try:
-        import pyarrow
-        from pyarrow.parquet import ParquetWriter
+        return import_module("pyarrow"), import_module("pyarrow.parquet").ParquetWriter
     except ImportError as error:
         remedy = "pip install 'egress-watch[parquet]', or take --format csv or ndjson"
         raise UsageError("Parquet needs pyarrow, which is not installed", where="parquet", remedy=remedy) from error
-    return pyarrow, ParquetWriter
 
 
 PARQUET = Format("parquet", "Apache Parquet (needs pyarrow)", encode, binary=True)

@@ -56,14 +56,15 @@ KEYS = (
     Key("first_ns", "time"), Key("last_ns", "time"), Key("duration_ns", "number"), Key("protocol", "text"),
     Key("protocol_number", "number"), Key("community_id", "text"), Key("device_ip", "text"),
     Key("device_port", "number"), Key("device_mac", "text"), Key("vlan", "number"), Key("remote_ip", "text"),
-    Key("remote_port", "number"), Key("name", "text"), Key("name_source", "text"), Key("packets_out", "number", (FLOW,)),
-    Key("bytes_out", "number"), Key("packets_in", "number", (FLOW,)), Key("bytes_in", "number"), Key("bytes", "number"),
-    Key("packets", "number", (FLOW,)), Key("end_reason", "text", (FLOW,)), Key("country", "text"),
-    Key("countries", "list"), Key("location_status", "text"), Key("asn", "number"), Key("as_name", "text"), Key("provider", "text"),
+    Key("remote_port", "number"), Key("name", "text"), Key("name_source", "text"),
+    Key("packets_out", "number", (FLOW,)), Key("bytes_out", "number"), Key("packets_in", "number", (FLOW,)),
+    Key("bytes_in", "number"), Key("bytes", "number"), Key("packets", "number", (FLOW,)),
+    Key("end_reason", "text", (FLOW,)), Key("country", "text"), Key("countries", "list"),
+    Key("location_status", "text"), Key("asn", "number"), Key("as_name", "text"), Key("provider", "text"),
     Key("operator", "text"), Key("region", "text"), Key("owner", "text"), Key("owner_seat", "text"),
-    Key("evidence", "text"), Key("note", "text"), Key("network", "text", (ALERT,)), Key("laws", "list"), Key("ties", "list"), Key("zone", "text"),
-    Key("zone_as_of", "text"), Key("verdict", "text"), Key("why", "text"), Key("data", "list"),
-    Key("recording", "number"), Key("id", "number"), Key("first_flow", "number", (ALERT,)),
+    Key("evidence", "text"), Key("note", "text"), Key("network", "text", (ALERT,)), Key("laws", "list"),
+    Key("ties", "list"), Key("zone", "text"), Key("zone_as_of", "text"), Key("verdict", "text"), Key("why", "text"),
+    Key("data", "list"), Key("recording", "number"), Key("id", "number"), Key("first_flow", "number", (ALERT,)),
     Key("last_flow", "number", (ALERT,)),
 )  # fmt: skip
 """Every key in its order; a record has all keys of its kind, None where nothing is known."""
@@ -153,7 +154,7 @@ def _clean(value: Any) -> Any:
 
 
 def _texts(values: Iterable[Any]) -> list[str]:
-    return [_text(str(value)) for value in values]
+    return [text for value in values if (text := _text(str(value)))]
 
 
 def _text(text: str) -> str:

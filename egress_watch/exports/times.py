@@ -1,6 +1,7 @@
 """Moments as each format writes them.
 
-In: nanoseconds since 1970 UTC. Out: text or numbers. Never: a rounding upwards, or a moment that depends on the machine.
+In: nanoseconds since 1970 UTC. Out: text or numbers. Never: a rounding upwards, or a zone
+of the machine.
 """
 
 from __future__ import annotations

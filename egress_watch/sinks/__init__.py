@@ -1,6 +1,7 @@
 """Where lines go: standard output or a file.
 
-In: lines, or pieces of bytes. Out: lines in UTF-8, each ended by a line break; bytes as they are. Never: a half-written file under its final name.
+In: lines, or pieces of bytes. Out: lines in UTF-8, each ended by a line break; bytes as they are.
+Never: a half-written file under its final name.
 
 To add a sink: a module with ``write(target, lines)`` and one line in SINKS.
 """

@@ -1,6 +1,7 @@
 """A file, whole or not at all.
 
-In: lines, or pieces of bytes. Out: a file readable by its owner only. Never: a half-written file under the name that was asked for.
+In: lines, or pieces of bytes. Out: a file readable by its owner only.
+Never: a half-written file under the name that was asked for.
 """
 
 from __future__ import annotations
