@@ -23,8 +23,8 @@ VERSION = 10
 TEMPLATE_SET = 2
 REVERSE = 29_305
 """The enterprise number under which the elements of the other direction stand (RFC 5103, section 6.1)."""
-MESSAGE_RECORDS = 400
-"""Records of one message: at most 141 bytes each, and a message holds 65,535 (RFC 7011, section 3.1)."""
+MESSAGE_RECORDS = 600
+"""Records of one message: at most 107 bytes each, and a message holds 65,535 (RFC 7011, section 3.1)."""
 END_REASONS = {"idle": 1, "active": 2, "fin": 3, "rst": 3, "end": 4, "evicted": 5}
 """flowEndReason (element 136): idle, active timeout, end of flow, forced end, lack of resources."""
 PERIMETER = 3

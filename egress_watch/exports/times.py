@@ -1,7 +1,7 @@
 """Moments as each format writes them.
 
-In: nanoseconds since 1970 UTC. Out: text or numbers. Never: a rounding upwards, or a zone
-of the machine.
+In: nanoseconds since 1970 UTC. Out: text or numbers. Never: a moment after the one that was
+meant, or in the machine's own zone.
 """
 
 from __future__ import annotations
@@ -46,9 +46,12 @@ def epoch_s(time_ns: int) -> str:
 
 
 def ntp(time_ns: int) -> int:
-    """Return the 64 bits of a dateTimeNanoseconds (RFC 7011, section 6.1.9): seconds since 1900, and a fraction."""
+    """Return the 64 bits of a dateTimeNanoseconds (RFC 7011, section 6.1.9): seconds since 1900, and a fraction.
+
+    The fraction is the next above, so that whoever cuts it back to nanoseconds finds the same ones.
+    """
     second, rest_ns = divmod(time_ns, SECOND_NS)
-    return (second + NTP_EPOCH_S & 0xFFFFFFFF) << 32 | (rest_ns << 32) // SECOND_NS
+    return (second + NTP_EPOCH_S & 0xFFFFFFFF) << 32 | -(-(rest_ns << 32) // SECOND_NS)
 
 
 @lru_cache(4096)
