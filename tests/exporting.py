@@ -8,13 +8,16 @@ from struct import unpack_from
 from hypothesis import strategies as st
 
 from egress_watch.exports.record import ALERT, FLOW, Origin, record
+from egress_watch.exports.severity import SEVERITIES
+from egress_watch.model import END_REASONS
 
 HOSTILE = [
-    "\x1b[31mred\x1b]0;title\x07", "=cmd()", "+1", "@SUM(A1)", "\t=1", "a\r\nCEF:0|x|y|z|1|n|10|src=1.1.1.1", "\u202egnp.exe",
-    "\ud800", "a\\", "a\\|b", "|", "=", "a=b c=d", " dst=6.6.6.6 ", "\\", "\\=", "\\n", '"', '","', "a,b", "\x00", "\u2028",
+    "\x1b[31mred\x1b]0;title\x07", "=cmd()", "+1", "@SUM(A1)", "\t=1", "a\r\nCEF:0|x|y|z|1|n|10|src=1.1.1.1",
+    "\u202egnp.exe", "\ud800", "a\\", "a\\|b", "|", "=", "a=b c=d", " dst=6.6.6.6 ", "\\", "\\=", "\\n", '"', '","',
+    "a,b", "\x00", "\u2028",
     "é✓", "-", "(empty)", "\\x09", "]", "}", "$(id)", "%0a", "'", "<script>", "{{x}}", "x09", "\u200f", "x" * 65_536,
     "\x1b" * 65_536, "😀" * 5000,
-]  # fmt: skip  # noqa: E501 - examples
+]  # fmt: skip
 texts = st.text(st.characters(), max_size=40) | st.sampled_from(HOSTILE)
 whole = st.integers(0, 2**63 - 1)
 times = st.integers(-(2**63), 2**63 - 1)
@@ -44,11 +47,11 @@ flow_rows = _rows({
     "device_port": ports, "device_mac": st.none() | st.just("44:19:b6:0b:6e:11"),
     "remote_port": ports, "vlan": st.none() | st.integers(1, 4094),
     "packets_out": st.integers(0, 2**40), "bytes_out": st.integers(0, 2**50), "packets_in": st.integers(0, 2**40),
-    "bytes_in": st.integers(0, 2**50), "end_reason": st.sampled_from(["fin", "rst", "idle", "active", "end", "evicted"]),
-    "name": maybe, "name_source": st.sampled_from(["tls", "http", "dns", None]), **places,
+    "bytes_in": st.integers(0, 2**50), "end_reason": st.sampled_from(END_REASONS), "name": maybe,
+    "name_source": st.sampled_from(["tls", "http", "dns", None]), **places,
 })  # fmt: skip
 alert_rows = _rows({
-    "id": whole, "recording": st.integers(1, 9), "level": st.sampled_from(["informational", "low", "medium", "high", "critical"]),
+    "id": whole, "recording": st.integers(1, 9), "level": st.sampled_from([*SEVERITIES]),
     "title": texts.filter(bool), "rule": texts.filter(bool), "device_mac": st.none() | st.just("44:19:b6:0b:6e:11"),
     "owner": maybe, "network": maybe, "country": places["country"], "verdict": places["verdict"],
     "first_ns": times, "last_ns": times, "hits": st.integers(1, 2**40), "bytes_out": st.integers(0, 2**50),
@@ -63,16 +66,30 @@ alert_records = st.builds(
 records = flow_records | alert_records
 of_one_kind = st.lists(flow_records, max_size=3) | st.lists(alert_records, max_size=3)
 
+
+def as_cef(value, limit):
+    """Return what CEF is to show of a value: without bars, backslashes and double quotes, within its limit."""
+    text = "; ".join(value) if isinstance(value, list) else str(value)
+    safe = text.replace("|", "/").replace("\\", "/").replace('"', "'").strip(" ")
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def as_leef(value):
+    """Return what LEEF is to show of a value: without backslashes and double quotes."""
+    text = "; ".join(value) if isinstance(value, list) else str(value)
+    return text.replace("\\", "/").replace('"', "'").strip(" ")
+
+
 _KEY = re.compile(r"(?:^| )([A-Za-z0-9]+)=")
 
 
 def read_cef(line: str) -> tuple[list[str], dict[str, str]]:
     r"""Return the seven header fields and the extension of a CEF:0 line; asserts what the specification forbids.
 
-    Stricter than the specification: no bar at all within a field, and no backslash but before an equals sign, since
-    readers differ there.
+    Stricter than the specification: no bar or double quote at all within a field, and no backslash but before an
+    equals sign, since readers differ there.
     """
-    assert not set(line) & set("\r\n\0")
+    assert not set(line) & set('\r\n\0"')
     *header, extension = line.split("|")
     assert len(header) == 7
     assert header[0] == "CEF:0"
@@ -106,9 +123,7 @@ def read_zeek(lines: list[str]) -> list[dict]:
     names, types = heads["fields"], heads["types"]
     assert len(names) == len(types) == len(set(names))
     rows = [line.split("\t") for line in lines if not line.startswith("#")]
-    return [
-        {name: _zeek_value(cell, form) for name, cell, form in zip(names, row, types, strict=True)} for row in rows
-    ]
+    return [{name: _zeek_value(cell, form) for name, cell, form in zip(names, row, types, strict=True)} for row in rows]
 
 
 def _zeek_value(cell: str, form: str):

@@ -9,13 +9,14 @@ from ipaddress import ip_address
 
 import pyarrow.parquet as parquet_reader
 import pytest
-from exporting import flow_records, of_one_kind, read_cef, read_ipfix, read_leef, read_zeek, records
+from exporting import as_cef, as_leef, flow_records, of_one_kind, read_cef, read_ipfix, read_leef, read_zeek, records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from egress_watch.errors import UsageError
-from egress_watch.exports import FORMATS, cef, ecs, eve, leef, ocsf, zeek
+from egress_watch.exports import cef, ecs, eve, leef, ocsf, zeek
 from egress_watch.exports.csv import FORMULA
+from egress_watch.exports.formats import FORMATS
 from egress_watch.exports.ipfix import MESSAGE_RECORDS, REVERSE, TEMPLATES
 from egress_watch.exports.mapping import Field
 from egress_watch.exports.record import ALERT, COLUMNS, FLOW, KEYS, KINDS, Origin, record
@@ -24,6 +25,11 @@ from egress_watch.exports.times import ntp
 BY_NAME = {known.name: known for known in FORMATS}
 LINED = [known.name for known in FORMATS if known.line]
 MAPPED = {"ecs": ecs, "ocsf": ocsf, "cef": cef, "leef": leef, "eve": eve, "zeek": zeek}
+IPFIX_NUMBERS = {
+    "bytes_out": (0, 1), "packets_out": (0, 2), "bytes_in": (REVERSE, 1), "packets_in": (REVERSE, 2), "id": (0, 148),
+    "asn": (0, 17), "vlan": (0, 58), "protocol_number": (0, 4), "device_port": (0, 7), "remote_port": (0, 11),
+}  # fmt: skip
+"""Enterprise and number of elements in the registry, by what they hold of ours."""
 
 
 def lines(name, kept):
@@ -87,13 +93,6 @@ def test_eve_carries_the_rest_as_suricata_lets_it(kept):
             assert found[field.theirs] == (value if isinstance(value, list) else [str(value)])
 
 
-def as_cef(value, limit):
-    """Return what CEF is to show of a value: without bars and backslashes, within its limit."""
-    text = "; ".join(value) if isinstance(value, list) else str(value)
-    safe = text.replace("|", "/").replace("\\", "/").strip(" ")
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
-
-
 @given(records)
 def test_cef_is_read_back_by_a_strict_reader(kept):
     """Header and extension hold our values, bars and backslashes shown as slashes; no text adds a key."""
@@ -126,7 +125,7 @@ def test_leef_is_read_back_by_a_strict_reader(kept):
     for field in leef.FIELDS:
         value = kept.get(field.ours)
         if kept["kind"] in field.kinds and field.turn is None and value not in (None, []):
-            assert attributes[field.theirs] == ("; ".join(value) if isinstance(value, list) else str(value)), field
+            assert attributes[field.theirs] == as_leef(value), field
 
 
 @given(st.lists(flow_records, max_size=3))
@@ -170,7 +169,7 @@ def test_csv_gives_back_cells_that_no_spreadsheet_runs(kept):
 @settings(max_examples=30)
 @given(of_one_kind)
 def test_parquet_gives_back_the_records(kept):
-    """pyarrow reads back the same keys, values and nanoseconds, with types that say what is a time."""
+    """The same keys, values and nanoseconds are read by pyarrow, with types that say what is a time."""
     kind = kept[0]["kind"] if kept else FLOW
     table = parquet_reader.read_table(io.BytesIO(b"".join(BY_NAME["parquet"].encode(kept, kind))))
     times = {key.name for key in KEYS if key.form == "time"}
@@ -195,10 +194,9 @@ def test_ipfix_is_read_back_by_a_reader_of_its_own(kept):
     ordered = [one for v6 in (False, True) for one in kept if (":" in one["remote_ip"]) == v6]
     for row, one in zip(rows, ordered, strict=True):
         v6 = ":" in one["remote_ip"]
-        ends = ((27 if v6 else 8), (28 if v6 else 12))
-        assert tuple(str(ip_address(row[0, end])) for end in ends) == (str(ip_address(one["device_ip"])), one["remote_ip"])
-        for ours, element in ((("bytes_out"), (0, 1)), ("bytes_in", (REVERSE, 1)), ("packets_in", (REVERSE, 2)),
-                              ("id", (0, 148)), ("asn", (0, 17)), ("vlan", (0, 58)), ("protocol_number", (0, 4))):  # fmt: skip
+        ends = (27, 28) if v6 else (8, 12)
+        assert [str(ip_address(row[0, end])) for end in ends] == [one["device_ip"], one["remote_ip"]]
+        for ours, element in IPFIX_NUMBERS.items():
             assert int.from_bytes(row[element]) == (one[ours] or 0), ours
         assert int.from_bytes(row[0, 156]) == ntp(one["first_ns"])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from egress_watch.exports import FORMATS
+from egress_watch.exports.formats import FORMATS
 from egress_watch.exports.record import ALERT, COLUMNS, FLOW, KINDS
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from unicodedata import category
 from uuid import UUID
 
@@ -59,7 +60,8 @@ def test_two_sensors_never_share_an_id(row):
 def test_the_ids_of_a_database_are_all_different(tmp_path):
     """Each flow and each alert of the city has an id of its own."""
     with Reader(str(city_db(tmp_path))) as db:
-        found = [record(FLOW, row, ORIGIN) for row in db.flows({})] + [record(ALERT, row, ORIGIN) for row in db.alerts({})]
+        found = [record(FLOW, row, ORIGIN) for row in db.flows({})]
+        found += [record(ALERT, row, ORIGIN) for row in db.alerts({})]
     assert len({kept["event_id"] for kept in found}) == len(found) > 300
 
 
@@ -86,8 +88,8 @@ def test_a_record_has_the_keys_of_its_kind_in_the_form_they_promise(kept):
 
 def test_a_text_beyond_the_limit_is_cut_with_a_mark():
     """What is left out can be seen to be left out."""
-    row = {"id": 1, "recording": 1, "first_ns": 0, "last_ns": 0, "why": "x" * (LONGEST_TEXT + 1), "name": "y" * LONGEST_TEXT}
-    kept = record(FLOW, row, ORIGIN)
+    texts = {"why": "x" * (LONGEST_TEXT + 1), "name": "y" * LONGEST_TEXT}
+    kept = record(FLOW, {"id": 1, "recording": 1, "first_ns": 0, "last_ns": 0, **texts}, ORIGIN)
     assert kept["why"] == "x" * (LONGEST_TEXT - 1) + "…"
     assert kept["name"] == "y" * LONGEST_TEXT
 
@@ -105,8 +107,16 @@ def test_the_city_arrives_whole(tmp_path):
         flow = flows[row["last_flow"]]
         kept = record(ALERT, row, ORIGIN, flow=flow)
         assert all(kept[name] == row[name] for name in row if name in COLUMNS[ALERT] and name != "data")
-        assert all(kept[name] == flow[name] for name in ("remote_ip", "remote_port", "name", "laws", "owner_seat", "asn"))
+        for name in ("remote_ip", "remote_port", "name", "laws", "owner_seat", "asn"):
+            assert kept[name] == flow[name]
         assert kept["operator"] == (flow["provider"] or flow["as_name"])
+
+
+def test_no_number_outgrows_64_bits():
+    """A duration or a sum at the bounds of what the store holds stays what databases and Parquet can hold."""
+    most = {"first_ns": -(2**63), "last_ns": 2**63 - 1, "bytes_out": 2**63 - 1, "bytes_in": 2**63 - 1}
+    kept = record(FLOW, {"id": 1, "recording": 1, **most}, ORIGIN)
+    assert kept["duration_ns"] == kept["bytes"] == 2**63 - 1
 
 
 def test_an_alert_whose_flow_is_gone_is_still_an_alert():
@@ -150,9 +160,11 @@ def test_moments_keep_what_their_form_can_hold(time_ns):
 def test_the_steps_of_severity_rise_on_every_scale():
     """From level to level no scale falls; ours, OCSF's, Elastic's and LEEF's rise, Suricata's and syslog's fall."""
     rows = list(SEVERITIES.values())
-    for lower, higher in zip(rows, rows[1:], strict=False):
-        assert (lower.number, lower.ocsf, lower.ocsf_risk, lower.ecs) < (higher.number, higher.ocsf, higher.ocsf_risk, higher.ecs)
-        assert (lower.eve, lower.syslog) >= (higher.eve, higher.syslog)
+    for lower, higher in pairwise(rows):
+        for scale in ("number", "ocsf", "ocsf_risk", "ecs"):
+            assert getattr(lower, scale) < getattr(higher, scale)
+        assert lower.eve >= higher.eve
+        assert lower.syslog > higher.syslog
     assert severity("no such level") == SEVERITIES["informational"]
 
 

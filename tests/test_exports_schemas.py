@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 from running import city_db
 
-from egress_watch.exports import FORMATS
 from egress_watch.exports.ecs import FIXED
+from egress_watch.exports.formats import FORMATS
 from egress_watch.exports.ocsf import OCSF_VERSION
 from egress_watch.exports.record import ALERT, FLOW, Origin, record
 from egress_watch.store import Reader
@@ -44,7 +44,8 @@ ECS_ALLOWED = {
     "event.type": {"connection", "info"}, "network.direction": {"outbound"},
 }  # fmt: skip
 TYPES = {
-    "date": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z").fullmatch, "mac": re.compile("[0-9A-F]{2}(-[0-9A-F]{2}){5}").fullmatch,
+    "date": re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z").fullmatch,
+    "mac": re.compile("[0-9A-F]{2}(-[0-9A-F]{2}){5}").fullmatch,
     "ip": re.compile(r"[0-9.]+|[0-9a-f:.]+").fullmatch,
 }  # fmt: skip
 EVE_TOP = {
@@ -54,7 +55,9 @@ EVE_TOP = {
 }  # fmt: skip
 EVE_INNER = {
     "alert": {"action", "gid", "signature_id", "rev", "signature", "category", "severity", "metadata"},
-    "flow": {"pkts_toserver", "pkts_toclient", "bytes_toserver", "bytes_toclient", "start", "end", "age", "state", "reason"},
+    "flow": {
+        "pkts_toserver", "pkts_toclient", "bytes_toserver", "bytes_toclient", "start", "end", "age", "state", "reason",
+    },
     "tls": {"sni"}, "http": {"hostname"}, "metadata": {"flowvars"},
 }  # fmt: skip
 
@@ -161,14 +164,14 @@ def test_eve_keeps_suricatas_rules(kept):
 
 
 def test_tshark_reads_the_ipfix_file(tmp_path):
-    """Wireshark's reader of IPFIX files finds every flow of the city, with its ends, counts and times."""
+    """Wireshark's reader of IPFIX files finds every flow of the city, with its ends, ports and both counts."""
     with Reader(str(city_db(tmp_path))) as db:
         kept = [record(FLOW, row, Origin("s", "1")) for row in db.flows({})]
     path = tmp_path / "city.ipfix"
     path.write_bytes(b"".join(BY_NAME["ipfix"].encode(kept, FLOW)))
-    fields = ("srcaddr", "srcaddrv6", "dstport", "octets", "timestart")
-    command = ["tshark", "-r", str(path), "-T", "fields", "-E", "occurrence=a", *(word for name in fields for word in ("-e", f"cflow.{name}"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"TZ": "UTC", "PATH": "/usr/bin:/bin"})
+    fields = [f"-ecflow.{name}" for name in ("srcaddr", "srcaddrv6", "dstport", "octets")]
+    told = ["tshark", "-r", str(path), "-T", "fields", "-E", "occurrence=a", *fields]
+    done = subprocess.run(told, capture_output=True, text=True, check=True)
     shown = [line.split("\t") for line in done.stdout.splitlines()]
     joined = [",".join(cells).split(",") for cells in zip(*shown, strict=True)]
     four = [one for one in kept if ":" not in one["remote_ip"]]

@@ -45,6 +45,7 @@ def test_the_tripwire_trips():
     [
         ("flows", "{db}", "--format", "csv"),
         ("alerts", "{db}"),
+        ("export", "{db}"),
         ("where", "52.208.0.10", "--name", "dev.hik-connect.com"),
         ("who", "hikvision", "AS1136"),
         ("data",),

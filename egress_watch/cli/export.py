@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from egress_watch import __version__
 from egress_watch.cli.options import ALERT_FILTERS, FLOW_FILTERS, add_filters, add_output, filters, write_lines
 from egress_watch.errors import UsageError
-from egress_watch.exports import FORMATS
 from egress_watch.exports.format import Format
+from egress_watch.exports.formats import FORMATS
 from egress_watch.exports.record import ALERT, FLOW, Origin, Record, record
 
 if TYPE_CHECKING:  # at run time it would load SQLite for --help
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = BY_NAME[options.format]
     kind = _kind(chosen, options)
     with Reader(options.db) as reader:
-        write_lines(options, chosen.encode(_records(options, kind, reader), kind))
+        write_lines(options, chosen.encode(records(options, kind, reader), kind))
     return 0
 
 
@@ -72,7 +72,7 @@ def _kind(chosen: Format, options: argparse.Namespace) -> str:
     return kind
 
 
-def _records(options: argparse.Namespace, kind: str, reader: Reader) -> Iterator[Record]:
+def records(options: argparse.Namespace, kind: str, reader: Reader) -> Iterator[Record]:
     """Yield the records by the number of their row; an alert takes the newest flow of its episode as its sample."""
     sensor, dates = options.sensor or os.uname().nodename, reader.zone_dates()
     names = FLOW_FILTERS if kind == FLOW else ALERT_FILTERS

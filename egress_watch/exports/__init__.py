@@ -4,9 +4,9 @@ In: rows of the views ``flows`` and ``alerts``. Out: lines, or pieces of bytes.
 Never: a file or a terminal; sinks write.
 
 A command that lists rows writes them with a `ROW_FORMATS`, column by column. What leaves for another program becomes a
-`record` first, the same for all, and one of FORMATS writes it. docs/formats.md has the tables.
+`record` first, the same for all, and one of `formats.FORMATS` writes it. docs/formats.md has the tables.
 
-To add a format: a module that makes a `Format`, and one line in FORMATS.
+To add a format: see `formats`.
 """
 
 from __future__ import annotations
@@ -15,23 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from egress_watch.exports import csv, ndjson, table
-from egress_watch.exports.cef import CEF
-from egress_watch.exports.csv import CSV
-from egress_watch.exports.ecs import ECS
-from egress_watch.exports.eve import EVE
-from egress_watch.exports.format import Format
-from egress_watch.exports.ipfix import IPFIX
-from egress_watch.exports.leef import LEEF
-from egress_watch.exports.ndjson import NDJSON
-from egress_watch.exports.ocsf import OCSF
-from egress_watch.exports.parquet import PARQUET
-from egress_watch.exports.zeek import ZEEK, ZEEK_JSON
 
 Encoder = Callable[[Iterable[Mapping[str, Any]], Sequence[str]], Iterator[str]]
 
 ROW_FORMATS: dict[str, Encoder] = {"table": table.encode, "ndjson": ndjson.encode, "csv": csv.encode}
-
-FORMATS: tuple[Format, ...] = (ECS, OCSF, CEF, LEEF, EVE, NDJSON, CSV, ZEEK, ZEEK_JSON, PARQUET, IPFIX)
 
 FLOW_COLUMNS = (
     "id", "first_ns", "last_ns", "protocol", "device_ip", "device_port", "device_mac", "remote_ip", "remote_port",
@@ -49,8 +36,3 @@ FLOW_TABLE = (
 )  # fmt: skip
 ALERT_TABLE = ("level", "device_ip", "hits", "bytes_out", "title", "why")
 """What a table on a terminal shows; the other formats carry every column."""
-
-__all__ = [
-    "ALERT_COLUMNS", "ALERT_TABLE", "FLOW_COLUMNS", "FLOW_TABLE", "FORMATS", "ROW_FORMATS", "Format", "csv", "ndjson",
-    "table",
-]  # fmt: skip

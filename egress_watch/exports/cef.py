@@ -1,6 +1,7 @@
 """ArcSight Common Event Format, CEF:0: one line an event, a header between bars and an extension of key=value.
 
-In: records. Out: lines. Never: a bar, a backslash or a bare equals sign from the wire, at which real parsers break.
+In: records. Out: lines. Never: a bar, backslash, double quote or bare equals sign from the wire, at which real
+parsers break.
 
 Source: Common Event Format, document version 27. IPv6 addresses have keys of their own there, and a text has a limit.
 """
@@ -16,6 +17,8 @@ from egress_watch.exports.record import ALERT, Record
 from egress_watch.exports.times import epoch_ms
 
 PRODUCT = "egress-watch"
+ALSO = ("version", "rule", "title", "level", "severity", "zone_as_of")
+"""Keys that stand in the header, or within the field of another key."""
 LIMITS = {
     "name": 512, "version": 31, "externalId": 40, "msg": 1023, "dhost": 1023, "dvchost": 100, "app": 31, "proto": 31,
     "cat": 1023, "act": 63, "deviceExternalId": 255, "flexString1": 1023, "flexString2": 1023, "reason": 1023,
@@ -28,7 +31,6 @@ LABELS = {
     "cn3": "FlowRow", "flexString1": "Zone", "flexString2": "DataFiles",
 }  # fmt: skip
 """What the fields that have no meaning of their own hold."""
-_SAFE = str.maketrans({"|": "/", "\\": "/"})
 
 
 def _ms(time_ns: int, _: Record) -> int:
@@ -115,8 +117,8 @@ def _value(key: str, value: Any) -> str:
 
 
 def _cut(key: str, text: str) -> str:
-    """Return the text without bars and backslashes, within the limit of its key."""
-    safe, limit = text.translate(_SAFE).strip(" "), LIMITS.get(key, LIMIT)
+    """Return the text without bars, backslashes and double quotes, within the limit of its key."""
+    safe, limit = text.replace("|", "/").replace("\\", "/").replace('"', "'").strip(" "), LIMITS.get(key, LIMIT)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 

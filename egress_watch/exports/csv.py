@@ -9,9 +9,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from egress_watch.exports.format import Format
 from egress_watch.exports.plain import joined, printable
-from egress_watch.exports.record import COLUMNS
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 """First characters that spreadsheets act on, in full width too (OWASP, CSV Injection)."""
@@ -45,6 +43,3 @@ def _cell(value: Any) -> Any:
         return value
     text = printable(value)
     return "'" + text if text.startswith(FORMULA) else text
-
-
-CSV = Format("csv", "comma-separated values with a header", lambda records, kind: encode(records, COLUMNS[kind]))

@@ -16,9 +16,10 @@ from egress_watch.exports.record import ALERT, FLOW, Record
 from egress_watch.exports.times import epoch_ms, iso
 
 PRODUCT = "egress-watch"
+ALSO = ("version", "rule")
+"""Keys that stand in the header."""
 DELIMITER = "\t"
 EVENT_ID_CHARACTERS = 255
-_NO_BAR = str.maketrans({"|": "/"})
 
 
 def _when(time_ns: int, _: Record) -> str:
@@ -82,12 +83,18 @@ def line(record: Record) -> str:
     """Return one event; the event id of the header is the rule, so that it is the same for all its alerts."""
     event = record["rule"] or "alert" if record["kind"] == ALERT else "flow"
     heads = (PRODUCT, PRODUCT, record["version"] or "", event[:EVENT_ID_CHARACTERS], "x09")
-    header = "|".join(("LEEF:2.0", *(head.translate(_NO_BAR) for head in heads)))
+    header = "|".join(("LEEF:2.0", *(_harmless(head).replace("|", "/") for head in heads)))
     return f"{header}|{DELIMITER.join(f'{key}={_value(value)}' for key, value in pairs(record, FIELDS))}"
 
 
 def _value(value: Any) -> str:
-    return joined(value) if isinstance(value, list) else str(value)
+    """Return a value without spaces at its ends, which readers cut off anyway."""
+    return _harmless(joined(value) if isinstance(value, list) else str(value)).strip(" ")
+
+
+def _harmless(text: str) -> str:
+    """Return a text without backslashes and double quotes: LEEF gives them no meaning, yet some readers do."""
+    return text.replace("\\", "/").replace('"', "'")
 
 
 LEEF = lined("leef", "IBM Log Event Extended Format 2.0", line)

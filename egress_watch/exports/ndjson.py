@@ -9,13 +9,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from egress_watch.exports.format import json_line, lined
-
 
 def encode(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterator[str]:
     """Yield one line a row, without its line break."""
     for row in rows:
         yield json.dumps({column: row[column] for column in columns}, separators=(",", ":"))
-
-
-NDJSON = lined("ndjson", "the record itself, JSON", json_line)

@@ -16,8 +16,8 @@ from egress_watch.errors import UsageError
 from egress_watch.exports.format import Format
 from egress_watch.exports.record import KEYS, Record
 
-GROUP_ROWS = 20_000
-"""Records in one row group: enough to compress well, and about 60 MB while it is made."""
+GROUP_ROWS = 8_000
+"""Records in one row group: enough to compress well, few enough to hold."""
 
 
 class _Pieces:

@@ -102,7 +102,7 @@ def _derived(said: Row) -> Record:
     number = _number(said.get("protocol") or "")
     return {
         "severity": severity(said["level"]).number,
-        "duration_ns": max(said["last_ns"] - said["first_ns"], 0),
+        "duration_ns": within_reach(max(said["last_ns"] - said["first_ns"], 0)),
         "protocol_number": number,
         "community_id": _community(said, number),
         "bytes": _sum(said, "bytes_out", "bytes_in"),
@@ -134,7 +134,7 @@ def _community(said: Row, number: int | None) -> str | None:
 
 
 def _sum(said: Row, out: str, back: str) -> int:
-    return (said.get(out) or 0) + (said.get(back) or 0)
+    return within_reach((said.get(out) or 0) + (said.get(back) or 0))
 
 
 @lru_cache(256)

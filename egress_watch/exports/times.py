@@ -16,9 +16,9 @@ NTP_EPOCH_S = 2_208_988_800
 """Seconds from 1900 to 1970 (RFC 5905, section 6)."""
 
 
-def within_reach(time_ns: int) -> int:
-    """Return the time, or the bound it lies beyond."""
-    return min(max(int(time_ns), EARLIEST_NS), LATEST_NS)
+def within_reach(number: int) -> int:
+    """Return a time, or any other number, or the bound of 64 bits that it lies beyond."""
+    return min(max(int(number), EARLIEST_NS), LATEST_NS)
 
 
 def iso(time_ns: int) -> str:

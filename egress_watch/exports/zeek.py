@@ -21,7 +21,6 @@ UNSET, EMPTY = "-", "(empty)"
 UID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 SERVICES = {"tls": "ssl", "http": "http"}
 _KNOWN = {"tcp", "udp", "icmp"}
-_ESCAPES = str.maketrans({"\\": "\\x5c", "\t": "\\x09", "\n": "\\x0a", "\r": "\\x0d"})
 
 
 def _uid(event: str, _: Record) -> str:
@@ -64,6 +63,7 @@ FIELDS = (
     Field("name", "resp_name:string"),
     Field("country", "resp_cc:string"),
     Field("asn", "resp_asn:count"),
+    Field("as_name", "resp_as_name:string"),
     Field("operator", "resp_operator:string"),
     Field("region", "resp_region:string"),
     Field("owner", "resp_owner:string"),
@@ -75,9 +75,12 @@ FIELDS = (
     Field("evidence", "resp_evidence:string"),
     Field("note", "resp_note:string"),
     Field("zone", "zone:string"),
+    Field("zone_as_of", "zone_as_of:string"),
     Field("verdict", "verdict:string"),
     Field("why", "verdict_why:string"),
     Field("data", "verdict_data:vector[string]"),
+    Field("end_reason", "end_reason:string"),
+    Field("id", "flow_row:count"),
     Field("event_id", "event_id:string"),
     Field("sensor", "peer:string"),
 )
@@ -121,10 +124,10 @@ def _cell(value: Any, form: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a text that no reader takes for the separator or for an unset or empty field."""
+    """Return a text that no reader takes for an escape, or for an unset or empty field; a record has no tab."""
     if text in {UNSET, EMPTY}:
         return f"\\x{ord(text[0]):02x}{text[1:]}"
-    return text.translate(_ESCAPES)
+    return text.replace("\\", "\\x5c")
 
 
 ZEEK = Format("zeek", "Zeek conn.log, tab-separated", encode, None, (FLOW,))
