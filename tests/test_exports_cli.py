@@ -126,7 +126,7 @@ def test_a_mistake_half_way_leaves_the_old_file(capsys, db, tmp_path):
     """Where the filters turn out wrong, what was there before stays."""
     target = tmp_path / "alerts.json"
     target.write_text("old")
-    assert run(capsys, "export", db, "--zone", "atlantis", "-o", target)[0] == 2
+    assert run(capsys, "export", db, "--flows", "--zone", "atlantis", "-o", target)[0] == 2
     assert target.read_text() == "old"
     assert sorted(path.name for path in tmp_path.glob("alerts*")) == ["alerts.json"]
 

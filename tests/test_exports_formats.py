@@ -219,7 +219,7 @@ def test_a_mapping_names_keys_that_records_have(name):
     for kind in KINDS:
         fields = [field for field in MAPPED[name].FIELDS if kind in field.kinds and field.ours in COLUMNS[kind]]
         assert {field.ours for field in MAPPED[name].FIELDS} <= known
-        assert len({field.theirs for field in fields}) == len(fields) or name == "cef"
+        assert len({field.theirs for field in fields}) == len(fields)
     assert all(isinstance(field, Field) for field in MAPPED[name].FIELDS)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from egress_watch.exports.format import lined
 from egress_watch.exports.mapping import Field, Turn, is_v4, pairs
 from egress_watch.exports.plain import joined
-from egress_watch.exports.record import ALERT, Record
+from egress_watch.exports.record import ALERT, FLOW, Record
 from egress_watch.exports.times import epoch_ms
 
 PRODUCT = "egress-watch"
@@ -85,7 +85,7 @@ FIELDS = (
     Field("asn", "cn1"),
     Field("vlan", "cn2"),
     Field("last_flow", "cn3"),
-    Field("id", "cn3", lambda number, record: number if record["kind"] != ALERT else None),
+    Field("id", "cn3", None, (FLOW,)),
     Field("zone", "flexString1", _zone),
     Field("data", "flexString2"),
     Field("end_reason", "reason"),
