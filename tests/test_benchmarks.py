@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running import city_db
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PACKETS = 6_000
@@ -146,3 +147,16 @@ def test_places_are_measured_on_other_addresses_each_time() -> None:
     assert {row["command"]: row["big_files"] for row in started} == {
         "--version": 0, "config": 0, "who amazon": 0, "where 1.1.1.1": 4,
     }  # fmt: skip
+
+
+def test_every_export_format_is_measured(tmp_path: Path) -> None:
+    """The figures have a row for the record and for each format and kind, and each format has written something."""
+    from egress_watch.exports.formats import FORMATS
+
+    script = "import json, sys, formats; print(json.dumps(formats.measure(sys.argv[1], 50, 1)))"
+    command = [sys.executable, "-c", script, str(city_db(tmp_path))]
+    done = subprocess.run(command, check=True, capture_output=True, cwd=BENCHMARKS)
+    rows = json.loads(done.stdout)
+    expected = {(known.name, kind) for known in FORMATS for kind in known.kinds}
+    assert {(row["format"], row["kind"]) for row in rows} == expected | {("record", "alert"), ("record", "flow")}
+    assert all(row["bytes_a_record"] > 10 for row in rows if row["format"] != "record")

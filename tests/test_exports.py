@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from running import city_db
 
-from egress_watch.exports import ALERT_COLUMNS, ALERT_TABLE, FLOW_COLUMNS, FLOW_TABLE, FORMATS, csv, ndjson, table
+from egress_watch.exports import ALERT_COLUMNS, ALERT_TABLE, FLOW_COLUMNS, FLOW_TABLE, ROW_FORMATS, csv, ndjson, table
 from egress_watch.exports.plain import UNSAFE, printable
 from egress_watch.exports.table import when
 from egress_watch.store import Reader
@@ -43,7 +43,7 @@ def test_printable_leaves_nothing_that_moves_a_cursor(text):
 @given(st.lists(texts, min_size=1, max_size=4))
 def test_every_format_gives_whole_lines_that_utf8_can_hold(values):
     """No encoder lets a line break, an escape or a surrogate through."""
-    for encode in FORMATS.values():
+    for encode in ROW_FORMATS.values():
         for line in encode([row(value) for value in values], COLUMNS):
             line.encode("utf-8")
             assert not set(line) & set("\n\r\x1b\x00\x07\u2028\x85\x9b")
@@ -114,10 +114,10 @@ def test_any_time_can_be_shown(time_ns, shown):
     assert when(time_ns) == shown
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("name", list(ROW_FORMATS))
 def test_every_format_takes_every_column_of_the_store(tmp_path, name):
     """The columns offered are there, in flows and in alerts, and each format can write them."""
-    encode = FORMATS[name]
+    encode = ROW_FORMATS[name]
     with Reader(str(city_db(tmp_path))) as db:
         flows, alerts = list(db.flows({})), db.alerts({})
     for found, columns in ((flows, FLOW_COLUMNS), (flows, FLOW_TABLE), (alerts, ALERT_COLUMNS), (alerts, ALERT_TABLE)):

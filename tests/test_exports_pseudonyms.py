@@ -98,6 +98,19 @@ def test_no_list_shows_a_device(tmp_path, capsys, key, command, form):
     assert left(out, ours(db)) == []
 
 
+@pytest.mark.parametrize("kind", ["--alerts", "--flows"])
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_no_export_shows_a_device(tmp_path, capsys, key, kind, form):
+    """Nor does an export; a format whose fields must hold addresses is refused."""
+    db = city_db(tmp_path)
+    code, out, err = run(capsys, "export", db, kind, "--pseudonyms", key, "--format", form)
+    assert code == 0, err
+    assert "ip-" in out
+    assert left(out, ours(db)) == []
+    assert not re.search(r"\b1:[A-Za-z0-9+/]{27}=", out)  # the community id, from which addresses can be tried
+    assert run(capsys, "export", db, kind, "--pseudonyms", key, "--format", "ecs")[0] == 2
+
+
 def test_no_report_shows_a_device(tmp_path, capsys, key):
     """Neither the tables nor the alerts of a replay's report."""
     db = tmp_path / "a.db"

@@ -47,6 +47,7 @@ def test_the_tripwire_trips():
         ("alerts", "{db}"),
         ("devices", "{db}"),
         ("inventory", "suggest", "{db}"),
+        ("export", "{db}"),
         ("where", "52.208.0.10", "--name", "dev.hik-connect.com"),
         ("who", "hikvision", "AS1136"),
         ("data",),

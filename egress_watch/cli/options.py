@@ -16,7 +16,7 @@ from typing import Any
 from egress_watch import sinks
 from egress_watch.config import ZONES, Config
 from egress_watch.errors import UsageError
-from egress_watch.exports import FORMATS
+from egress_watch.exports import ROW_FORMATS
 
 SPAN_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 EARLIEST_NS, LATEST_NS = -(2**63), 2**63 - 1
@@ -51,9 +51,9 @@ def add_filters(command: argparse.ArgumentParser, names: Sequence[str]) -> None:
         command.add_argument(f"--{name.removesuffix('_ns')}", dest=name, metavar=metavar, help=_HELP[name])
 
 
-def add_output(command: argparse.ArgumentParser) -> None:
-    """Add the options of every command that prints rows."""
-    command.add_argument("--format", choices=list(FORMATS), default="table", help="default: table")
+def add_output(command: argparse.ArgumentParser, formats: Iterable[str] = ROW_FORMATS, default: str = "table") -> None:
+    """Add the options of every command that writes rows."""
+    command.add_argument("--format", choices=list(formats), default=default, help=f"default: {default}")
     command.add_argument("-o", "--output", default="-", metavar="FILE", help="a file instead of standard output")
     command.add_argument(
         "--limit", type=row_count, default=0, metavar="N", help="at most this many rows; 0, the default, is all"
@@ -78,11 +78,11 @@ def filters(
 
 def write_rows(options: argparse.Namespace, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows in the format and to the place asked for."""
-    write_lines(options, FORMATS[options.format](rows, columns))
+    write_lines(options, ROW_FORMATS[options.format](rows, columns))
 
 
-def write_lines(options: argparse.Namespace, lines: Iterable[str]) -> None:
-    """Write lines to the place asked for, which must not be the database they come from."""
+def write_lines(options: argparse.Namespace, lines: Iterable[str] | Iterable[bytes]) -> None:
+    """Write lines, or pieces of bytes, to the place asked for, which must not be the database they come from."""
     if options.output != "-" and os.path.realpath(options.output) == os.path.realpath(options.db):
         raise UsageError("is the database itself", where=options.output, remedy="name another file with -o")
     sinks.write(options.output, lines)

@@ -1,8 +1,12 @@
 """Rows become text: one file a format.
 
-In: rows of the views ``flows`` and ``alerts``. Out: lines. Never: a file or a terminal; sinks write.
+In: rows of the views ``flows`` and ``alerts``. Out: lines, or pieces of bytes.
+Never: a file or a terminal; sinks write.
 
-To add a format: a module with ``encode(rows, columns)`` and one line in FORMATS.
+A command that lists rows writes them with a `ROW_FORMATS`, column by column. What leaves for another program becomes a
+`record` first, the same for all, and one of `formats.FORMATS` writes it. docs/formats.md has the tables.
+
+To add a format: see `formats`.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from egress_watch.exports import csv, ndjson, table
 
 Encoder = Callable[[Iterable[Mapping[str, Any]], Sequence[str]], Iterator[str]]
 
-FORMATS: dict[str, Encoder] = {"table": table.encode, "ndjson": ndjson.encode, "csv": csv.encode}
+ROW_FORMATS: dict[str, Encoder] = {"table": table.encode, "ndjson": ndjson.encode, "csv": csv.encode}
 
 FLOW_COLUMNS = (
     "id", "first_ns", "last_ns", "protocol", "device_ip", "device_port", "device_mac", "remote_ip", "remote_port",

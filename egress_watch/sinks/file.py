@@ -1,6 +1,7 @@
 """A file, whole or not at all.
 
-In: lines. Out: a file readable by its owner only. Never: a half-written file under the name that was asked for.
+In: lines, or pieces of bytes. Out: a file readable by its owner only.
+Never: a half-written file under the name that was asked for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tempfile import mkstemp
 from egress_watch.errors import StoreError
 
 
-def write(target: str, lines: Iterable[str]) -> None:
+def write(target: str, lines: Iterable[str] | Iterable[bytes]) -> None:
     """Write beside the target, then put it in place at once; raises StoreError.
 
     A device or a FIFO is written to as it is: /dev/stdout must not become a file. A symbolic link stays one.
@@ -34,7 +35,7 @@ def write(target: str, lines: Iterable[str]) -> None:
         raise StoreError(what, where=target, remedy="name a file in a folder you can write, with room in it") from error
 
 
-def _replace(path: Path, lines: Iterable[str]) -> None:
+def _replace(path: Path, lines: Iterable[str] | Iterable[bytes]) -> None:
     descriptor, part = mkstemp(prefix=f"{path.name[:100]}.", suffix=".part", dir=path.parent)  # of mode 0600
     try:
         _fill(descriptor, lines, lasting=True)
@@ -44,9 +45,9 @@ def _replace(path: Path, lines: Iterable[str]) -> None:
         raise
 
 
-def _fill(descriptor: int, lines: Iterable[str], *, lasting: bool = False) -> None:
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in lines)
+def _fill(descriptor: int, lines: Iterable[str] | Iterable[bytes], *, lasting: bool = False) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.writelines(line if isinstance(line, bytes) else f"{line}\n".encode() for line in lines)
         file.flush()
         if lasting:
             os.fsync(descriptor)

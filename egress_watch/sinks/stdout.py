@@ -1,6 +1,6 @@
 """Standard output.
 
-In: lines. Out: the same. Never: a complaint when the reader (`head`, `less`) has seen enough.
+In: lines, or pieces of bytes. Out: the same. Never: a complaint when the reader (`head`, `less`) has seen enough.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from egress_watch.errors import StoreError
 WHERE = "standard output"
 
 
-def write(_: str, lines: Iterable[str]) -> None:
+def write(_: str, lines: Iterable[str] | Iterable[bytes]) -> None:
     """Write the lines; a closed pipe ends the writing, not the program. Raises StoreError where nobody can listen."""
     if sys.stdout is None:  # what Python makes of a descriptor that the caller closed
         raise StoreError("is closed", where=WHERE, remedy="write to a file with -o, or to /dev/null")
     try:
         for line in lines:
-            sys.stdout.write(line + "\n")
+            if isinstance(line, bytes):
+                sys.stdout.buffer.write(line)
+            else:
+                sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         _leave()

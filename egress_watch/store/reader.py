@@ -105,13 +105,26 @@ class Reader:
             row["zone"] for row in self._rows("SELECT zone FROM recording UNION SELECT zone FROM place ORDER BY zone")
         ]
 
+    def zone_dates(self) -> dict[int, str]:
+        """Return the day of the zone that each recording was judged under, by the recording's number."""
+        return {row["id"]: row["zone_as_of"] for row in self._rows("SELECT id, zone_as_of FROM recording")}
+
     def flows(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield flow rows by id, in pages, so that no transaction stays open; ``limit`` 0 gives all."""
+        return self._by_id("flows", filters, FILTERS, limit)
+
+    def episodes(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield alert rows by id, in pages like `flows`: for an export, which may not hold them all."""
+        return self._by_id("alerts", filters, _OF_ALERTS, limit)
+
+    def _by_id(
+        self, view: str, filters: Mapping[str, Any], known: Mapping[str, str], limit: int
+    ) -> Iterator[dict[str, Any]]:
         last, left = 0, limit or -1
         while left:
             size = min(PAGE_ROWS, left) if left > 0 else PAGE_ROWS
-            clause = f"{_where(filters)} AND id > :after ORDER BY id LIMIT :size"
-            query = f"SELECT * FROM flows WHERE {clause}"  # noqa: S608 - clauses are ours, values are bound
+            clause = f"{_where(filters, known)} AND id > :after ORDER BY id LIMIT :size"
+            query = f"SELECT * FROM {view} WHERE {clause}"  # noqa: S608 - view and clauses are ours, values are bound
             rows = self._rows(query, {**filters, "after": last, "size": size})
             yield from rows
             if len(rows) < size:

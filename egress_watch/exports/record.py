@@ -1,0 +1,164 @@
+"""The one neutral record that every format is made from, and that an outbox can keep as JSON.
+
+In: rows of the views ``flows`` and ``alerts``. Out: flat records of text, whole numbers and lists of text.
+Never: a character in a text that could act on a terminal, a line, a markup or a reader of UTF-8.
+
+A record says the same whenever it is made, so it can be formatted when it is sent. docs/formats.md lists its keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from egress_watch.exports.identity import MILLISECOND_NS, community_id, event_id
+from egress_watch.exports.plain import printable
+from egress_watch.exports.severity import severity
+from egress_watch.exports.times import within_reach
+
+Record = dict[str, Any]
+Row = Mapping[str, Any]
+
+ALERT, FLOW = "alert", "flow"
+KINDS = (ALERT, FLOW)
+SCHEMA = 1
+"""Version of the record; it rises when a key changes its meaning or goes."""
+ACTIONS = ("create", "update", "close")
+"""What is said of an episode: that it began, went on, ended."""
+LONGEST_TEXT = 4096
+"""Characters of one text; a longer one is cut and ends with an ellipsis. Elasticsearch refuses a keyword of 32,766
+bytes, which this stays below; the whole text is in the database."""
+
+
+class Origin(NamedTuple):
+    """Who says so: the same for all records of one recording."""
+
+    sensor: str
+    version: str
+    zone_as_of: str = ""
+    """The day as of which the zone was taken."""
+
+
+class Key(NamedTuple):
+    """One key of the record; ``form`` is text, number, time (nanoseconds since 1970 UTC) or list (of text)."""
+
+    name: str
+    form: str
+    kinds: Sequence[str] = KINDS
+
+
+KEYS = (
+    Key("schema", "number"), Key("kind", "text"), Key("event_id", "text"), Key("time_ns", "time"),
+    Key("sensor", "text"), Key("version", "text"), Key("action", "text", (ALERT,)),
+    Key("episode_id", "text", (ALERT,)), Key("level", "text"), Key("severity", "number"),
+    Key("title", "text", (ALERT,)), Key("rule", "text", (ALERT,)), Key("hits", "number", (ALERT,)),
+    Key("first_ns", "time"), Key("last_ns", "time"), Key("duration_ns", "number"), Key("protocol", "text"),
+    Key("protocol_number", "number"), Key("community_id", "text"), Key("device_ip", "text"),
+    Key("device_port", "number"), Key("device_mac", "text"), Key("vlan", "number"), Key("remote_ip", "text"),
+    Key("remote_port", "number"), Key("name", "text"), Key("name_source", "text"),
+    Key("packets_out", "number", (FLOW,)), Key("bytes_out", "number"), Key("packets_in", "number", (FLOW,)),
+    Key("bytes_in", "number"), Key("bytes", "number"), Key("packets", "number", (FLOW,)),
+    Key("end_reason", "text", (FLOW,)), Key("country", "text"), Key("countries", "list"),
+    Key("location_status", "text"), Key("asn", "number"), Key("as_name", "text"), Key("provider", "text"),
+    Key("operator", "text"), Key("region", "text"), Key("owner", "text"), Key("owner_seat", "text"),
+    Key("evidence", "text"), Key("note", "text"), Key("network", "text", (ALERT,)), Key("laws", "list"),
+    Key("ties", "list"), Key("zone", "text"), Key("zone_as_of", "text"), Key("verdict", "text"), Key("why", "text"),
+    Key("data", "list"), Key("recording", "number"), Key("id", "number"), Key("first_flow", "number", (ALERT,)),
+    Key("last_flow", "number", (ALERT,)),
+)  # fmt: skip
+"""Every key in its order; a record has all keys of its kind, None where nothing is known."""
+
+COLUMNS = {kind: tuple(key.name for key in KEYS if kind in key.kinds) for kind in KINDS}
+
+_OF_THE_FLOW = (
+    "protocol", "device_port", "vlan", "remote_port", "name", "name_source", "location_status", "asn", "as_name",
+    "provider", "region", "owner_seat", "laws", "ties", "zone", "countries", "evidence", "note",
+)  # fmt: skip
+"""What an alert takes from the newest flow of its episode."""
+_IDENTITY = {
+    FLOW: ("recording", "id", "protocol", "device_ip", "device_port", "remote_ip", "remote_port"),
+    ALERT: ("recording", "id", "rule", "device_ip", "device_mac", "owner", "network", "country"),
+}
+_STATE = {FLOW: ("last_ns", "verdict"), ALERT: ("last_ns", "hits", "bytes_out", "bytes_in", "verdict", "action")}
+
+
+def record(kind: str, row: Row, origin: Origin, *, flow: Row | None = None, action: str = ACTIONS[0]) -> Record:
+    """Return the record of a row of the view ``flows`` (kind ``flow``) or ``alerts`` (kind ``alert``).
+
+    ``flow`` is the newest flow of an alert's episode, None where it is no longer kept. The event id is made of the
+    sensor, the row's numbers and ends, and its state (hits, bytes, verdict, action): the same state has the same id.
+    """
+    sample = {name: (flow or {}).get(name) for name in _OF_THE_FLOW} if kind == ALERT else {}
+    said = {**sample, **row, "kind": kind, "action": action, "schema": SCHEMA, **origin._asdict()}
+    said |= {name: within_reach(said[name]) for name in ("first_ns", "last_ns")}
+    said |= {"time_ns": said["last_ns"], "level": said.get("level") or "informational"}
+    said |= _derived(said)
+    said |= _ids(kind, said)
+    return {name: _clean(said.get(name)) for name in COLUMNS[kind]}
+
+
+def _derived(said: Row) -> Record:
+    number = _number(said.get("protocol") or "")
+    return {
+        "severity": severity(said["level"]).number,
+        "duration_ns": within_reach(max(said["last_ns"] - said["first_ns"], 0)),
+        "protocol_number": number,
+        "community_id": _community(said, number),
+        "bytes": _sum(said, "bytes_out", "bytes_in"),
+        "packets": _sum(said, "packets_out", "packets_in"),
+        "data": [f"{file['name']} {file['built']}" for file in said.get("data") or ()],
+        "operator": said.get("provider") or said.get("as_name"),
+    }
+
+
+def _ids(kind: str, said: Row) -> Record:
+    lasting = [kind, said["sensor"], *(said.get(name) for name in _IDENTITY[kind])]
+    state = [said.get(name) for name in _STATE[kind]]
+    return {
+        "event_id": event_id(said["time_ns"], [*lasting, *state]),
+        "episode_id": event_id(_began_ns(said.get("first_flow") or 0), lasting),
+    }
+
+
+def _began_ns(first_flow: int) -> int:
+    """Return when an episode's first flow was written: its number is milliseconds × 4096, and it never changes."""
+    return (first_flow >> 12) * MILLISECOND_NS
+
+
+def _community(said: Row, number: int | None) -> str | None:
+    device, remote = said.get("device_ip"), said.get("remote_ip")
+    if not (number and device and remote):
+        return None
+    return community_id(number, (device, said.get("device_port") or 0), (remote, said.get("remote_port") or 0))
+
+
+def _sum(said: Row, out: str, back: str) -> int:
+    return within_reach((said.get(out) or 0) + (said.get(back) or 0))
+
+
+@lru_cache(256)
+def _number(protocol: str) -> int | None:
+    """Return the IANA number of a protocol as the store spells it."""
+    from egress_watch.model import PROTOCOLS
+
+    if protocol.isascii() and protocol.isdigit():
+        return int(protocol)
+    return {name: number for number, name in PROTOCOLS.items()}.get(protocol)
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(value) or None
+    return _texts(value) if isinstance(value, list | tuple) else value
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    return [text for value in values if (text := _text(str(value)))]
+
+
+def _text(text: str) -> str:
+    if len(text) <= LONGEST_TEXT and text.isascii() and text.isprintable():
+        return text
+    shown = printable(text[: LONGEST_TEXT + 1])
+    return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
