@@ -32,6 +32,10 @@ VERDICTS = (IN, OWN, OUT, UNKNOWN)
 GLYPHS = {IN: "✓", OWN: "~", OUT: "✗", UNKNOWN: "?"}
 
 
+LEFT_OUT = ("before --from", "after --to", "filtered out")
+"""Reasons, or how they begin, of frames that are left out because the user asked for it."""
+
+
 class Damage(NamedTuple):
     """What a source could not read: the rest of the file is not guessed at."""
 
@@ -69,6 +73,8 @@ class Frames:
     lost: int = 0
     """Frames the capturing side says it dropped, newly reported with this batch."""
     damage: tuple[Damage, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Frames read beside these and left out because the user narrowed the work, by reason (see LEFT_OUT)."""
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -256,6 +262,8 @@ class Tally:
     packets: int = 0
     packet_bytes: int = 0
     lost: int = 0
+    left_out: int = 0
+    """Of the frames, those the user asked to leave out; ``skipped`` has them by reason too."""
     flows: int = 0
     late_fragments: int = 0
     """Later fragments whose first fragment never came: counted in a flow without ports."""
