@@ -19,6 +19,8 @@ from typing import Any
 
 from egress_watch import __version__, sinks
 from egress_watch.cli.judges import described
+from egress_watch.cli.narrow import Asked
+from egress_watch.cli.progress import progress
 from egress_watch.config import Config
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
@@ -35,8 +37,8 @@ STOPPED = 130
 class Job:
     """One run of replay: what was asked, and what came of it."""
 
-    def __init__(self, config: Config, *, again: bool) -> None:
-        self._config, self._again = config, again
+    def __init__(self, config: Config, asked: Asked, *, again: bool, quiet: bool) -> None:
+        self._config, self._asked, self._again, self._quiet = config, asked, again, quiet
         self._rules, self._broken = rules(config)
         self._files = data_files(config)
         self._places = atlas(config, self._files)
@@ -62,7 +64,7 @@ class Job:
             return self._report(as_json=as_json)  # the writer closes last and takes the write-ahead log with it
 
     def _groups(self, store: Store) -> list[list[str]]:
-        inputs, prints = self._inputs, self._inputs.fingerprints()
+        inputs, prints = self._inputs, self._asked.marks(self._inputs.fingerprints())
         known = set() if self._again else store.recorded(prints.values())
         self._held = {path: mark for path, mark in prints.items() if mark in known or self._twice(path, mark, prints)}
         self._failed = dict(inputs.failed)
@@ -81,13 +83,13 @@ class Job:
         recording = self._begin(inputs, store)
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
-        with _stop_signal() as stopped, _progress(inputs) as advance:
+        with _stop_signal() as stopped, progress(inputs, quiet=self._quiet) as advance:
 
             def go_on(frames: Frames, tally: Tally) -> bool:
                 advance(frames, tally)
                 return not stopped()
 
-            tally = watch(inputs.frames(), through, recording, go_on)
+            tally = watch(self._asked.narrowing.narrowed(inputs.frames()), through, recording, go_on)
             advance(None, tally)  # the flows that the end of the captures closed
             self._stopped = stopped()
         self._failed |= dict(inputs.failed)
@@ -99,7 +101,7 @@ class Job:
         return store.record(
             zone=law.id, as_of=law.as_of, data=described(self._files),
             rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
-            version=__version__, inputs=inputs.fingerprints(),
+            version=__version__, inputs=self._asked.marks(inputs.fingerprints()), narrowed=self._asked.words,
         )  # fmt: skip
 
     def _set_aside(self, broken: Mapping[str, str]) -> None:
@@ -107,7 +109,7 @@ class Job:
 
     def _end(self, recording: Recording, inputs: Inputs, store: Store, tally: Tally) -> None:
         """End the recording, unless it is barren, or came through a pipe and is what the database holds already."""
-        prints = inputs.fingerprints()
+        prints = self._asked.marks(inputs.fingerprints())
         late = {path: mark for path, mark in prints.items() if path in self._pipes}
         if not self._again and store.recorded(late.values()):
             self._held |= late
@@ -128,6 +130,7 @@ class Job:
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._inputs.files), "held": list(self._held),
             "passed_over": self._inputs.passed_over, "failed": list(self._failed.items()), "interrupted": self._stopped,
             "broken_rules": list(dict.fromkeys(map(str, self._broken))), "zone_asked": self._config.zone.lower(),
+            "narrowed": self._asked.words,
         }  # fmt: skip
         self._print(snapshot, outcome, as_json=as_json)
         _complain(self._failed, outcome["broken_rules"])
@@ -189,24 +192,3 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _progress(inputs: Inputs) -> Iterator[Callable[[Frames | None, Tally], None]]:
-    """Show bytes, packets and flows on standard error while a person watches; stay quiet in a pipe."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _, __: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("replay"), BarColumn(), TextColumn("{task.percentage:>3.0f}%  {task.fields[counts]}"),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("replay", total=inputs.total_bytes or None, counts="")
-
-        def advance(frames: Frames | None, tally: Tally) -> None:
-            counts = f"{tally.packets:,} packets, {tally.flows:,} flows"
-            progress.update(task, completed=frames.read_bytes if frames else None, counts=counts)
-
-        yield advance

@@ -2,10 +2,10 @@
 
 In: a program and `Frames`. Out: for each frame, whether it matches. Never: a read outside a frame, or a loop per frame.
 
-The machine is that of McCanne and Jacobson, "The BSD Packet Filter" (USENIX Winter 1993), with the opcodes of bpf(4) and
-the edge cases of libpcap's own interpreter: a load beyond the captured bytes, or a division by 0, ends with no match; a
-shift by 32 or more gives 0; LEN is the length on the wire. Jumps only lead forward, so one pass over the instructions is
-enough: each is carried out once, for all frames that reach it.
+The machine is that of McCanne and Jacobson, "The BSD Packet Filter" (USENIX Winter 1993), with the opcodes of bpf(4)
+and the edge cases of libpcap's own interpreter: a load beyond the captured bytes, or a division by 0, ends with no
+match; a shift by 32 or more gives 0; LEN is the length on the wire. Jumps only lead forward, so one pass over the
+instructions is enough: each is carried out once, for all frames that reach it.
 """
 
 from __future__ import annotations

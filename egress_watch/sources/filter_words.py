@@ -16,15 +16,14 @@ JOINING = frozenset(("and", "or", "not"))
 """They pass the qualifiers of the part before on."""
 FROM_FILES = frozenset(("port", "portrange", "proto", "protochain", "type", "subtype", "dir", "on", "ifname"))
 """Words of which the next name is one of a file, of libpcap's own list, or of an interface."""
-KEYWORDS = JOINING | FROM_FILES | frozenset(
-    """
+_OWN_WORDS = """
     dst src host net mask gateway less greater byte broadcast multicast inbound outbound len length link
     ether ppp slip fddi tr wlan arp rarp ip ip6 tcp udp sctp icmp icmp6 igmp igrp pim vrrp carp ah esp radio
     atalk aarp decnet lat sca moprc mopdl iso esis es-is isis is-is l1 l2 iih lsp snp csnp psnp clnp stp ipx netbeui
-    vlan mpls pppoed pppoes geneve vxlan lane llc metac bcc sc ilmic oam oamf4 oamf4ec oamf4sc connectmsg metaconnect
-    vpi vci mtp2 mtp3 fisu lsu lssu msu hfisu hlssu hlsu hmsu sio opc dpc sls hsio hopc hdpc hsls
-    addr1 addr2 addr3 addr4 address1 address2 address3 address4 ra ta reason action rnr rulenum rset ruleset rulesetname
-    srnr subrulenum tcpflags icmptype icmpcode icmp6type icmp6code icmptype6 icmpcode6
+    vlan mpls pppoed pppoes geneve lane llc metac bcc sc ilmic oam oamf4 oamf4ec oamf4sc connectmsg metaconnect
+    vpi vci fisu lsu lssu msu hfisu hlssu hmsu sio opc dpc sls hsio hopc hdpc hsls
+    addr1 addr2 addr3 addr4 address1 address2 address3 address4 ra ta reason action rnr rulenum rset ruleset
+    srnr subrulenum tcpflags icmptype icmpcode icmp6type icmp6code
     tcp-fin tcp-syn tcp-rst tcp-push tcp-ack tcp-urg tcp-ece tcp-cwr
     icmp-echoreply icmp-unreach icmp-sourcequench icmp-redirect icmp-echo icmp-routeradvert icmp-routersolicit
     icmp-timxceed icmp-paramprob icmp-tstamp icmp-tstampreply icmp-ireq icmp-ireqreply icmp-maskreq icmp-maskreply
@@ -35,8 +34,8 @@ KEYWORDS = JOINING | FROM_FILES | frozenset(
     icmp6-ineighbordiscoveryadvert icmp6-multicastlistenerreportv2 icmp6-homeagentdiscoveryrequest
     icmp6-homeagentdiscoveryreply icmp6-mobileprefixsolicit icmp6-mobileprefixadvert icmp6-certpathsolicit
     icmp6-certpathadvert icmp6-multicastrouteradvert icmp6-multicastroutersolicit icmp6-multicastrouterterm
-    """.split()
-)  # fmt: skip
+"""
+KEYWORDS = JOINING | FROM_FILES | frozenset(_OWN_WORDS.split())
 """Words that mean themselves. libpcap tells small from capital letters, and so do we."""
 
 _SPLIT = re.compile(r"[\s()!<>=+*/&|^%\[\],]+")
@@ -51,7 +50,8 @@ _PLAIN = (
 def looked_up(expression: str) -> str:
     """Return the first word that libpcap could look up in the network, "" where there is none."""
     qualifier = ""
-    for word in filter(None, _SPLIT.split(expression)):
+    words: list[str] = _SPLIT.split(expression)
+    for word in filter(None, words):
         if word in KEYWORDS:
             qualifier = qualifier if word in JOINING else word
         elif qualifier not in FROM_FILES and not _plain(word):

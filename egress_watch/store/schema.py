@@ -144,7 +144,12 @@ def _version_2(db: Database) -> None:
     _run(db, HISTORY + "DROP VIEW flows;\n" + _flows_view(more, joins))
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2]
+def _version_3(db: Database) -> None:
+    """Let a recording say what part of its inputs was asked for."""
+    _run(db, "ALTER TABLE recording ADD COLUMN narrowed TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2, _version_3]
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
 NEWEST = len(MIGRATIONS)
