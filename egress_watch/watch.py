@@ -85,15 +85,16 @@ def _go_on(_: Frames, __: Tally) -> bool:
 
 def watch(
     source: Iterable[Frames], stages: Stages, recording: Recording, go_on: Callable[[Frames, Tally], bool] = _go_on,
-    wait_ns: int | None = None,
+    wait_ns: int | None = None, decoded: Callable[[Frames], Packets] | None = None,
 ) -> Tally:  # fmt: skip
     """Follow frames to alerts until the source ends or ``go_on`` says no. README: the life of a packet.
 
-    ``wait_ns``: see `Pending`.
+    ``wait_ns``: see `Pending`. ``decoded`` returns the packets of the frames that came last, where another process has
+    decoded them already.
     """
     tally, pending = Tally(), Pending(wait_ns)
     for frames in source:
-        packets = decode(frames)
+        packets = (decoded or decode)(frames)
         stages.names.hear(packets)
         flows = stages.table.update(packets)
         count(tally, frames, packets)

@@ -25,20 +25,21 @@ from egress_watch.config import Config
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
 from egress_watch.library import atlas, data_files, notices, rules, zone
-from egress_watch.model import Frames, Snapshot, Tally
+from egress_watch.model import Frames, Packets, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
 from egress_watch.store.recording import FINISHED, INTERRUPTED
 from egress_watch.watch import stages, watch
 
 STOPPED = 130
+Decoded = Callable[[Frames], Packets] | None
 
 
 class Job:
     """One run of replay: what was asked, and what came of it."""
 
-    def __init__(self, config: Config, asked: Asked, *, again: bool, quiet: bool) -> None:
-        self._config, self._asked, self._again, self._quiet = config, asked, again, quiet
+    def __init__(self, config: Config, asked: Asked, *, again: bool, quiet: bool, jobs: int) -> None:
+        self._config, self._asked, self._again, self._quiet, self._jobs = config, asked, again, quiet, jobs
         self._rules, self._broken = rules(config)
         self._files = data_files(config)
         self._places = atlas(config, self._files)
@@ -83,18 +84,34 @@ class Job:
         recording = self._begin(inputs, store)
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
-        with _stop_signal() as stopped, progress(inputs, quiet=self._quiet) as advance:
+        with (
+            _stop_signal() as stopped,
+            self._frames(inputs) as (source, decoded),
+            progress(inputs, quiet=self._quiet) as advance,
+        ):
 
             def go_on(frames: Frames, tally: Tally) -> bool:
                 advance(frames, tally)
                 return not stopped()
 
-            tally = watch(self._asked.narrowing.narrowed(inputs.frames()), through, recording, go_on)
+            tally = watch(source, through, recording, go_on, decoded=decoded)
             advance(None, tally)  # the flows that the end of the captures closed
             self._stopped = stopped()
         self._failed |= dict(inputs.failed)
         self._set_aside(through.rules.broken)
         self._end(recording, inputs, store, tally)
+
+    @contextmanager
+    def _frames(self, inputs: Inputs) -> Iterator[tuple[Iterator[Frames], Decoded]]:
+        """Return what is to be followed: read here, or ahead of the loop by other processes; a pipe always here."""
+        jobs = self._jobs or len(os.sched_getaffinity(0))
+        if jobs == 1 or set(inputs.files) & set(self._pipes):
+            yield self._asked.narrowing.narrowed(inputs.frames()), None
+            return
+        from egress_watch.cli.ahead import ahead
+
+        with ahead(inputs, self._asked.narrowing, jobs - 1) as others:
+            yield others.frames(), others.packets
 
     def _begin(self, inputs: Inputs, store: Store) -> Recording:
         law = zone(self._config.zone, self._config.as_of, self._config.own_zone)

@@ -48,6 +48,10 @@ def arguments(command: argparse.ArgumentParser) -> None:
         "--again", action="store_true", help="record captures that the database holds already once more"
     )
     command.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
+    command.add_argument(
+        "--jobs", type=_jobs, default=1, metavar="N",
+        help="processes: 1, the default, does all in one; more read ahead, up to 16; 0 is one for each core",
+    )  # fmt: skip
     command.add_argument("--quiet", action="store_true", help="show no progress, even where a person watches")
 
 
@@ -59,8 +63,17 @@ def run(options: argparse.Namespace) -> int:
         from egress_watch.cli.narrow import asked
 
         config = with_zone(load(options.config), options)
-        job = Job(replace(config, db=options.db or config.db), asked(options), again=options.again, quiet=options.quiet)
+        job = Job(
+            replace(config, db=options.db or config.db), asked(options),
+            again=options.again, quiet=options.quiet, jobs=options.jobs,
+        )  # fmt: skip
         return job.run(options.paths, as_json=options.json)
     finally:
         gc.unfreeze()
         gc.enable()
+
+
+def _jobs(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes")
+    return int(text)
