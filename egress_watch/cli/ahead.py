@@ -67,10 +67,10 @@ class Reader:
 
     def __init__(self, inputs: Inputs, narrowing: Narrowing, paths: Sequence[str], earlier: Sequence[Reader]) -> None:
         self._memory = mmap(-1, SLOTS * SLOT_BYTES)  # shared and without a name: gone with the last process
-        self._slots = np.frombuffer(self._memory, np.uint8).reshape(SLOTS, SLOT_BYTES)
+        self.slots = np.frombuffer(self._memory, np.uint8).reshape(SLOTS, SLOT_BYTES)
         self.pipe, theirs = get_context("fork").Pipe()
         ours = [self.pipe, *(reader.pipe for reader in earlier)]
-        work = (inputs, narrowing, paths, self._slots, theirs, ours)
+        work = (inputs, narrowing, paths, self.slots, theirs, ours)
         self._process = get_context("fork").Process(target=_work, args=work, daemon=True)
         with warnings.catch_warnings():  # the only other threads are those of NumPy's BLAS, which a reader never asks
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -86,7 +86,7 @@ class Reader:
             if isinstance(said, End):
                 inputs.note(path, said.failed)
                 return
-            yield unpack(said.letter, self._outside() if said.outside else self._slots[said.slot])
+            yield unpack(said.letter, self._outside() if said.outside else self.slots[said.slot])
             self.release(said.slot)
 
     def release(self, slot: int) -> None:

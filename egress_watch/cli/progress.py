@@ -18,6 +18,9 @@ from egress_watch.sources import Inputs
 Advance = Callable[[Frames | None, Tally], None]
 """Called after each batch, and with None at the end."""
 
+ROOM_FOR_BAR = 110
+"""Columns of a terminal that shows a bar beside the figures."""
+
 
 @contextmanager
 def progress(inputs: Inputs, *, quiet: bool) -> Iterator[Advance]:
@@ -27,10 +30,14 @@ def progress(inputs: Inputs, *, quiet: bool) -> Iterator[Advance]:
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
-    counts, where = TextColumn("{task.fields[counts]}", markup=False), TextColumn("{task.description}", markup=False)
-    columns = (TextColumn("replay"), BarColumn(20), DownloadColumn(), counts, TimeRemainingColumn(compact=True), where)
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    counts = TextColumn("{task.fields[counts]}", markup=False, table_column=Column(no_wrap=True))
+    where = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    drawn = (BarColumn(20),) if console.width >= ROOM_FOR_BAR else ()
+    columns = (TextColumn("replay"), *drawn, DownloadColumn(), counts, TimeRemainingColumn(compact=True), where)
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=inputs.total_bytes or None, counts="")
         begin_s = monotonic()
 

@@ -22,7 +22,7 @@ EXAMPLES = (
     "egress-watch replay /var/captures/ --db city.db --zone eu27",
     "ssh sensor tcpdump -w - | egress-watch replay - --db live.db",
     "egress-watch replay capture.pcapng.gz --json | jq .verdicts",
-    "egress-watch replay /var/captures/ --from 2026-11-02T08:00 --to 2026-11-02T09:00 --filter 'not port 22'",
+    "egress-watch replay /var/captures/ --from 2026-11-02T08:00 --to 2026-11-02T09:00 --filter tcp --jobs 2",
 )
 
 
