@@ -36,7 +36,14 @@ def progress(inputs: Inputs, *, quiet: bool) -> Iterator[Advance]:
     counts = TextColumn("{task.fields[counts]}", markup=False, table_column=Column(no_wrap=True))
     where = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
     drawn = (BarColumn(20),) if console.width >= ROOM_FOR_BAR else ()
-    columns = (TextColumn("replay"), *drawn, DownloadColumn(), counts, TimeRemainingColumn(compact=True), where)
+    columns = (
+        TextColumn("replay"),
+        *drawn,
+        DownloadColumn(table_column=Column(no_wrap=True)),
+        counts,
+        TimeRemainingColumn(compact=True),
+        where,
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=inputs.total_bytes or None, counts="")
         begin_s = monotonic()
