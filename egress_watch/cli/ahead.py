@@ -32,7 +32,9 @@ from egress_watch.model import Bytes, Frames, Packets
 from egress_watch.sources import Inputs
 from egress_watch.sources.narrowing import Narrowing
 
-SLOTS = 4
+SLOTS, LEAST_SLOTS = 24, 4
+"""Of all readers together, and of each where they are many. The loop stops for a third of a second where it settles
+thousands of flows; so far a reader must get in the meantime, or it is the one that is waited for afterwards."""
 SLOT_BYTES = 6 << 20
 """Room for a batch: 2 MiB of frames, and 16,384 rows of about 140 bytes. A larger one goes through the pipe."""
 MOST_READERS = 16
@@ -65,9 +67,11 @@ class Trouble(NamedTuple):
 class Reader:
     """A process that reads some of the files, seen from the loop."""
 
-    def __init__(self, inputs: Inputs, narrowing: Narrowing, paths: Sequence[str], earlier: Sequence[Reader]) -> None:
-        self._memory = mmap(-1, SLOTS * SLOT_BYTES)  # shared and without a name: gone with the last process
-        self.slots = np.frombuffer(self._memory, np.uint8).reshape(SLOTS, SLOT_BYTES)
+    def __init__(
+        self, inputs: Inputs, narrowing: Narrowing, paths: Sequence[str], earlier: Sequence[Reader], slots: int
+    ) -> None:
+        self._memory = mmap(-1, slots * SLOT_BYTES)  # shared and without a name: gone with the last process
+        self.slots = np.frombuffer(self._memory, np.uint8).reshape(slots, SLOT_BYTES)
         self.pipe, theirs = get_context("fork").Pipe()
         ours = [self.pipe, *(reader.pipe for reader in earlier)]
         work = (inputs, narrowing, paths, self.slots, theirs, ours)
@@ -126,9 +130,10 @@ class Ahead:
         self._inputs = inputs
         self._readers: list[Reader] = []
         self._packets: Packets | None = None
-        for turn in range(min(readers, len(inputs.files), MOST_READERS)):
-            paths = inputs.files[turn :: min(readers, len(inputs.files), MOST_READERS)]
-            self._readers.append(Reader(inputs, narrowing, paths, self._readers))
+        count = min(readers, len(inputs.files), MOST_READERS)
+        for turn in range(count):
+            slots = max(SLOTS // count, LEAST_SLOTS)
+            self._readers.append(Reader(inputs, narrowing, inputs.files[turn::count], self._readers, slots))
 
     def frames(self) -> Iterator[Frames]:
         """Yield the frames of all files, in order."""
@@ -180,7 +185,7 @@ def _work(
 
 
 def _read(inputs: Inputs, narrowing: Narrowing, paths: Sequence[str], slots: Bytes, pipe: Connection) -> None:
-    free = list(range(SLOTS))
+    free = list(range(len(slots)))
     for path in paths:
         for frames in narrowing.narrowed(inputs.frames_of(path)):
             packets = decode(frames)
