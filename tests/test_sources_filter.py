@@ -155,7 +155,8 @@ def test_without_libpcap_the_remedy_is_told(capsys, tmp_path, monkeypatch):
     "expression",
     ["example.com", "host example", "tcp and src example.com", "net example", "ether host example", "TCP",
      "port 80 or src example", "port 80 and (dst example)", "host 1.2.3.4 or example", "host dead:beef", "1and1.com",
-     "ip host example", "gateway example", "tcp port 80 and host example-tcp", "host \\tcp", "proto tcp or host x"],
+     "ip host example", "gateway example", "tcp port 80 and host example-tcp", "host \\tcp", "proto tcp or host x",
+     f"host {'1' * 5000}a"],
 )  # fmt: skip
 def test_no_word_is_left_to_the_resolver(expression):
     """A word that libpcap would look up in the network is refused before libpcap sees it."""

@@ -3,7 +3,8 @@
 In: an expression in the language of pcap-filter(7), `Frames`. Out: which frames match. Never: a name looked up.
 
 The same expression is another program for each link type. It is compiled for a capture without frames, whose header
-libpcap reads, so that libpcap itself turns the link type of a file into its own number.
+libpcap reads, so that libpcap itself turns the link type of a file into its own number. One thing a batch does not tell
+is the byte order of its file: BSD loopback (link type 0) written on a machine of the other order is taken for our own.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ KEYWORDS = JOINING | FROM_FILES | frozenset(_OWN_WORDS.split())
 
 _SPLIT = re.compile(r"[\s()!<>=+*/&|^%\[\],]+")
 _PLAIN = (
-    re.compile(r"(-?(0[xX][0-9A-Fa-f]+|[0-9]+))*-?"),  # 80, 0x2a, 6000-6010, -1
+    re.compile(r"-?((0[xX][0-9A-Fa-f]+|[0-9]+)(-(0[xX][0-9A-Fa-f]+|[0-9]+))*)?-?"),  # 80, 0x2a, 6000-6010, -1
     re.compile(r"[0-9]{0,10}:[0-9]{0,10}"),  # tcp[0:2]
     re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){1,3}"),  # 10.0.0 is a network
     re.compile(r"[0-9A-Fa-f]{1,2}([:.-][0-9A-Fa-f]{1,2}){5}|[0-9A-Fa-f]{4}(\.[0-9A-Fa-f]{4}){2}|[0-9A-Fa-f]{12}"),
