@@ -262,8 +262,6 @@ class Tally:
     packets: int = 0
     packet_bytes: int = 0
     lost: int = 0
-    left_out: int = 0
-    """Of the frames, those the user asked to leave out; ``skipped`` has them by reason too."""
     flows: int = 0
     late_fragments: int = 0
     """Later fragments whose first fragment never came: counted in a flow without ports."""
@@ -272,6 +270,8 @@ class Tally:
     last_ns: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
+    left_out: int = 0
+    """Of the frames, those the user asked to leave out; ``skipped`` has them by reason too."""
 
 
 @dataclass(frozen=True, slots=True)

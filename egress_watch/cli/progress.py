@@ -51,7 +51,7 @@ def progress(inputs: Inputs, *, quiet: bool) -> Iterator[Advance]:
         def advance(frames: Frames | None, tally: Tally) -> None:
             told = said(tally, monotonic() - begin_s)
             if frames is None:
-                bar.update(task, counts=told, description="")
+                bar.update(task, counts=told)
             else:
                 bar.update(task, completed=frames.read_bytes, counts=told, description=at(inputs, frames.origin))
 
