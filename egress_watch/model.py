@@ -48,6 +48,10 @@ VERDICTS = (IN, OWN, OUT, UNKNOWN)
 GLYPHS = {IN: "✓", OWN: "~", OUT: "✗", UNKNOWN: "?"}
 
 
+LEFT_OUT = ("before --from", "after --to", "filtered out")
+"""Reasons, or how they begin, of frames that are left out because the user asked for it."""
+
+
 class Damage(NamedTuple):
     """What a source could not read: the rest of the file is not guessed at."""
 
@@ -85,6 +89,8 @@ class Frames:
     lost: int = 0
     """Frames the capturing side says it dropped, newly reported with this batch."""
     damage: tuple[Damage, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Frames read beside these and left out because the user narrowed the work, by reason (see LEFT_OUT)."""
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -336,6 +342,8 @@ class Tally:
     damage: list[Damage] = field(default_factory=list)
     unwrapped: dict[str, int] = field(default_factory=dict)
     """Packets taken out of mirrors and tunnels, by kind."""
+    left_out: int = 0
+    """Of the frames, those the user asked to leave out; ``skipped`` has them by reason too."""
 
 
 @dataclass(frozen=True, slots=True)

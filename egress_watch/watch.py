@@ -100,15 +100,16 @@ def _go_on(_: Frames, __: Tally) -> bool:
 
 def watch(
     source: Iterable[Frames], stages: Stages, recording: Recording, go_on: Callable[[Frames, Tally], bool] = _go_on,
-    wait_ns: int | None = None,
+    wait_ns: int | None = None, decoded: Callable[[Frames], Packets] | None = None,
 ) -> Tally:  # fmt: skip
     """Follow frames to alerts until the source ends or ``go_on`` says no. README: the life of a packet.
 
-    ``wait_ns``: see `Pending`.
+    ``wait_ns``: see `Pending`. ``decoded`` returns the packets of the frames that came last, where another process has
+    decoded them already.
     """
     tally, pending = Tally(), Pending(wait_ns)
     for frames in source:
-        packets = stages.duplicates.once(decode(frames, stages.tables), frames.origin)
+        packets = stages.duplicates.once(decoded(frames) if decoded else decode(frames, stages.tables), frames.origin)
         stages.names.hear(packets)
         stages.devices.hear(packets)
         flows = stages.table.update(packets)
@@ -146,14 +147,17 @@ def count(tally: Tally, frames: Frames, packets: Packets) -> None:
     """Add one batch to the counters: every frame is a packet or has a named reason."""
     if len(frames):
         first, last = int(frames.time_ns.min()), int(frames.time_ns.max())
-        tally.first_ns = min(tally.first_ns, first) if tally.frames else first  # 0 is a time like any other
-        tally.last_ns = max(tally.last_ns, last) if tally.frames else last
-    tally.frames += len(frames)
+        timed = tally.frames > tally.left_out  # 0 is a time like any other
+        tally.first_ns = min(tally.first_ns, first) if timed else first
+        tally.last_ns = max(tally.last_ns, last) if timed else last
+    left_out = sum(frames.left_out.values())
+    tally.left_out += left_out
+    tally.frames += len(frames) + left_out
     tally.packets += len(packets)
     tally.packet_bytes += int(packets.size.sum())
     tally.lost += frames.lost
     tally.damage += frames.damage
-    for reason, frames_skipped in packets.skipped.items():
+    for reason, frames_skipped in (*packets.skipped.items(), *frames.left_out.items()):
         tally.skipped[reason] = tally.skipped.get(reason, 0) + frames_skipped
     for kind, opened in packets.unwrapped.items():
         tally.unwrapped[kind] = tally.unwrapped.get(kind, 0) + opened

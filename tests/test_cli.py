@@ -26,7 +26,7 @@ from egress_watch.model import GLYPHS, VERDICTS
 SUMMARY = {
     "frames", "packets", "packet_bytes", "skipped", "lost", "flows", "evicted", "late_fragments", "damage", "bytes_out",
     "bytes_in", "verdicts", "alerts", "zone", "data", "db", "recordings", "inputs", "held", "passed_over", "failed",
-    "interrupted", "broken_rules", "zone_asked", "zone_as_of", "unwrapped", "duplicate_share",
+    "interrupted", "broken_rules", "narrowed", "zone_asked", "zone_as_of", "unwrapped", "duplicate_share",
 }  # fmt: skip
 HEAVY = ("numpy", "sqlite_utils", "sqlite3", "sigma", "yaml", "maxminddb", "geoip2", "rich", "textual", "zstandard")
 
@@ -331,7 +331,8 @@ def test_a_progress_bar_is_for_people_only(tmp_path, monkeypatch):
         code = spawn_in_process("replay", CITY, "--db", tmp_path / "a.db")
     assert code == 0
     assert "replay" in screen.getvalue()
-    assert re.findall(r"[0-9,]+ packets, [0-9,]+ flows", screen.getvalue())[-1] == "3,427 packets, 348 flows"
+    told = re.findall(r"([0-9,]+) packets, [0-9,]+/s, ([0-9,]+) flows", screen.getvalue())
+    assert told[-1] == ("3,427", "348")
     with monkeypatch.context() as closed:
         closed.setattr(sys, "stderr", None)
         assert spawn_in_process("replay", CITY, "--db", tmp_path / "b.db") == 0

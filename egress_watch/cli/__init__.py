@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"egress-watch: {_safe(str(error))}")
         return error.exit_code
     except KeyboardInterrupt:
-        _say("\negress-watch: stopped; what was committed stays")
+        _say("\negress-watch: stopped; what was committed stays, and the same command begins anew")
         return STOPPED
     except MemoryError:
         _say("egress-watch: out of memory; what was committed stays\n  try: lower flows.limit and names.limit")

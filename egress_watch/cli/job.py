@@ -21,12 +21,15 @@ from typing import Any
 
 from egress_watch import __version__, sinks
 from egress_watch.cli.judges import described
+from egress_watch.cli.narrow import Asked
+from egress_watch.cli.progress import progress
 from egress_watch.config import Config
+from egress_watch.decode.carriers import Tables
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
 from egress_watch.exports.pseudonyms import Pseudonyms
 from egress_watch.library import atlas, data_files, inventory, notices, rules, with_networks, zone
-from egress_watch.model import Frames, Snapshot, Tally
+from egress_watch.model import Frames, Packets, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
 from egress_watch.store.recording import FINISHED, INTERRUPTED
@@ -35,16 +38,19 @@ from egress_watch.watch import stages, watch
 STOPPED = 130
 Cover = Callable[[Callable[[str], bool]], Pseudonyms | None]
 """Who covers the report, given what tells whether an address is a device's."""
+Decoded = Callable[[Frames], Packets] | None
 
 
 class Job:
     """One run of replay: what was asked, and what came of it."""
 
-    def __init__(self, config: Config, *, again: bool, cover: Cover = lambda _: None) -> None:
+    def __init__(
+        self, config: Config, asked: Asked, *, again: bool, quiet: bool, jobs: int, cover: Cover = lambda _: None
+    ) -> None:
         self._cover = cover
         self._inventory = inventory(config)
         config = with_networks(config)
-        self._config, self._again = config, again
+        self._config, self._asked, self._again, self._quiet, self._jobs = config, asked, again, quiet, jobs
         self._rules, self._broken = rules(config)
         self._files = data_files(config)
         self._places = atlas(config, self._files)
@@ -72,7 +78,7 @@ class Job:
             return self._report(as_json=as_json)  # the writer closes last and takes the write-ahead log with it
 
     def _groups(self, store: Store) -> list[list[str]]:
-        inputs, prints = self._inputs, self._inputs.fingerprints()
+        inputs, prints = self._inputs, self._asked.marks(self._inputs.fingerprints())
         known = set() if self._again else store.recorded(prints.values())
         self._held = {path: mark for path, mark in prints.items() if mark in known or self._twice(path, mark, prints)}
         self._failed = dict(inputs.failed)
@@ -91,13 +97,17 @@ class Job:
         recording = self._begin(inputs, store)
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
-        with _stop_signal() as stopped, _progress(inputs) as advance:
+        with (
+            _stop_signal() as stopped,
+            self._frames(inputs, through.tables) as (source, decoded),
+            progress(inputs, quiet=self._quiet) as advance,
+        ):
 
             def go_on(frames: Frames, tally: Tally) -> bool:
                 advance(frames, tally)
                 return not stopped()
 
-            tally = watch(inputs.frames(), through, recording, go_on)
+            tally = watch(source, through, recording, go_on, decoded=decoded)
             advance(None, tally)  # the flows that the end of the captures closed
             self._stopped = stopped()
         self._unwrapped.update(tally.unwrapped)
@@ -105,12 +115,24 @@ class Job:
         self._set_aside(through.rules.broken)
         self._end(recording, inputs, store, tally)
 
+    @contextmanager
+    def _frames(self, inputs: Inputs, tables: Tables) -> Iterator[tuple[Iterator[Frames], Decoded]]:
+        """Return what is to be followed: read here, or ahead of the loop by other processes; a pipe always here."""
+        jobs = self._jobs or len(os.sched_getaffinity(0))
+        if jobs == 1 or set(inputs.files) & set(self._pipes):
+            yield self._asked.narrowing.narrowed(inputs.frames()), None
+            return
+        from egress_watch.cli.ahead import Way, ahead
+
+        with ahead(inputs, Way(self._asked.narrowing, tables), jobs - 1) as others:
+            yield others.frames(), others.packets
+
     def _begin(self, inputs: Inputs, store: Store) -> Recording:
         law = zone(self._config.zone, self._config.as_of, self._config.own_zone)
         return store.record(
             zone=law.id, as_of=law.as_of, data=described(self._files),
             rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
-            version=__version__, inputs=inputs.fingerprints(),
+            version=__version__, inputs=self._asked.marks(inputs.fingerprints()), narrowed=self._asked.words,
         )  # fmt: skip
 
     def _set_aside(self, broken: Mapping[str, str]) -> None:
@@ -118,7 +140,7 @@ class Job:
 
     def _end(self, recording: Recording, inputs: Inputs, store: Store, tally: Tally) -> None:
         """End the recording, unless it is barren, or came through a pipe and is what the database holds already."""
-        prints = inputs.fingerprints()
+        prints = self._asked.marks(inputs.fingerprints())
         late = {path: mark for path, mark in prints.items() if path in self._pipes}
         if not self._again and store.recorded(late.values()):
             self._held |= late
@@ -142,7 +164,7 @@ class Job:
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._inputs.files), "held": list(self._held),
             "passed_over": self._inputs.passed_over, "failed": list(self._failed.items()), "interrupted": self._stopped,
             "broken_rules": list(dict.fromkeys(map(str, self._broken))), "zone_asked": self._config.zone.lower(),
-            "unwrapped": dict(self._unwrapped),
+            "unwrapped": dict(self._unwrapped), "narrowed": self._asked.words,
         }  # fmt: skip
         self._print(snapshot, outcome, as_json=as_json)
         _complain(self._failed, outcome["broken_rules"])
@@ -204,24 +226,3 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _progress(inputs: Inputs) -> Iterator[Callable[[Frames | None, Tally], None]]:
-    """Show bytes, packets and flows on standard error while a person watches; stay quiet in a pipe."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _, __: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("replay"), BarColumn(), TextColumn("{task.percentage:>3.0f}%  {task.fields[counts]}"),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("replay", total=inputs.total_bytes or None, counts="")
-
-        def advance(frames: Frames | None, tally: Tally) -> None:
-            counts = f"{tally.packets:,} packets, {tally.flows:,} flows"
-            progress.update(task, completed=frames.read_bytes if frames else None, counts=counts)
-
-        yield advance

@@ -23,6 +23,7 @@ EXAMPLES = (
     "egress-watch replay /var/captures/ --db city.db --zone eu27",
     "ssh sensor tcpdump -w - | egress-watch replay - --db live.db",
     "egress-watch replay capture.pcapng.gz --json | jq .verdicts",
+    "egress-watch replay /var/captures/ --from 2026-11-02T08:00 --to 2026-11-02T09:00 --filter tcp --jobs 2",
 )
 
 
@@ -35,12 +36,25 @@ def arguments(command: argparse.ArgumentParser) -> None:
         "--db", default="", metavar="FILE", help="the database to write; default: as configured (egress.db)"
     )
     add_zone(command)
+    command.add_argument(
+        "--filter", default="", metavar="EXPRESSION",
+        help="only frames that match, as for tcpdump (pcap-filter(7)); names in other frames are not heard",
+    )  # fmt: skip
+    times = "2026-11-02 or 2026-11-02T08:30Z"
+    command.add_argument("--from", dest="from_time", default="", metavar="TIME",
+                         help=f"only frames of this time and later: {times}")  # fmt: skip
+    command.add_argument("--to", dest="to_time", default="", metavar="TIME", help=f"only frames up to then: {times}")
     command.add_argument("--config", default="", metavar="FILE", help="a TOML file of settings")
     command.add_argument(
         "--again", action="store_true", help="record captures that the database holds already once more"
     )
     add_pseudonyms(command)
     command.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
+    command.add_argument(
+        "--jobs", type=_jobs, default=1, metavar="N",
+        help="processes: 1, the default, does all in one; more read ahead, up to 16; 0 is one for each core",
+    )  # fmt: skip
+    command.add_argument("--quiet", action="store_true", help="show no progress, even where a person watches")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -48,14 +62,22 @@ def run(options: argparse.Namespace) -> int:
     gc.disable()  # what a program loads to start is no garbage; from the first packet on collections run
     try:
         from egress_watch.cli.job import Job
+        from egress_watch.cli.narrow import asked
 
         config = with_zone(load(options.config), options)
         covering(options, config)  # a key that is none is told before anything is read
         job = Job(
-            replace(config, db=options.db or config.db), again=options.again,
+            replace(config, db=options.db or config.db), asked(options),
+            again=options.again, quiet=options.quiet, jobs=options.jobs,
             cover=lambda known: covering(options, config, known),
         )  # fmt: skip
         return job.run(options.paths, as_json=options.json)
     finally:
         gc.unfreeze()
         gc.enable()
+
+
+def _jobs(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes")
+    return int(text)

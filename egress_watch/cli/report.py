@@ -25,7 +25,7 @@ from egress_watch.config import Config, OwnZone
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import when
 from egress_watch.library import zone, zone_name
-from egress_watch.model import DUPLICATE, GLYPHS, VERDICTS, Snapshot
+from egress_watch.model import DUPLICATE, GLYPHS, LEFT_OUT, VERDICTS, Snapshot
 from egress_watch.places.zones import Zone
 
 TOP = 15
@@ -109,6 +109,8 @@ def _head(
     if times:
         first, last = min(row["first_ns"] for row in times), max(row["last_ns"] for row in times)
         console.print(Text(f"from {when(first)} to {when(last)}"))
+    for narrowed in dict.fromkeys(row["narrowed"] for row in snapshot.recordings if row["narrowed"]):
+        console.print(Text(f"narrowed: {printable(narrowed)}", style="yellow"))
     judged = dict.fromkeys((row["zone"], row["zone_as_of"]) for row in snapshot.recordings) or [(asked.id, asked.as_of)]
     for name, as_of in judged:
         console.print(Text(f"zone: {zone_name(name, own)} ({name}), as of {as_of}"))
@@ -231,11 +233,7 @@ def _wrapped(console: Console, outcome: Mapping[str, Any]) -> None:
 
 
 def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> None:
-    reasons = ", ".join(
-        f"{printable(row['reason'])} {row['frames']:,}" for row in snapshot.skipped if row["reason"] != DUPLICATE
-    )
-    if reasons:
-        console.print(Text(f"Skipped (no IP packet): {reasons}"))
+    _skipped(console, snapshot)
     for path, reason in outcome["failed"]:
         console.print(Text(printable(f"Gave nothing: {path}: {reason}"), style="yellow"))
     failed = {path for path, _ in outcome["failed"]}
@@ -252,6 +250,15 @@ def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) 
     if outcome["interrupted"]:
         what = "Stopped half-way; the same command records these files anew (a pipe has to come again)."
         console.print(Text(what, style="yellow"))
+
+
+def _skipped(console: Console, snapshot: Snapshot) -> None:
+    for title, wanted in (("Skipped (no IP packet)", False), ("Left out as asked", True)):
+        told = [row for row in snapshot.skipped if row["reason"] != DUPLICATE]
+        rows = [row for row in told if row["reason"].startswith(LEFT_OUT) == wanted]
+        if rows:
+            reasons = ", ".join(f"{printable(row['reason'])} {row['frames']:,}" for row in rows)
+            console.print(Text(f"{title}: {reasons}"))
 
 
 def _other_zone(console: Console, snapshot: Snapshot, asked: Zone) -> None:

@@ -60,12 +60,25 @@ class Inputs:
         ``read_bytes`` counts over all files. A pipe that ends in damage is read on, up to 256 MiB, for its fingerprint.
         """
         before = 0
-        for entry in self._entries.values():
+        for path, entry in self._entries.items():
             seen_bytes = before
-            for frames in self._of(entry, before):
+            for frames in self.frames_of(path, before):
                 seen_bytes = frames.read_bytes
                 yield frames
             before = max(seen_bytes, before + entry.size_bytes)
+
+    def frames_of(self, path: str, before: int = 0) -> Iterator[Frames]:
+        """Yield the frames of one of ``files``, as `frames` does; ``read_bytes`` counts from ``before``."""
+        return self._of(self._entries[path], before)
+
+    def size_bytes(self, path: str) -> int:
+        """Return the size of one of ``files``, as in ``total_bytes``."""
+        return self._entries[path].size_bytes
+
+    def note(self, path: str, failed: str | None) -> None:
+        """Take over what another process found when it read one of ``files``: why it gave nothing, None if it did."""
+        if failed is not None:
+            self._failed.setdefault(path, failed)
 
     def fingerprint(self, path: str) -> str:
         """Return the fingerprint of one of ``files``, see `tap`; "" for a pipe whose end has not been seen.

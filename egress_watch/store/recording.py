@@ -173,12 +173,13 @@ def _damage_row(recording: int, damage: Damage) -> tuple[int, str, int, str, int
     return recording, storable(damage.origin), damage.offset, storable(damage.reason), damage.lost_bytes
 
 
-def begin(db: Database, *, zone: str, as_of: str, dataset: int, version: str, inputs: Mapping[str, str]) -> int:
+def begin(
+    db: Database, *, zone: str, as_of: str, dataset: int, version: str, inputs: Mapping[str, str], narrowed: str = ""
+) -> int:
     """Insert a running recording with its inputs and return its number; called within a transaction."""
-    row = (RUNNING, zone, as_of, dataset, version, writer(os.getpid()))
-    cursor = db.conn.execute(
-        "INSERT INTO recording(state, zone, zone_as_of, dataset, version, writer) VALUES (?, ?, ?, ?, ?, ?)", row
-    )
+    row = (RUNNING, zone, as_of, dataset, version, writer(os.getpid()), storable(narrowed))
+    columns = "state, zone, zone_as_of, dataset, version, writer, narrowed"
+    cursor = db.conn.execute(f"INSERT INTO recording({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608 - constants
     number = int(cursor.lastrowid or 0)
     note_inputs(db, number, inputs)
     return number

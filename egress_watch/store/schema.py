@@ -172,7 +172,12 @@ def _version_3(db: Database) -> None:
     _run(db, DEVICES + "DROP VIEW flows;\n" + _flows_view(f"{_JUDGED}, {listed}", _BY_DATASET + found))
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2, _version_3]
+def _version_4(db: Database) -> None:
+    """Let a recording say what part of its inputs was asked for."""
+    _run(db, "ALTER TABLE recording ADD COLUMN narrowed TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2, _version_3, _version_4]
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
 NEWEST = len(MIGRATIONS)
