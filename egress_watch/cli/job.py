@@ -22,7 +22,7 @@ from egress_watch.cli.judges import described
 from egress_watch.config import Config
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
-from egress_watch.library import atlas, data_files, notices, rules, zone
+from egress_watch.library import adequate, atlas, data_files, notices, rules, zone
 from egress_watch.model import Frames, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
@@ -99,7 +99,7 @@ class Job:
         return store.record(
             zone=law.id, as_of=law.as_of, data=described(self._files),
             rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
-            version=__version__, inputs=inputs.fingerprints(),
+            version=__version__, inputs=inputs.fingerprints(), adequate=adequate(self._config),
         )  # fmt: skip
 
     def _set_aside(self, broken: Mapping[str, str]) -> None:

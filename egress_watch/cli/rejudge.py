@@ -78,7 +78,7 @@ def _judged(
 
 def _law(config: Config, name: str, as_of: str) -> Callable[[str], Law]:
     """Return what judges recordings of a zone: under that zone, or all under the one that is named."""
-    from egress_watch.library import atlas, zone
+    from egress_watch.library import adequate, atlas, zone
     from egress_watch.store import Law
 
     day = as_of or config.as_of
@@ -86,7 +86,8 @@ def _law(config: Config, name: str, as_of: str) -> Callable[[str], Law]:
 
     def law(own: str) -> Law:
         under = zone(name or own, day, config.own_zone)
-        return Law(under.id, under.as_of, atlas(replace(config, zone=under.id, as_of=day)))
+        settings = replace(config, zone=under.id, as_of=day)
+        return Law(under.id, under.as_of, atlas(settings), adequate(settings))
 
     return law
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from egress_watch.errors import RuleError
 from egress_watch.rules.document import Finding, Node, at, python, read
+from egress_watch.rules.fields import BY_NAME
 from egress_watch.rules.lint import findings
 from egress_watch.rules.networks import within
 
@@ -135,10 +136,17 @@ def _item(key: str, value: Any, sets: Mapping[str, Sequence[str]]) -> tuple[str,
     """Return one item, its sets unfolded: ``country|expand: '%benelux%'`` is ``country: [BE, NL, LU]``."""
     name, *modifiers = key.split("|")
     if "expand" not in modifiers:
-        return key, value
+        return key, _number(value) if name in BY_NAME and BY_NAME[name].kind == "flag" else value
     names = value if isinstance(value, list) else [value]
     members = [_literal(member) for name in names for member in sets[name.strip("%")]]
     return "|".join([name, *(modifier for modifier in modifiers if modifier != "expand")]), members
+
+
+def _number(value: Any) -> Any:
+    """Return a flag as the store holds it: pySigma would also compare it with the text "true"."""
+    if isinstance(value, list):
+        return [_number(one) for one in value]
+    return int(value) if isinstance(value, bool) else value
 
 
 def _literal(member: str) -> str:

@@ -23,7 +23,7 @@ from egress_watch.store.schema import MIGRATIONS, NEWEST
 
 __all__ = ["NEWEST", "Difference", "Law", "Reader", "Recording", "Store", "compare", "prepare", "rewrite"]
 
-_OF_A_RECORDING = ("flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement")
+_OF_A_RECORDING = ("flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "contact", "rollup")
 
 
 class Store:
@@ -53,13 +53,13 @@ class Store:
 
     def record(
         self, *, zone: str, as_of: str, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]], version: str,
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, str], adequate: Iterable[str] = (),
     ) -> Recording:  # fmt: skip
         """Begin a recording of these inputs (path to fingerprint).
 
         An unfinished recording that shares an input is replaced: its process was killed or stopped, and all it held
         comes again. ``data`` describes the data files that judge; ``rules`` are rows of id, title, level, digest and
-        origin.
+        origin; ``adequate`` are the countries that data may go to under EU law on the zone's day.
         """
         with transaction(self._db, self.path):
             for number in self._unfinished(inputs.values()):
@@ -67,7 +67,10 @@ class Store:
             judged_by = dataset(self._db, data)
             rows = [tuple(map(storable, row)) for row in rules]
             self._db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
-            number = begin(self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs)
+            number = begin(
+                self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs,
+                adequate=" ".join(adequate),
+            )  # fmt: skip
         return Recording(self._db, self.path, number, judged_by, zone)
 
     def remove(self, recording: Recording) -> None:

@@ -118,6 +118,10 @@ CREATE TABLE rejudged(
 flows; ``name`` is 0 where none was heard."""
 
 
+_JUDGED_BY = ", place.countries, place.evidence,\n  place.note, place.dataset, dataset.dates AS data"
+_JOINED = " JOIN dataset ON dataset.id = place.dataset"
+
+
 def dates(files: str) -> str:
     """Return name and date of each data file of ``dataset.files``, as JSON: what every flow shows of its data set."""
     return json.dumps([{"name": row.get("name"), "built": row.get("built")} for row in json.loads(files)])
@@ -139,12 +143,48 @@ def _version_2(db: Database) -> None:
     _run(db, "ALTER TABLE place ADD COLUMN note TEXT;\nALTER TABLE dataset ADD COLUMN dates TEXT NOT NULL DEFAULT '[]'")
     rows = db.conn.execute("SELECT id, files FROM dataset").fetchall()
     db.conn.executemany("UPDATE dataset SET dates = ? WHERE id = ?", [(dates(files), number) for number, files in rows])
-    more = ", place.countries, place.evidence,\n  place.note, place.dataset, dataset.dates AS data"
-    joins = " JOIN dataset ON dataset.id = place.dataset"
-    _run(db, HISTORY + "DROP VIEW flows;\n" + _flows_view(more, joins))
+    _run(db, HISTORY + "DROP VIEW flows;\n" + _flows_view(_JUDGED_BY, _JOINED))
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2]
+FACTS = """
+CREATE TABLE contact(
+  device INTEGER NOT NULL REFERENCES device, kind INTEGER NOT NULL, value TEXT NOT NULL, first_ns INTEGER NOT NULL,
+  recording INTEGER NOT NULL REFERENCES recording, PRIMARY KEY(device, kind, value)) WITHOUT ROWID;
+CREATE TABLE rollup(
+  recording INTEGER NOT NULL REFERENCES recording, rule TEXT NOT NULL, grouped TEXT NOT NULL, slot INTEGER NOT NULL,
+  item TEXT NOT NULL, amount INTEGER NOT NULL, hits INTEGER NOT NULL, bytes_out INTEGER NOT NULL,
+  bytes_in INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, first_flow INTEGER NOT NULL,
+  last_flow INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0, told_out INTEGER NOT NULL DEFAULT 0,
+  told_in INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(recording, rule, grouped, slot, item)) WITHOUT ROWID;
+"""
+_FACTS_OF_THE_PAST = """
+ALTER TABLE flow ADD COLUMN facts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE device ADD COLUMN first_ns INTEGER;
+ALTER TABLE recording ADD COLUMN adequate TEXT NOT NULL DEFAULT '';
+UPDATE device SET first_ns = old.first_ns
+FROM (SELECT device, min(first_ns) AS first_ns FROM flow GROUP BY device) AS old WHERE old.device = device.id;
+"""
+_CONTACT_OF_THE_PAST = """
+INSERT INTO contact SELECT device, {kind}, place.{column}, min(first_ns), min(recording)
+FROM flow JOIN place ON place.id = flow.place
+WHERE bytes_out >= 200 AND place.{column} IS NOT NULL AND location_status <> 'local' GROUP BY 1, 3;
+"""
+_FACTS_SHOWN = """,
+  flow.facts & 1 AS first_country, flow.facts >> 1 & 1 AS first_owner, flow.facts >> 2 & 1 AS first_provider,
+  max(0, (flow.first_ns - device.first_ns) / 1000000000) AS device_age_s,
+  (SELECT instr(nullif(recording.adequate, ''), place.country) > 0 FROM recording
+    WHERE recording.id = flow.recording) AS adequate"""
+
+
+def _version_facts(db: Database) -> None:
+    """Flows know whether they are a first contact, and rules can count over time; what was stored before counts too."""
+    columns = enumerate(("country", "owner", "provider"))
+    past = "".join(_CONTACT_OF_THE_PAST.format(kind=kind, column=column) for kind, column in columns)
+    _run(db, FACTS + _FACTS_OF_THE_PAST + past)
+    _run(db, "DROP VIEW flows;\n" + _flows_view(_JUDGED_BY + _FACTS_SHOWN, _JOINED))
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2, _version_facts]
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
 NEWEST = len(MIGRATIONS)
