@@ -13,7 +13,7 @@ from egress_watch.library.files import CURATED, OWN, DataFile, data_files, notic
 from egress_watch.library.folders import DATA, shipped, table
 from egress_watch.library.mmdb import records
 from egress_watch.library.overrides import overrides
-from egress_watch.library.rulebook import MOST_RULE_BYTES, read_rules, rule_files, rule_text, rules
+from egress_watch.library.rulebook import MOST_RULE_BYTES, read_parts, read_rules, rule_files, rule_text, rules
 from egress_watch.library.tables import (
     adequate,
     country_sets,
@@ -29,8 +29,9 @@ from egress_watch.places.owners import Owners
 from egress_watch.places.prefixes import Prefixes
 
 __all__ = [
-    "CURATED", "DATA", "MOST_RULE_BYTES", "DataFile", "adequate", "atlas", "country_sets", "data_files", "groups", "knowledge",
-    "notices", "read_rules", "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone", "zone_name",
+    "CURATED", "DATA", "MOST_RULE_BYTES", "DataFile", "adequate", "atlas", "country_sets", "data_files", "groups",
+    "knowledge", "notices", "read_parts", "read_rules", "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone",
+    "zone_name",
 ]  # fmt: skip
 
 LOOKED_UP = ("country", "asn", "cloud")

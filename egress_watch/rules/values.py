@@ -66,7 +66,7 @@ def terms(modifiers: Sequence[str], node: Node, sets: Mapping[str, Sequence[str]
     return 1
 
 
-def value_findings(  # noqa: C901  # one line a kind of value
+def value_findings(  # one line a kind of value
     field: Field, modifiers: Sequence[str], node: Node, sets: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
     """Yield everything wrong with one value of one item."""

@@ -33,6 +33,7 @@ from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
+from egress_watch.store.rollup import Rollup
 
 NONE: Mapping[str, str] = {}
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
@@ -59,7 +60,7 @@ class Recording:
         self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
         self._places = Lookup[Answer](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
-        self._contacts = Contacts(db, row)
+        self._contacts, self._rollup = Contacts(db, row), Rollup(db, row)
         self._remembered = (self._devices, self._remotes, self._names, self._places, self._contacts)
 
     def write(self, judged: Judged, tally: Tally) -> Batch:
@@ -80,6 +81,7 @@ class Recording:
         """Store the batch's episodes; hits of a running episode are added to it, and none is counted twice."""
         with transaction(self._db, self._path):
             self._episodes.add(alerts)
+            self._rollup.keep()
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
 
@@ -107,7 +109,7 @@ class Recording:
         of = np.array(devices, np.int64)
         rows = zip(ids.tolist(), devices, *self._columns(judged), self._contacts.facts(judged, of), strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
-        return Batch(self._db, judged, ids, of, newest)
+        return Batch(self._db, judged, ids, of, newest, self._rollup)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:
         """Return the values of `_FLOW` behind id and device, in its order."""
