@@ -30,8 +30,8 @@ from egress_watch.places.prefixes import Prefixes
 
 __all__ = [
     "CURATED", "DATA", "MOST_RULE_BYTES", "DataFile", "adequate", "atlas", "country_sets", "data_files", "groups",
-    "knowledge", "notices", "read_parts", "read_rules", "rule_files", "rule_text", "rules", "shipped", "tables_checked", "zone",
-    "zone_name",
+    "knowledge", "notices", "read_parts", "read_rules", "rule_files", "rule_text", "rules", "shipped", "tables_checked",
+    "zone", "zone_name",
 ]  # fmt: skip
 
 LOOKED_UP = ("country", "asn", "cloud")

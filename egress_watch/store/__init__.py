@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
-from sqlite_utils import Database
-
 from egress_watch.errors import StoreError
 from egress_watch.store.answers import dataset
 from egress_watch.store.backtest import Tried, backtest
