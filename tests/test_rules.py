@@ -146,7 +146,9 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize(("stem", "number", "rule", "example"), EXAMPLES, ids=[f"{row[0]}-{row[1]}" for row in EXAMPLES])
+@pytest.mark.parametrize(
+    ("stem", "number", "rule", "example"), EXAMPLES, ids=[f"{row[0]}-{row[1]}" for row in EXAMPLES]
+)
 def test_a_shipped_rule_finds_its_examples_and_nothing_beside(
     stem: str, number: int, rule: Rule, example: Example
 ) -> None:

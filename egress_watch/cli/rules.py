@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -23,7 +23,7 @@ EXAMPLES = (
     "egress-watch rules check my-rules/ --explain",
     "egress-watch rules test my-rules/",
     "egress-watch rules test my-rules/ --pcap site.pcapng --expect site.yml",
-    "egress-watch rules backtest egress.db --since 7d my-rules/",
+    "egress-watch rules backtest egress.db my-rules/ --since 7d",
     "egress-watch rules fields --json-schema > rule.schema.json",
 )
 MODULES = ("rule_tests", "rule_backtest", "rule_fields")
@@ -60,11 +60,11 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         sinks.write("-", [json.dumps({"where": e.where, "what": e.what, "remedy": e.remedy}) for e in findings])
     else:
-        sinks.write("-", _report(count, findings, explained if options.explain else {}))
+        sinks.write("-", _report(count, findings, explained if options.explain else ()))
     return USAGE if findings else 0 if files else DATA_TROUBLE
 
 
-def _found(files: Sequence[Path], own: Sequence[OwnZone]) -> tuple[int, list[RuleError], dict[str, str]]:
+def _found(files: Sequence[Path], own: Sequence[OwnZone]) -> tuple[int, list[RuleError], list[tuple[str, str]]]:
     """Return the number of documents, what is wrong with them, and the predicate of each that is sound."""
     from egress_watch.library import country_sets, read_parts, rule_text
     from egress_watch.rules import check, linked
@@ -82,14 +82,14 @@ def _found(files: Sequence[Path], own: Sequence[OwnZone]) -> tuple[int, list[Rul
     rules, unlinked = linked(parts)
     late = [*twice, *unlinked, *prepare([(rule.predicate, rule.origin) for rule in rules])]
     findings = [error for errors in broken.values() for error in errors] + late
-    return len(parts) + len(files) - len(sound), findings, {f"{r.origin}: {r.title}": r.predicate for r in rules}
+    return len(parts) + len(files) - len(sound), findings, [(rule.origin, rule.predicate) for rule in rules]
 
 
-def _report(count: int, findings: Collection[RuleError], explained: Mapping[str, str]) -> Iterator[str]:
+def _report(count: int, findings: Collection[RuleError], explained: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Yield the findings, and what each sound rule comes to where that is asked for."""
     for error in findings:
         yield from map(printable, str(error).split("\n"))
-    yield from (f"{printable(where)}\n  {printable(predicate)}" for where, predicate in explained.items())
+    yield from (f"{printable(where)}\n  {printable(predicate)}" for where, predicate in explained)
     yield f"{_number(count, 'rule')}, {_number(len(findings), 'finding')}" if count else "no rules here (*.yml)"
 
 

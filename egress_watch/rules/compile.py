@@ -77,7 +77,7 @@ def _part(document: Node, origin: str, digest: str, sets: Mapping[str, Sequence[
     if body := document.get("filter"):
         sieve = Node("map", body.line, body.column, pairs=tuple(p for p in body.pairs if p[0].text != "rules"))
         predicate = _convert(_framed(document), sieve, origin, sets)
-        return Filter(origin, predicate, references(body), any_rule(body))
+        return Filter(origin, predicate, () if any_rule(body) else references(body), any_rule(body))
     words = python(document)
     about = (words["id"].lower(), words["title"], words["level"], words.get("description", "").strip())
     told = examples_of(document)

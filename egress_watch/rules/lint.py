@@ -45,9 +45,10 @@ def findings(document: Node, sets: Mapping[str, Sequence[str]]) -> Iterator[Find
     yield from _duplicates(document)
     kinds = [key for key, _ in document.pairs if key.text in REQUIRED]
     for key in kinds[1:]:
-        yield at(
-            key, f"a document cannot be `{kinds[0].text}` and `{key.text}` at once", "put `---` between two documents"
-        )
+        what = f"a document cannot be `{kinds[0].text}` and `{key.text}` at once"
+        yield at(key, what, "put `---` between two documents")
+    if len(kinds) > 1:
+        return
     yield from _frame(document, kinds[0].text if kinds else "detection")
     for key, node in document.pairs:
         if key.text in SHAPES:
