@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 CHECKED := $(VENV)/.checked
 
-.PHONY: help demo test check fix bench bench-places truth border data setup clean
+.PHONY: help demo test check fix bench bench-places bench-rules truth border data setup clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ bench: $(CHECKED)  ## measure every stage and the whole, beside peers where they
 
 bench-places: $(CHECKED)  ## measure how fast addresses are judged, and how fast commands start
 	$(BIN)/python benchmarks/places.py
+
+bench-rules: $(CHECKED)  ## measure many rules over a batch, and correlations over an hour of a million flows
+	$(BIN)/python benchmarks/rules.py
 
 truth: $(CHECKED)  ## compare flows with an independent tool's over the shared corpus
 	$(BIN)/python benchmarks/truth.py

@@ -12,8 +12,9 @@ not depend on how the flows were cut into batches.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from sqlite_utils import Database
@@ -45,10 +46,12 @@ SELECT grouped FROM (
 GROUP BY grouped HAVING {metric} >= :least
 """
 _ROWS = f"""
-SELECT {_KEY}, {_SUMS}, 0, 0, 0 FROM temp.counted WHERE rule = :rule AND grouped = :grouped
+SELECT {_KEY}, {_SUMS}, 0, 0, 0 FROM temp.counted
+WHERE rule = :rule AND grouped IN (SELECT value FROM json_each(:groups))
 UNION ALL SELECT {_KEY}, {_SUMS}, told, told_out, told_in FROM rollup
-WHERE recording = :recording AND rule = :rule AND grouped = :grouped AND slot BETWEEN :since AND :until
-ORDER BY slot
+WHERE recording = :recording AND rule = :rule AND grouped IN (SELECT value FROM json_each(:groups))
+  AND slot BETWEEN :since AND :until
+ORDER BY grouped, slot
 """  # noqa: S608 - constants
 _KEEP = f"""
 INSERT INTO rollup(recording, rule, {_KEY}, {_SUMS}) SELECT ?, rule, {_KEY}, {_SUMS} FROM temp.counted WHERE true
@@ -63,7 +66,7 @@ WHERE recording = ? AND rule = ? AND grouped = ? AND slot = ?
 _FORGET = "DELETE FROM rollup WHERE recording = ? AND rule = ? AND slot < ?"
 _METRIC = {"value_count": "count(DISTINCT item)"}
 _AMOUNT = {"value_sum": "total({field})", "event_count": "count(*)", "value_count": "1"}
-_NEWEST = "SELECT * FROM flows WHERE id = ?"
+_NEWEST = "SELECT * FROM flows WHERE id IN (SELECT value FROM json_each(?))"
 
 
 class _Row(NamedTuple):
@@ -119,8 +122,12 @@ class Rollup:
             self._newest[rule] = max(high, self._newest.get(rule, high))
             values |= {"since": low - SLOTS + 1, "until": high + SLOTS - 1}
             query = _GROUPS.format(metric=_METRIC.get(count.kind, "sum(amount)"))
-            groups = [row[0] for row in self._db.conn.execute(query, values).fetchall()]
-            return [found for grouped in groups for found in self._crossing({**values, "grouped": grouped}, count)]
+            groups = [row[0] for row in self._db.conn.execute(query, values)]
+            rows = map(_Row._make, self._db.conn.execute(_ROWS, {**values, "groups": json.dumps(groups)}).fetchall())
+            by_group = [list(some) for _, some in groupby(rows, lambda row: row.grouped)]
+            found = [new for some in by_group if (new := self._new(some, values, count))]
+            newest = self._flows([new.last_flow for new in found])
+            return [new.crossing(newest[new.last_flow]) for new in found]
 
     def keep(self) -> None:
         """Add what the batch came to; called in the transaction that stores its alerts."""
@@ -135,27 +142,43 @@ class Rollup:
         self._db.conn.execute("DELETE FROM temp.counted")
         self._told = []
 
-    def _crossing(self, values: Mapping[str, Any], count: Count) -> Iterator[Crossing]:
-        """Yield what is new of one group, if it came to the limit within a window."""
-        rows = [_Row(*row) for row in self._db.conn.execute(_ROWS, values)]
+    def _new(self, rows: Sequence[_Row], values: Mapping[str, Any], count: Count) -> _New | None:
+        """Return what is new of one group, if it came to the limit within a window."""
         hot, amount = _hot(rows, count)
-        new = _untold(row for row in rows if row.slot in hot)
+        new = [row for row in rows if row.slot in hot and row.hits > row.told]
         if not new:
-            return
+            return None
+        self._told += [(self._recording, values["rule"], rows[0].grouped, slot) for slot in hot]
+        # The flows before this batch are new to an alert, unless it has begun: then they may lie before its newest.
         before = any(row.told for row in rows)
-        recent = [row for row in new if not before or row.first_flow >= values["first"]]
-        self._told += [(self._recording, values["rule"], values["grouped"], slot) for slot in hot]
+        first = [row.first_flow for row in new if not before or row.first_flow >= values["first"]]
         last_flow = max(row.last_flow for row in new)
-        yield Crossing(
-            tuple(json.loads(values["grouped"])), amount, self._flow(last_flow), min(row.first_ns for row in new),
-            max(row.last_ns for row in new), sum(row.hits - row.told for row in new),
-            sum(row.bytes_out - row.told_out for row in new), sum(row.bytes_in - row.told_in for row in new),
-            min((row.first_flow for row in recent), default=last_flow), last_flow,
-        )  # fmt: skip
+        return _New(new, amount, min(first, default=last_flow), last_flow)
 
-    def _flow(self, number: int) -> dict[str, Any]:
-        cursor = self._db.conn.execute(_NEWEST, (number,))
-        return dict(zip([column[0] for column in cursor.description], cursor.fetchone(), strict=True))
+    def _flows(self, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+        cursor = self._db.conn.execute(_NEWEST, (json.dumps(numbers),))
+        names = [column[0] for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor]
+        return {row["id"]: row for row in rows}
+
+
+class _New(NamedTuple):
+    """The slots of one group that hold something untold."""
+
+    rows: Sequence[_Row]
+    amount: int
+    first_flow: int
+    last_flow: int
+
+    def crossing(self, newest: dict[str, Any]) -> Crossing:
+        """Return the sums of what is untold, with the newest flow."""
+        rows = self.rows
+        return Crossing(
+            tuple(json.loads(rows[0].grouped)), self.amount, newest, min(row.first_ns for row in rows),
+            max(row.last_ns for row in rows), sum(row.hits - row.told for row in rows),
+            sum(row.bytes_out - row.told_out for row in rows), sum(row.bytes_in - row.told_in for row in rows),
+            self.first_flow, self.last_flow,
+        )  # fmt: skip
 
 
 def _counting(predicate: str, count: Count) -> str:
@@ -164,10 +187,6 @@ def _counting(predicate: str, count: Count) -> str:
     item = f"CAST({count.field} AS TEXT)" if count.kind == "value_count" else "''"
     amount = f"CAST({_AMOUNT[count.kind].format(field=count.field)} AS INTEGER)"
     return _COUNT.format(group=", ".join(count.group_by), item=item, amount=amount, predicate=wanted)
-
-
-def _untold(rows: Iterable[_Row]) -> list[_Row]:
-    return [row for row in rows if row.hits > row.told]
 
 
 def _hot(rows: Sequence[_Row], count: Count) -> tuple[set[int], int]:
