@@ -24,6 +24,8 @@ __all__ = [
     "rewrite",
 ]  # fmt: skip
 
+CACHE_KIB = 32 * 1024
+"""Pages SQLite keeps: the counts of an hour are looked up all over their table, and its own 2 MB do not hold them."""
 _OF_A_RECORDING = ("flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "contact", "rollup")
 
 
@@ -34,6 +36,7 @@ class Store:
         self.path = path
         self._db = open_for_writing(path)
         self._db.conn.execute("PRAGMA temp_store = MEMORY")
+        self._db.conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         register_regexp(self._db.conn)
 
     def close(self) -> None:
