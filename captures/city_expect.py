@@ -18,6 +18,8 @@ from city_scenario import DEVICES, IN, NETWORKS, OUT, OWN, REMOTES, STORY, TALKS
 
 PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
 CLEARTEXT_PORTS, SERVICE_PORTS = (21, 23, 80, 1883), (53, 123, 853)
+TIED = ("KPN",)
+"""Owners of the story that sit in the zone and have a published link to a group elsewhere (egress_watch/data)."""
 BY_IP = {row.ip: row for row in REMOTES.values()}
 WHO = {row.ip: name for name, row in DEVICES.items()}
 Row = dict[str, object]
@@ -125,6 +127,8 @@ def _rules(remote: Remote, port: int) -> list[str]:
         "cleartext-leaves-the-zone": remote.verdict in (OUT, UNKNOWN) and port in CLEARTEXT_PORTS,
         "chinese-owned-destination": remote.seat == "CN",
         "dns-outside-the-zone": remote.verdict != IN and port in (53, 853),
+        "ntp-outside-the-zone": remote.verdict in (OUT, UNKNOWN) and port == 123,
+        "owner-tied-to-another-seat": remote.verdict == IN and remote.owner in TIED and port not in SERVICE_PORTS,
     }
     return [rule for rule, holds in held.items() if holds]
 

@@ -324,6 +324,37 @@ class Alert(NamedTuple):
     """Name of the origin network where the owner is not listed, else "": strangers are not thrown together."""
 
 
+class Count(NamedTuple):
+    """What a correlation rule counts: over a time, by group."""
+
+    kind: str
+    """value_sum, value_count (of distinct values) or event_count."""
+    field: str
+    """The field that is summed or whose values are counted; "" for event_count."""
+    group_by: tuple[str, ...]
+    timespan_s: int
+    least: int
+    """The rule holds for a group that reaches this."""
+
+
+class Crossing(NamedTuple):
+    """A group that a committed batch took to its limit, or further beyond it: only what is new is summed."""
+
+    group: tuple[str | int | None, ...]
+    """Values of the fields it was grouped by."""
+    amount: int
+    """The most it came to within one timespan."""
+    newest: dict[str, Any]
+    """The newest of its flows, as a row of the view ``flows``."""
+    first_ns: int
+    last_ns: int
+    hits: int
+    bytes_out: int
+    bytes_in: int
+    first_flow: int
+    last_flow: int
+
+
 @dataclass(slots=True)
 class Tally:
     """What has gone through each stage so far: the counters behind "nothing is lost in silence"."""

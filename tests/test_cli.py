@@ -114,7 +114,7 @@ def test_replay_prints_who_talks_to_whom(capsys, tmp_path):
         "European Economic Area (eea)",
         "Hikvision (seat CN)",
         "10.20.110.11",
-        "Alerts: 20",
+        "Alerts: 23",
         "arp 216",
         "DB-IP",
     ):
@@ -289,7 +289,7 @@ def test_a_broken_rule_is_set_aside_and_told(capsys, tmp_path):
     config = tmp_path / "c.toml"
     config.write_text(f'[rules]\nfolder = "{folder}"\n')
     code, found = replay(capsys, CITY, "--config", config, "--db", tmp_path / "a.db")
-    assert (code, found["alerts"], len(found["broken_rules"])) == (2, 20, 1)
+    assert (code, found["alerts"], len(found["broken_rules"])) == (2, 23, 1)
     assert f"{folder}/broken.yml:" in found["broken_rules"][0]
     code, out, err = run(capsys, "replay", CITY, "--config", config, "--db", tmp_path / "b.db")
     assert code == 2
@@ -361,7 +361,7 @@ def test_flow_rows_have_their_columns(capsys, tmp_path):
 def test_alert_rows_have_their_columns(capsys, tmp_path):
     """NDJSON alerts carry every column, and the data files that judged them."""
     found = rows(capsys, "alerts", city_db(tmp_path))
-    assert len(found) == 20
+    assert len(found) == 23
     assert all(tuple(row) == ALERT_COLUMNS for row in found)
     assert {file["kind"] for file in found[0]["data"]} == {"country", "asn", "cloud", "curated"}
 
@@ -460,7 +460,7 @@ def test_rows_of_one_recording_or_zone_can_be_asked_for(capsys, tmp_path):
     replay(capsys, CITY, "--db", db, "--zone", "ch", "--again")
     assert {row["recording"] for row in rows(capsys, "flows", db, "--zone", "ch")} == {2}
     assert {row["zone"] for row in rows(capsys, "flows", db, "--recording", "1")} == {"eea"}
-    assert len(rows(capsys, "alerts", db, "--recording", "1")) == 20
+    assert len(rows(capsys, "alerts", db, "--recording", "1")) == 23
     assert rows(capsys, "alerts", db, "--recording", "3") == []
 
 

@@ -229,10 +229,13 @@ def test_a_slot_gives_back_the_batch(wires, between):
     again, packets = unpack(plan, slot)
     for one, other in ((batch, again), (found, packets)):
         for field in fields(one):
-            if field.name not in ("data", "start", "payload"):
+            if field.name not in ("data", "start", "payload", "beacons"):
                 assert np.array_equal(getattr(one, field.name), getattr(other, field.name)), field.name
     assert _bytes(again, again.start, again.caught) == _bytes(batch, batch.start, batch.caught)
     assert _bytes(packets, packets.payload, packets.payload_bytes) == _bytes(found, found.payload, found.payload_bytes)
+    one, other = found.beacons, packets.beacons
+    assert all(np.array_equal(one[column], other[column]) for column in range(3))
+    assert _bytes(packets, other.start, other.end - other.start) == _bytes(found, one.start, one.end - one.start)
     assert len(again.data) >= int((again.start + again.caught).max(initial=0)) + PAD_BYTES
 
 

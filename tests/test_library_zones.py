@@ -94,7 +94,7 @@ def test_a_rule_may_name_it(tmp_path):
     """It is a set of countries like the shipped ones."""
     assert country_sets([BENELUX])["benelux"] == ["BE", "LU", "NL"]
     path = tmp_path / "rule.yml"
-    path.write_text(RULE.replace("verdict: OUT", "country|expand: '%benelux%'"), encoding="utf-8")
+    path.write_text(RULE.replace("verdict: OUT", "country|expand: '%benelux%'", 1), encoding="utf-8")
     assert "%benelux%" in path.read_text("utf-8")
     good, broken = read_rules([path], [BENELUX])
     assert (len(good), broken) == (1, [])
@@ -130,7 +130,7 @@ def test_the_commands_judge_under_it(capsys, tmp_path, settings):
 def test_rules_are_checked_with_it(capsys, tmp_path, settings):
     """With the settings the set is known, without them it is a finding."""
     (tmp_path / "rules").mkdir()
-    text = RULE.replace("verdict: OUT", "country|expand: '%benelux%'")
+    text = RULE.replace("verdict: OUT", "country|expand: '%benelux%'", 1)
     (tmp_path / "rules" / "a.yml").write_text(text, encoding="utf-8")
     code, out, _ = run(capsys, "rules", "check", tmp_path / "rules", "--explain", "--config", settings)
     assert code == 0

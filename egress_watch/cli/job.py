@@ -28,7 +28,7 @@ from egress_watch.decode.carriers import Tables
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
 from egress_watch.exports.pseudonyms import Pseudonyms
-from egress_watch.library import atlas, data_files, inventory, notices, rules, with_networks, zone
+from egress_watch.library import adequate, atlas, data_files, inventory, notices, rules, with_networks, zone
 from egress_watch.model import Frames, Packets, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
@@ -133,6 +133,7 @@ class Job:
             zone=law.id, as_of=law.as_of, data=described(self._files),
             rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
             version=__version__, inputs=self._asked.marks(inputs.fingerprints()), narrowed=self._asked.words,
+            adequate=adequate(self._config),
         )  # fmt: skip
 
     def _set_aside(self, broken: Mapping[str, str]) -> None:

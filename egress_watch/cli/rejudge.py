@@ -80,7 +80,7 @@ def _judged(
 
 def _law(config: Config, files: Sequence[DataFile], name: str, as_of: str) -> Callable[[str], Law]:
     """Return what judges recordings of a zone: under that zone, or all under the one that is named."""
-    from egress_watch.library import atlas, zone
+    from egress_watch.library import adequate, atlas, zone
     from egress_watch.store import Law
 
     config = replace(config, as_of=as_of or config.as_of)
@@ -88,7 +88,8 @@ def _law(config: Config, files: Sequence[DataFile], name: str, as_of: str) -> Ca
 
     def law(own: str) -> Law:
         under = zone_of(name or own, config)
-        return Law(under.id, under.as_of, atlas(replace(config, zone=under.id), files))
+        settings = replace(config, zone=under.id)
+        return Law(under.id, under.as_of, atlas(settings, files), adequate(settings))
 
     return law
 

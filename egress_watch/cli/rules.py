@@ -1,90 +1,97 @@
-"""Check Sigma rules: every finding with its line and column.
+"""Check, test and try Sigma rules.
 
-In: a folder of rules. Out: what is wrong, or that nothing is. Never: a rule run on data.
+In: a folder of rules, and for some a capture or a database. Out: what is wrong, or what the rules would say.
+Never: a change to the database that is asked.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from egress_watch import sinks
-from egress_watch.config import load
+from egress_watch.config import OwnZone, load
 from egress_watch.errors import DATA_TROUBLE, USAGE, RuleError
 from egress_watch.exports.plain import printable
 
-HELP = "check Sigma rules"
+HELP = "check, test and try Sigma rules"
 EXAMPLES = (
     "egress-watch rules check",
-    "egress-watch rules check my-rules/",
     "egress-watch rules check my-rules/ --explain",
+    "egress-watch rules test my-rules/",
+    "egress-watch rules test my-rules/ --pcap site.pcapng --expect site.yml",
+    "egress-watch rules backtest egress.db my-rules/ --since 7d",
+    "egress-watch rules fields --json-schema > rule.schema.json",
 )
+MODULES = ("rule_tests", "rule_backtest", "rule_fields")
+"""The other verbs, each in its own module."""
 
 
 def arguments(command: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    command.add_argument("verb", choices=["check"], help="check: read the rules and say what is wrong")
-    command.add_argument("folder", metavar="DIR", nargs="?", default="", help="default: the shipped rules")
-    command.add_argument("--config", default="", metavar="FILE", help="settings whose own zones the rules may name")
-    command.add_argument("--explain", action="store_true", help="print the SQL predicate of each sound rule")
-    command.add_argument("--json", action="store_true", help="one JSON object a finding")
+    """Declare the verbs and their options."""
+    verbs = command.add_subparsers(dest="verb", metavar="VERB", required=True)
+    check = verbs.add_parser("check", help="read the rules and say what is wrong, with line and column")
+    check.add_argument("folder", metavar="DIR", nargs="?", default="", help="default: the shipped rules")
+    check.add_argument("--config", default="", metavar="FILE", help="settings whose own zones the rules may name")
+    check.add_argument("--explain", action="store_true", help="print the SQL predicate of each sound rule")
+    check.add_argument("--json", action="store_true", help="one JSON object a finding")
+    check.set_defaults(verb_run=_check)
+    for module in (import_module(f"egress_watch.cli.{name}") for name in MODULES):
+        verb = verbs.add_parser(module.VERB, help=module.HELP)
+        module.arguments(verb)
+        verb.set_defaults(verb_run=module.run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the findings; the exit code is 2 where there are any."""
-    from egress_watch.library import country_sets, rule_files
+    """Run the verb and return its exit code."""
+    return int(options.verb_run(options))
 
-    sets = country_sets(load(options.config).own_zone)
+
+def _check(options: argparse.Namespace) -> int:
+    """Print the findings; the exit code is 2 where there are any."""
+    from egress_watch.library import rule_files
+
+    own = load(options.config).own_zone
     files = rule_files(options.folder)
-    found = {path: list(errors) for path, errors in _findings(files, sets)}
-    findings = [error for errors in found.values() for error in errors]
+    count, findings, explained = _found(files, own)
     if options.json:
         sinks.write("-", [json.dumps({"where": e.where, "what": e.what, "remedy": e.remedy}) for e in findings])
     else:
-        sinks.write("-", _report(found, sets if options.explain else None))
+        sinks.write("-", _report(count, findings, explained if options.explain else ()))
     return USAGE if findings else 0 if files else DATA_TROUBLE
 
 
-def _findings(files: Sequence[Path], sets: Mapping[str, Sequence[str]]) -> Iterator[tuple[Path, list[RuleError]]]:
-    """Yield what is wrong with each file; of two rules with one id, the later is at fault."""
-    from egress_watch.library import rule_text
-    from egress_watch.rules import check, parse
+def _found(files: Sequence[Path], own: Sequence[OwnZone]) -> tuple[int, list[RuleError], list[tuple[str, str]]]:
+    """Return the number of documents, what is wrong with them, and the predicate of each that is sound."""
+    from egress_watch.library import country_sets, read_parts, rule_text
+    from egress_watch.rules import check, linked
     from egress_watch.store import prepare
 
-    ids: dict[str, Path] = {}
+    sets = country_sets(own)
+    broken: dict[str, list[RuleError]] = {}
     for path in files:
         try:
-            text = rule_text(path)
+            broken[str(path)] = check(rule_text(path), str(path), sets)
         except RuleError as error:
-            yield path, [error]
-            continue
-        if found := check(text, str(path), sets):
-            yield path, found
-            continue
-        rule = parse(text, str(path), sets)
-        first = ids.setdefault(rule.id, path)
-        twice = RuleError(f"has the id of {first}", where=str(path), remedy="give it a fresh UUID")
-        yield path, [*([twice] if first != path else []), *prepare([(rule.predicate, str(path))])]
+            broken[str(path)] = [error]
+    sound = [path for path in files if not broken[str(path)]]
+    parts, twice = read_parts(sound, own)
+    rules, unlinked = linked(parts)
+    late = [*twice, *unlinked, *prepare([(rule.predicate, rule.origin) for rule in rules])]
+    findings = [error for errors in broken.values() for error in errors] + late
+    return len(parts) + len(files) - len(sound), findings, [(rule.origin, rule.predicate) for rule in rules]
 
 
-def _report(found: Mapping[Path, Sequence[RuleError]], explained: Mapping[str, Sequence[str]] | None) -> Iterator[str]:
-    """Yield the findings, and what each sound rule comes to where the sets it may name are given."""
-    findings = [error for errors in found.values() for error in errors]
+def _report(count: int, findings: Collection[RuleError], explained: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the findings, and what each sound rule comes to where that is asked for."""
     for error in findings:
         yield from map(printable, str(error).split("\n"))
-    if explained is not None:
-        yield from (_explained(path, explained) for path, errors in found.items() if not errors)
-    yield f"{_number(found, 'rule')}, {_number(findings, 'finding')}" if found else "no rules here (*.yml)"
+    yield from (f"{printable(where)}\n  {printable(predicate)}" for where, predicate in explained)
+    yield f"{_number(count, 'rule')}, {_number(len(findings), 'finding')}" if count else "no rules here (*.yml)"
 
 
-def _number(things: Collection[object], word: str) -> str:
-    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
-
-
-def _explained(path: Path, sets: Mapping[str, Sequence[str]]) -> str:
-    from egress_watch.library import rule_text
-    from egress_watch.rules import parse
-
-    return f"{printable(str(path))}\n  {printable(parse(rule_text(path), str(path), sets).predicate)}"
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -16,16 +16,25 @@ from egress_watch.library.folders import DATA, shipped, table
 from egress_watch.library.inventories import inventory, read_inventory, with_networks, wrong
 from egress_watch.library.mmdb import records
 from egress_watch.library.overrides import overrides
-from egress_watch.library.rulebook import MOST_RULE_BYTES, read_rules, rule_files, rule_text, rules
-from egress_watch.library.tables import country_sets, groups, other_zones, special, tables_checked, zone, zone_name
+from egress_watch.library.rulebook import MOST_RULE_BYTES, read_parts, read_rules, rule_files, rule_text, rules
+from egress_watch.library.tables import (
+    adequate,
+    country_sets,
+    groups,
+    other_zones,
+    special,
+    tables_checked,
+    zone,
+    zone_name,
+)
 from egress_watch.places import Atlas, Knowledge, Source, Special
 from egress_watch.places.owners import Owners
 from egress_watch.places.prefixes import Prefixes
 
 __all__ = [
-    "CURATED", "DATA", "MOST_RULE_BYTES", "DataFile", "atlas", "country_sets", "data_files", "groups", "inventory",
-    "knowledge", "makers", "makers_file", "notices", "read_inventory", "read_rules", "rule_files", "rule_text", "rules",
-    "shipped", "tables_checked", "with_networks", "wrong", "zone", "zone_name",
+    "CURATED", "DATA", "MOST_RULE_BYTES", "DataFile", "adequate", "atlas", "country_sets", "data_files", "groups",
+    "inventory", "knowledge", "makers", "makers_file", "notices", "read_inventory", "read_parts", "read_rules",
+    "rule_files", "rule_text", "rules", "shipped", "tables_checked", "with_networks", "wrong", "zone", "zone_name",
 ]  # fmt: skip
 
 LOOKED_UP = ("country", "asn", "cloud")

@@ -1,10 +1,11 @@
-"""The rules: Sigma files of a folder, read and parsed; a broken one never stops the others.
+"""The rules: Sigma files of a folder, read, parsed and joined; a broken one never stops the others.
 
 In: settings, or a folder. Out: `Rule` rows, and what is wrong with the rest. Never: a wait for a writer of a FIFO.
 """
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,20 +14,26 @@ from egress_watch.config import Config, OwnZone
 from egress_watch.errors import ConfigError, RuleError, UsageError
 from egress_watch.library.folders import shipped
 from egress_watch.library.tables import country_sets
-from egress_watch.rules import Rule, parse
+from egress_watch.rules import Correlation, Filter, Part, Rule, linked
+from egress_watch.rules import parts as compiled
 
 MOST_RULE_BYTES = 1 << 20
+MOST_RULES = 1_000
+"""Documents that are read: each takes some milliseconds to compile, and its share of every batch."""
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+FRESH = "give it a fresh UUID"
 
 
 def rules(config: Config) -> tuple[list[Rule], list[RuleError]]:
     """Return the sound rules of the configured folder, without the disabled ones, and what is wrong with the others."""
     off = set(config.rules.disabled)
     files = rule_files(config.rules.folder)
-    good, broken = read_rules([path for path in files if path.stem not in off], config.own_zone)
-    unknown = off - {rule.id for rule in good} - {path.stem for path in files}
+    read, broken = read_parts([path for path in files if path.stem not in off], config.own_zone)
+    good, unlinked = linked(read)
+    unknown = off - {number for part in read for number in rule_ids(part)} - {path.stem for path in files}
     if unknown:
         raise ConfigError(f"rules.disabled names no rule: {', '.join(sorted(unknown))}", remedy="see `rules check`")
-    return [rule for rule in good if rule.id not in off], broken
+    return [rule for rule in good if rule.id not in off], [*broken, *unlinked]
 
 
 def read_rules(files: Iterable[Path], own: Iterable[OwnZone] = ()) -> tuple[list[Rule], list[RuleError]]:
@@ -34,19 +41,40 @@ def read_rules(files: Iterable[Path], own: Iterable[OwnZone] = ()) -> tuple[list
 
     A rule may name the shipped zones and the user's ``own`` as sets of countries.
     """
+    read, broken = read_parts(files, own)
+    good, unlinked = linked(read)
+    return good, [*broken, *unlinked]
+
+
+def read_parts(files: Iterable[Path], own: Iterable[OwnZone] = ()) -> tuple[list[Part], list[RuleError]]:
+    """Return the documents of some files, compiled, and what is wrong with the others; see `read_rules`."""
     sets = country_sets(own)
-    good: dict[str, Rule] = {}
+    good: list[Part] = []
+    first: dict[str, str] = {}
     broken: list[RuleError] = []
     for path in files:
+        if len(good) >= MOST_RULES:
+            what = f"more than {MOST_RULES:,} rules: this file and those behind it are left out"
+            broken.append(RuleError(what, where=str(path), remedy="ask by owner, provider or set, not rule by rule"))
+            break
         try:
-            rule = parse(rule_text(path), str(path), sets)
+            found = compiled(rule_text(path), str(path), sets)
         except RuleError as error:
             broken.append(error)
             continue
-        first = good.setdefault(rule.id, rule)
-        if first is not rule:
-            broken.append(RuleError(f"has the id of {first.origin}", where=str(path), remedy="give it a fresh UUID"))
-    return list(good.values()), broken
+        twice = {number for part in found for number in rule_ids(part) if number in first}
+        broken += [RuleError(f"has the id of {first[number]}", where=str(path), remedy=FRESH) for number in twice]
+        new = [part for part in found if not twice & set(rule_ids(part))]
+        first |= {number: str(path) for part in new for number in rule_ids(part)}
+        good += new
+    return good, broken
+
+
+def rule_ids(part: Part) -> tuple[str, ...]:
+    """Return the id of a rule or a correlation; a filter needs none."""
+    if isinstance(part, Filter):
+        return ()
+    return (part.rule.id if isinstance(part, Correlation) else part.id,)
 
 
 def rule_files(folder: str = "") -> Sequence[Path]:
@@ -68,9 +96,24 @@ def rule_text(path: Path) -> str:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would make us wait for its writer
             raise RuleError("no regular file", where=str(path), remedy="take it out of the folder")
+        _only_ours(path)
         with path.open("rb") as file:
             return file.read(MOST_RULE_BYTES).decode("utf-8")
     except OSError as error:
         raise RuleError(error.strerror or str(error), where=str(path), remedy="make it readable") from error
     except UnicodeDecodeError as error:
         raise RuleError("no UTF-8 text", where=str(path), remedy="save it as UTF-8") from error
+
+
+def _only_ours(path: Path) -> None:
+    """Refuse a file that others may write, or replace, when root reads it; raises RuleError.
+
+    Who can write the shipped rules can write the program, so those are not looked at.
+    """
+    if os.geteuid() != 0 or path.parent == shipped("rules"):
+        return
+    for place in (path, path.resolve().parent):
+        mode = place.stat().st_mode
+        if mode & OTHERS_WRITE and not mode & stat.S_ISVTX:
+            what = f"{'others' if mode & stat.S_IWOTH else 'its group'} may write {place}, and root would follow it"
+            raise RuleError(what, where=str(path), remedy=f"chmod go-w {place}")

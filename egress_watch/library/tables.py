@@ -77,6 +77,11 @@ def _day(text: str) -> date | None:
         raise ConfigError(f"{text!r} is no day", where="as_of", remedy="write it as 2019-05-01") from error
 
 
+def adequate(config: Config) -> list[str]:
+    """Return the countries that personal data may go to under EU law on the configured day: EEA and adequacy."""
+    return sorted(zones(table("zones"), _day(config.as_of))["eea+adequacy"].countries)
+
+
 def country_sets(own: Iterable[OwnZone] = ()) -> dict[str, list[str]]:
     """Return the country sets that rules may name, by placeholder: every zone, the user's ``own`` ones included."""
     known = _zones(own, table("zones"), None)

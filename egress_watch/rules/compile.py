@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from egress_watch.errors import RuleError
+from egress_watch.rules.correlation import count_of, generates, references
 from egress_watch.rules.document import Finding, Node, at, python, read
+from egress_watch.rules.examples import examples_of
+from egress_watch.rules.fields import BY_NAME
+from egress_watch.rules.filters import any_rule
+from egress_watch.rules.links import LIMIT_PREDICATE, Correlation, Filter, Part, Rule, linked
 from egress_watch.rules.lint import findings
 from egress_watch.rules.networks import within
 
@@ -26,70 +30,76 @@ if TYPE_CHECKING:
 NO_SETS: Mapping[str, Sequence[str]] = MappingProxyType({})
 LIMIT_FINDINGS = 100
 """Findings `check` returns of one rule; whoever mends a hundred can ask again."""
-LIMIT_PREDICATE = 1_000_000
-"""Characters of SQL for one rule: SQLite's documented default for a statement (SQLITE_MAX_SQL_LENGTH)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule ready to run."""
-
-    id: str
-    """UUID in lower case."""
-    title: str
-    level: str
-    """informational, low, medium, high or critical."""
-    description: str
-    predicate: str
-    """An SQL expression over the columns of `fields.FIELDS`, to stand behind WHERE in parentheses."""
-    digest: str
-    """SHA-256 of the text in UTF-8, hexadecimal."""
-    origin: str
-    """Where the text came from, as the caller named it."""
 
 
 def parse(text: str, origin: str, sets: Mapping[str, Sequence[str]] = NO_SETS) -> Rule:
-    """Return the rule in ``text``.
+    """Return the one rule in ``text``, a correlation with the rules that it counts; see `parts`.
 
     ``sets`` gives the members of placeholders: ``country|expand: '%eea%'`` needs a set ``eea``. Raises RuleError at
     the first finding.
     """
-    document = read(text, origin)
-    for finding in findings(document, sets):
-        raise finding.error(origin)
-    predicate = _convert(document, origin, sets)
-    words = python(document)
-    return Rule(
-        id=words["id"].lower(),
-        title=words["title"],
-        level=words["level"],
-        description=words.get("description", "").strip(),
-        predicate=predicate,
-        digest=hashlib.sha256(text.encode()).hexdigest(),
-        origin=origin,
-    )
+    rules, broken = linked(parts(text, origin, sets))
+    for error in broken:
+        raise error
+    if len(rules) != 1:
+        raise RuleError(f"{len(rules)} rules where one was wanted", where=origin, line=1, column=1, remedy="split them")
+    return rules[0]
+
+
+def parts(text: str, origin: str, sets: Mapping[str, Sequence[str]] = NO_SETS) -> list[Part]:
+    """Return the documents of ``text``, each compiled: rules, correlations and filters, for `links.linked` to join.
+
+    Raises RuleError at the first finding.
+    """
+    documents = read(text, origin)
+    for document in documents:
+        for finding in findings(document, sets):
+            raise finding.error(origin)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return [_part(document, origin, digest, sets) for document in documents]
 
 
 def check(text: str, origin: str, sets: Mapping[str, Sequence[str]] = NO_SETS) -> list[RuleError]:
-    """Return what is wrong with ``text`` in the order of its lines; empty where `parse` would succeed."""
+    """Return what is wrong with ``text`` in the order of its lines; empty where `parts` would succeed."""
     try:
-        document = read(text, origin)
-        some = islice(findings(document, sets), LIMIT_FINDINGS)
+        documents = read(text, origin)
+        some = islice((found for document in documents for found in findings(document, sets)), LIMIT_FINDINGS)
         found = sorted(set(some), key=lambda finding: (finding.line, finding.column, finding.what))
         if not found:
-            _convert(document, origin, sets)
+            parts(text, origin, sets)
     except RuleError as error:
         return [error]
     return [finding.error(origin) for finding in found]
 
 
-def _convert(document: Node, origin: str, sets: Mapping[str, Sequence[str]]) -> str:
-    """Return the predicate of a linted rule; raises RuleError where pySigma refuses it."""
+def _part(document: Node, origin: str, digest: str, sets: Mapping[str, Sequence[str]]) -> Part:
+    """Return one linted document, compiled."""
+    if body := document.get("filter"):
+        sieve = Node("map", body.line, body.column, pairs=tuple(p for p in body.pairs if p[0].text != "rules"))
+        predicate = _convert(_framed(document), sieve, origin, sets)
+        return Filter(origin, predicate, () if any_rule(body) else references(body), any_rule(body))
+    words = python(document)
+    about = (words["id"].lower(), words["title"], words["level"], words.get("description", "").strip())
+    told = examples_of(document)
+    if body := document.get("correlation"):
+        return Correlation(
+            Rule(*about, "", digest, origin, "", count_of(body), told), references(body), generates(body)
+        )
+    predicate = _convert(words, document.get("detection") or document, origin, sets)
+    return Rule(*about, predicate, digest, origin, words.get("name", ""), None, told)
+
+
+def _framed(document: Node) -> dict[str, Any]:
+    """Return what pySigma wants around the searches of a filter."""
+    return {"title": "filter", "logsource": python(document.get("logsource") or document)}
+
+
+def _convert(words: Mapping[str, Any], detection: Node, origin: str, sets: Mapping[str, Sequence[str]]) -> str:
+    """Return the predicate of linted searches; raises RuleError where pySigma refuses it."""
     from sigma.exceptions import SigmaError
     from sigma.rule import SigmaRule
 
-    detection = document.get("detection") or document
-    rule = {**python(document), "detection": _expanded(python(detection), sets)}
+    rule = {**words, "detection": _expanded(python(detection), sets)}
     for finding in _trials(detection, sets):
         raise finding.error(origin)
     condition = detection.get("condition") or detection
@@ -135,10 +145,17 @@ def _item(key: str, value: Any, sets: Mapping[str, Sequence[str]]) -> tuple[str,
     """Return one item, its sets unfolded: ``country|expand: '%benelux%'`` is ``country: [BE, NL, LU]``."""
     name, *modifiers = key.split("|")
     if "expand" not in modifiers:
-        return key, value
+        return key, _number(value) if name in BY_NAME and BY_NAME[name].kind == "flag" else value
     names = value if isinstance(value, list) else [value]
     members = [_literal(member) for name in names for member in sets[name.strip("%")]]
     return "|".join([name, *(modifier for modifier in modifiers if modifier != "expand")]), members
+
+
+def _number(value: Any) -> Any:
+    """Return a flag as the store holds it: pySigma would also compare it with the text "true"."""
+    if isinstance(value, list):
+        return [_number(one) for one in value]
+    return int(value) if isinstance(value, bool) else value
 
 
 def _literal(member: str) -> str:

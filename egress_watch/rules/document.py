@@ -1,7 +1,7 @@
 """A rule's YAML as nodes that know their line and column.
 
-In: text, however hostile. Out: one `Node`, or a `RuleError` at the exact spot. Never: an alias followed, a tag obeyed,
-more than `LIMIT_BYTES` read, or nesting deeper than `LIMIT_DEPTH`.
+In: text, however hostile. Out: a `Node` a document, or a `RuleError` at the exact spot. Never: an alias followed, a tag
+obeyed, more than `LIMIT_BYTES` read, or nesting deeper than `LIMIT_DEPTH`.
 
 YAML 1.1 as PyYAML reads it (yaml.org/spec/1.1), since that is what Sigma's own tools use: there ``NO`` is a boolean.
 """
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import yaml
 
 LIMIT_BYTES = 256 * 1024
+LIMIT_DOCUMENTS = 50
+"""Documents of one file: a rule, the correlations over it, and their filters."""
 LIMIT_DEPTH = 12
 """A Sigma rule needs five levels: rule, detection, search, item, list of values."""
 
@@ -92,8 +94,8 @@ def python(node: Node) -> Any:
     return int(node.text) if node.kind == "int" and node.text.lstrip("-").isdecimal() else node.text
 
 
-def read(text: str, origin: str) -> Node:
-    """Return the one document of ``text``; raises RuleError where it is broken, too large, or more than one."""
+def read(text: str, origin: str) -> tuple[Node, ...]:
+    """Return the documents of ``text``, one or more; raises RuleError where it is broken, too large, or too many."""
     # A character is at least one byte, so the short test spares encoding what is far too long.
     if len(text) > LIMIT_BYTES or len(text.encode("utf-8", "surrogatepass")) > LIMIT_BYTES:
         what = f"the rule is larger than {LIMIT_BYTES // 1024} KiB"
@@ -101,7 +103,7 @@ def read(text: str, origin: str) -> Node:
     import yaml
 
     try:
-        return _document(_loader(text, origin), origin)
+        return _documents(_loader(text, origin), origin)
     except yaml.MarkedYAMLError as error:
         raise _broken(error, origin) from None
     except yaml.reader.ReaderError as error:
@@ -111,16 +113,18 @@ def read(text: str, origin: str) -> Node:
         raise RuleError(what, where=origin, line=line, column=column, remedy="delete it") from None
 
 
-def _document(loader: Any, origin: str) -> Node:
-    """Return the only document behind a loader."""
-    node = loader.get_node() if loader.check_node() else None
-    if node is None:
-        raise RuleError("there is no rule here", where=origin, line=1, column=1, remedy="start from a shipped rule")
-    if loader.check_node():
+def _documents(loader: Any, origin: str) -> tuple[Node, ...]:
+    """Return the documents behind a loader; an empty one, as behind a last ``---``, is none."""
+    found: list[Node] = []
+    while loader.check_node():
         mark = loader.peek_event().start_mark
-        what = "a second document begins here, and one file holds one rule"
-        raise RuleError(what, where=origin, line=mark.line + 1, column=mark.column + 1, remedy="give it its own file")
-    return _node(node)
+        if len(found) == LIMIT_DOCUMENTS:
+            what = f"more than {LIMIT_DOCUMENTS} documents in one file"
+            raise RuleError(what, where=origin, line=mark.line + 1, column=1, remedy="give each rule its own file")
+        found += [node for node in [_node(loader.get_node())] if node.kind != "null"]
+    if not found:
+        raise RuleError("there is no rule here", where=origin, line=1, column=1, remedy="start from a shipped rule")
+    return tuple(found)
 
 
 def _loader(text: str, origin: str) -> Any:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from egress_watch.errors import RuleError
-from egress_watch.model import Alert, Ints, Judged, Place, Verdict, Words, address_text
+from egress_watch.model import Alert, Count, Crossing, Ints, Judged, Place, Verdict, Words, address_text
+from egress_watch.rules.crossings import crossed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from egress_watch.rules.compile import Rule
+    from egress_watch.rules.links import Rule
 
 TEXTS = 1 << 16
 """Addresses remembered in text."""
@@ -36,6 +37,9 @@ class Batch(Protocol):
 
     def matching(self, predicates: Sequence[str]) -> Sequence[Ints | RuleError]:
         """Return for each predicate the rows for which it holds, rising, or why it cannot be run to its end."""
+
+    def counted(self, rule: str, predicate: str, count: Count) -> Sequence[Crossing] | RuleError:
+        """Return the groups that the batch took to the limit of a correlation rule, or why it cannot be counted."""
 
 
 class RuleSet:
@@ -55,7 +59,7 @@ class RuleSet:
 
     def evaluate(self, batch: Batch) -> list[Alert]:
         """Return the batch's episodes, in the order of the rules and of each episode's first flow."""
-        rules = [rule for rule in self.rules if rule.id not in self.broken]
+        rules = [rule for rule in self.rules if rule.id not in self.broken and rule.count is None]
         alerts: list[Alert] = []
         ends = _Ends(batch)
         for rule, found in zip(rules, batch.matching([rule.predicate for rule in rules]), strict=True):
@@ -63,6 +67,18 @@ class RuleSet:
                 self.broken[rule.id] = str(found)
             elif len(found):
                 alerts += _episodes(rule, found, batch, ends)
+        return alerts + self._correlated(batch)
+
+    def _correlated(self, batch: Batch) -> list[Alert]:
+        """Return the episodes of the rules that count over time."""
+        alerts: list[Alert] = []
+        for rule in self.rules:
+            if rule.count and rule.id not in self.broken:
+                found = batch.counted(rule.id, rule.predicate, rule.count)
+                if isinstance(found, RuleError):
+                    self.broken[rule.id] = str(found)
+                else:
+                    alerts += [crossed(rule, rule.count, crossing) for crossing in found]
         return alerts
 
 

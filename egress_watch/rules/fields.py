@@ -14,7 +14,7 @@ from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS, VERDICTS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Kind = Literal["number", "text", "address", "mac", "country", "protocol", "closed", "list"]
+Kind = Literal["number", "flag", "text", "address", "mac", "country", "protocol", "closed", "list"]
 
 LOCATION_STATUSES = ("declared", "agreed", "single", "disputed", "anycast", "edge", "local", "override", "unknown")
 EVIDENCE = ("override", "name", "prefix", "cloud", "asn", "registry")
@@ -33,7 +33,7 @@ class Field(NamedTuple):
     @property
     def type(self) -> str:
         """The SQLite type."""
-        return "INTEGER" if self.kind == "number" else "TEXT"
+        return "INTEGER" if self.kind in ("number", "flag") else "TEXT"
 
 
 FIELDS = (
@@ -82,6 +82,11 @@ FIELDS = (
     Field("role", "text", "what the device is for, from your inventory"),
     Field("supplier", "text", "who supplied it, from your inventory"),
     Field("listed", "number", "1 where your inventory lists the device itself, 0 where not; NULL without an inventory"),
+    Field("first_country", "flag", "the device was never in touch with this country before"),
+    Field("first_owner", "flag", "the device was never in touch with this owner before"),
+    Field("first_provider", "flag", "the device was never in touch with this provider before"),
+    Field("device_age_s", "number", "seconds since the device was first seen, by packet time"),
+    Field("adequate", "flag", "the country is in the EEA or has an adequacy decision, on the zone's day"),
 )
 
 BY_NAME = {field.name: field for field in FIELDS}
@@ -96,5 +101,7 @@ def schema() -> str:
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the known word most like ``word``, "" where none is alike."""
     # The comparison is quadratic in the length, and the word may be hostile.
-    found = get_close_matches(word[:64].lower(), {name.lower(): name for name in known}, 1, 0.55)
-    return next((name for name in known if found and name.lower() == found[0]), "")
+    word, lower = word[:64].lower(), {name.lower(): name for name in known}
+    # Another tool's `dst_country` means `country`, not `first_country`: the last part decides where it is alike.
+    found = get_close_matches(word.rpartition("_")[2], lower, 1, 0.85) or get_close_matches(word, lower, 1, 0.55)
+    return lower[found[0]] if found else ""

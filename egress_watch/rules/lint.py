@@ -3,7 +3,7 @@
 In: a document's nodes. Out: every finding, each with its line and column. Never: a silent guess at what was meant.
 
 The keys are Sigma's (sigma-specification, "Sigma Rules Specification" 2.1) and ``egress_watch``, which is free for
-notes.
+notes beside its ``examples``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from egress_watch.rules.correlation import findings as correlation_findings
 from egress_watch.rules.document import Finding, Node, at, shown, walk
+from egress_watch.rules.examples import findings as example_findings
 from egress_watch.rules.fields import BY_NAME, nearest
+from egress_watch.rules.filters import findings as filter_findings
 from egress_watch.rules.search import findings as search_findings
 from egress_watch.rules.search import unknown_field
 from egress_watch.rules.values import text_trap
@@ -22,13 +25,13 @@ if TYPE_CHECKING:
 
 LEVELS = ("informational", "low", "medium", "high", "critical")
 STATUSES = ("stable", "test", "experimental", "deprecated", "unsupported")
-REQUIRED = ("title", "id", "level", "logsource", "detection")
-LOGSOURCE = {"product": "egress_watch", "category": "flow"}
-OTHER_KINDS = {
-    "correlation": "correlation rules are not supported by this version: a rule looks at one flow at a time",
-    "filter": "filter documents are not supported by this version",
-    "action": "`action` collections are not supported by this version",
+REQUIRED = {
+    "detection": ("title", "id", "level", "logsource", "detection"),
+    "correlation": ("title", "id", "level", "correlation"),
+    "filter": ("title", "logsource", "filter"),
 }
+"""Keys that a document of each kind must have."""
+LOGSOURCE = {"product": "egress_watch", "category": "flow"}
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 TAG = re.compile(r"[a-z0-9_-]+\.[a-z0-9._-]+")
@@ -40,18 +43,26 @@ def findings(document: Node, sets: Mapping[str, Sequence[str]]) -> Iterator[Find
         yield at(document, "a rule is a map of keys, such as `title: ...`", "start from a shipped rule")
         return
     yield from _duplicates(document)
-    foreign = [at(key, OTHER_KINDS[key.text]) for key, _ in document.pairs if key.text in OTHER_KINDS]
-    yield from foreign
-    if foreign:
+    kinds = [key for key, _ in document.pairs if key.text in REQUIRED]
+    for key in kinds[1:]:
+        what = f"a document cannot be `{kinds[0].text}` and `{key.text}` at once"
+        yield at(key, what, "put `---` between two documents")
+    if len(kinds) > 1:
         return
-    yield from _unknown(document)
-    yield from _missing(document)
+    yield from _frame(document, kinds[0].text if kinds else "detection")
     for key, node in document.pairs:
         if key.text in SHAPES:
             yield from SHAPES[key.text](node)
-    detection = document.get("detection")
-    if detection:
-        yield from search_findings(detection, sets)
+        if key.text in BODIES:
+            yield from BODIES[key.text](node, sets)
+
+
+BODIES: dict[str, Callable[[Node, Mapping[str, Sequence[str]]], Iterator[Finding]]] = {
+    "detection": search_findings,
+    "correlation": lambda body, _: correlation_findings(body),
+    "filter": filter_findings,
+    "egress_watch": lambda body, _: example_findings(body),
+}
 
 
 def _duplicates(document: Node) -> Iterator[Finding]:
@@ -66,18 +77,16 @@ def _duplicates(document: Node) -> Iterator[Finding]:
             seen.setdefault(key.text, key.line)
 
 
-def _unknown(document: Node) -> Iterator[Finding]:
-    """Yield each key that Sigma does not know."""
+def _frame(document: Node, kind: str) -> Iterator[Finding]:
+    """Yield each key that Sigma does not know, and each that a document of this kind must have and this one has not."""
     for key, _ in document.pairs:
-        if key.text not in SHAPES:
+        if key.text == "action":
+            yield at(key, "`action` collections are not supported", "write each rule as a document behind `---`")
+        elif key.text not in SHAPES:
             meant = nearest(key.text, SHAPES)
             remedy = f"did you mean `{meant}`?" if meant else "put your own notes under `egress_watch`"
             yield at(key, f"unknown key {shown(key.text)}", remedy)
-
-
-def _missing(document: Node) -> Iterator[Finding]:
-    """Yield each key a rule must have and this one has not."""
-    for name in REQUIRED:
+    for name in REQUIRED[kind]:
         if document.get(name) is None:
             yield at(document, f"`{name}` is missing", REMEDIES.get(name, f"add `{name}:`"))
 
@@ -193,6 +202,8 @@ SHAPES: dict[str, Callable[[Node], Iterator[Finding]]] = {
     "modified": _shaped(DATE, "2026-11-23"),
     "logsource": _logsource,
     "detection": _map,
+    "correlation": _map,
+    "filter": _map,
     "fields": _fields,
     "falsepositives": _list,
     "level": _one_of(LEVELS),

@@ -25,6 +25,7 @@ _PARTS = ("contains", "startswith", "endswith", "all", "re", "i", "m", "s")
 _EXACT = ("neq", "exists", "expand", "fieldref", "cased")
 MODIFIERS: Mapping[str, tuple[str, ...]] = {
     "number": ("gt", "gte", "lt", "lte", "neq", "exists", "fieldref"),
+    "flag": ("neq", "exists"),
     "text": (*_PARTS, *_EXACT),
     "address": (*_PARTS, *_EXACT, "cidr"),
     "mac": (*_PARTS, *_EXACT),
@@ -65,7 +66,7 @@ def terms(modifiers: Sequence[str], node: Node, sets: Mapping[str, Sequence[str]
     return 1
 
 
-def value_findings(
+def value_findings(  # one line a kind of value
     field: Field, modifiers: Sequence[str], node: Node, sets: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
     """Yield everything wrong with one value of one item."""
@@ -80,6 +81,8 @@ def value_findings(
         yield from _reference(field, node)
     elif field.kind == "number":
         yield from _number(field, node)
+    elif field.kind == "flag":
+        yield from _flag(field, node)
     else:
         yield from _text(field, modifiers, node)
 
@@ -123,6 +126,12 @@ def _number(field: Field, node: Node) -> Iterator[Finding]:
         yield at(node, f"'{node.text}' in quotes is text, and `{field.name}` is a number", "take the quotes away")
     elif node.kind != "int" or not NUMBER.fullmatch(node.text):
         yield at(node, f"`{field.name}` takes a whole number, not {shown(node.text)}", "write digits only")
+
+
+def _flag(field: Field, node: Node) -> Iterator[Finding]:
+    """Check a yes or no."""
+    if node.kind != "bool":
+        yield at(node, f"`{field.name}` takes true or false, not {shown(node.text)}", "write true or false")
 
 
 def _text(field: Field, modifiers: Sequence[str], node: Node) -> Iterator[Finding]:

@@ -5,25 +5,30 @@ In: recordings. Out: rows, reports and a `Snapshot`. Never: a write by a reader,
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, Self
+from typing import Self
 
-from sqlite_utils import Database
-
-from egress_watch.errors import RuleError, StoreError
+from egress_watch.errors import StoreError
 from egress_watch.store.answers import dataset
+from egress_watch.store.backtest import Tried, backtest
 from egress_watch.store.difference import Difference
 from egress_watch.store.file import open_for_writing, transaction
 from egress_watch.store.reader import Reader
 from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, storable
 from egress_watch.store.rejudging import Law, compare, rewrite
-from egress_watch.store.schema import MIGRATIONS, NEWEST
+from egress_watch.store.schema import NEWEST
+from egress_watch.store.trial import holds, prepare, register_regexp
 
-__all__ = ["NEWEST", "Difference", "Law", "Reader", "Recording", "Store", "compare", "prepare", "rewrite"]
+__all__ = [
+    "NEWEST", "Difference", "Law", "Reader", "Recording", "Store", "Tried", "backtest", "compare", "holds", "prepare",
+    "rewrite",
+]  # fmt: skip
 
-_OF_A_RECORDING = ("flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing")
+CACHE_KIB = 32 * 1024
+"""Pages SQLite keeps: the counts of an hour are looked up all over their table, and its own 2 MB do not hold them."""
+_OF_A_RECORDING = (
+    "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
+)  # fmt: skip
 
 
 class Store:
@@ -33,7 +38,8 @@ class Store:
         self.path = path
         self._db = open_for_writing(path)
         self._db.conn.execute("PRAGMA temp_store = MEMORY")
-        _register_regexp(self._db.conn)
+        self._db.conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        register_regexp(self._db.conn)
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
@@ -53,13 +59,14 @@ class Store:
 
     def record(
         self, *, zone: str, as_of: str, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]], version: str,
-        inputs: Mapping[str, str], narrowed: str = "",
+        inputs: Mapping[str, str], narrowed: str = "", adequate: Iterable[str] = (),
     ) -> Recording:  # fmt: skip
         """Begin a recording of these inputs (path to fingerprint).
 
         An unfinished recording that shares an input is replaced: its process was killed or stopped, and all it held
         comes again. ``data`` describes the data files that judge; ``rules`` are rows of id, title, level, digest and
-        origin. ``narrowed`` says what part of the inputs is recorded, "" for all of them.
+        origin; ``narrowed`` says what part of the inputs is recorded, "" for all of them; ``adequate`` are the
+        countries that data may go to under EU law on the zone's day.
         """
         with transaction(self._db, self.path):
             for number in self._unfinished(inputs.values()):
@@ -68,8 +75,9 @@ class Store:
             rows = [tuple(map(storable, row)) for row in rules]
             self._db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
             number = begin(
-                self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs, narrowed=narrowed
-            )
+                self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs, narrowed=narrowed,
+                adequate=" ".join(adequate),
+            )  # fmt: skip
         return Recording(self._db, self.path, number, judged_by, zone)
 
     def remove(self, recording: Recording) -> None:
@@ -94,29 +102,3 @@ class Store:
         for table in _OF_A_RECORDING:
             self._db.conn.execute(f"DELETE FROM {table} WHERE recording = ?", (number,))  # noqa: S608 - our own names
         self._db.conn.execute("DELETE FROM recording WHERE id = ?", (number,))
-
-
-def prepare(rules: Iterable[tuple[str, str]]) -> list[RuleError]:
-    """Return what is wrong with rules, given as (predicate, origin), that cannot run on our schema."""
-    db = Database(memory=True)
-    for step in MIGRATIONS:
-        step(db)
-    _register_regexp(db.conn)
-    found = []
-    for predicate, origin in rules:
-        try:
-            db.conn.execute(f"SELECT 1 FROM flows WHERE ({predicate}) LIMIT 0")  # noqa: S608 - compiled by us
-        except sqlite3.Error as error:
-            found.append(RuleError(str(error), where=origin, remedy="see docs/rules.md for the fields"))
-    return found
-
-
-def _register_regexp(connection: sqlite3.Connection) -> None:
-    """Give rules linear-time regular expressions, where google-re2 is there; without it they are refused earlier."""
-    with suppress(ImportError):
-        import re2  # type: ignore[import-untyped]
-
-        def regexp(pattern: str, value: Any) -> bool:
-            return value is not None and re2.search(pattern, str(value)) is not None
-
-        connection.create_function("REGEXP", 2, regexp, deterministic=True)

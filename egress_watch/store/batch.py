@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 
 import numpy as np
 from sqlite_utils import Database
 
 from egress_watch.errors import RuleError
-from egress_watch.model import Ints, Judged
+from egress_watch.model import Count, Crossing, Ints, Judged
+from egress_watch.store.rollup import Rollup
 
 RULE_LIMIT_S = 2.0
 STEPS_BETWEEN_LOOKS = 10_000
@@ -26,8 +28,12 @@ RULES_TOGETHER = 32
 class Batch:
     """Flows that were committed together; the rows of a recording are numbered as in ``judged.flows``."""
 
-    def __init__(self, db: Database, judged: Judged, ids: Ints, devices: Ints, newest: int) -> None:
+    def __init__(
+        self, db: Database, judged: Judged, ids: Ints, devices: Ints, newest: int, rollup: Rollup | None = None
+    ) -> None:
         self._db = db
+        self._rollup = rollup or Rollup(db, 0)
+        self._rollup.begin()
         self.judged = judged
         self.ids = ids
         """(n,) The flows' ids, rising."""
@@ -39,6 +45,15 @@ class Batch:
         """Return for each predicate the rows for which it holds, or why it failed or took too long."""
         starts = range(0, len(predicates), RULES_TOGETHER)
         return [found for at in starts for found in self._each(predicates[at : at + RULES_TOGETHER])]
+
+    def counted(self, rule: str, predicate: str, count: Count) -> Sequence[Crossing] | RuleError:
+        """Return the groups that the batch took to the limit of a correlation rule, or why it cannot be counted."""
+        try:
+            return self._rollup.counted(
+                rule, predicate, count, (self.first, self.last), lambda: limited(self._db, RULE_LIMIT_S)
+            )
+        except RuleError as error:
+            return error
 
     def _each(self, predicates: Sequence[str]) -> Sequence[Ints | RuleError]:
         """Ask all together, so that flows are joined with their texts once; where that fails, one by one."""
@@ -53,16 +68,22 @@ class Batch:
         # A WHEN leaves the rest of a condition alone once it is decided; the same condition as a value does not.
         bits = " | ".join(f"CASE WHEN ({predicate}) THEN {1 << n} ELSE 0 END" for n, predicate in enumerate(predicates))
         select = f"SELECT id, {bits} FROM flows WHERE id BETWEEN {self.first:d} AND {self.last:d}"  # noqa: S608 - ours
-        limit_s = RULE_LIMIT_S * len(predicates)
-        deadline = time.monotonic() + limit_s
-        self._db.conn.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN_LOOKS)
-        try:
+        with limited(self._db, RULE_LIMIT_S * len(predicates)):
             answers = np.fromiter(chain.from_iterable(self._db.conn.execute(select)), np.int64).reshape(-1, 2)
-        except sqlite3.Error as error:
-            slow = "interrupted" in str(error)
-            what = f"took longer than {limit_s:g} s over one batch" if slow else str(error)
-            raise RuleError(what, remedy="narrow the rule; see `rules check`") from error
-        finally:
-            self._db.conn.set_progress_handler(None, 0)
         rows = np.searchsorted(self.ids, answers[:, 0])
         return [rows[answers[:, 1] >> bit & 1 > 0] for bit in range(len(predicates))]
+
+
+@contextmanager
+def limited(db: Database, limit_s: float) -> Iterator[None]:
+    """Cut off what SQLite does in the block after a time; raises RuleError for that and any trouble of a rule."""
+    deadline = time.monotonic() + limit_s
+    db.conn.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    except sqlite3.Error as error:
+        slow = "interrupted" in str(error)
+        what = f"took longer than {limit_s:g} s over one batch" if slow else str(error)
+        raise RuleError(what, remedy="narrow the rule; see `rules check`") from error
+    finally:
+        db.conn.set_progress_handler(None, 0)

@@ -32,8 +32,10 @@ from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch
 from egress_watch.store.devices import write_facts, write_listings
 from egress_watch.store.episodes import Episodes
+from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
+from egress_watch.store.rollup import Rollup
 
 NONE: Mapping[str, str] = {}
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
@@ -45,8 +47,8 @@ _WORDS_2, _WORDS_3 = Struct("=2Q"), Struct("=3Q")
 _SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
 _FLOW = """
 INSERT INTO flow(recording, id, device, first_ns, duration_ns, protocol, device_port, remote_port, vlan, packets_out,
-  bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, place)
-VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, place, facts)
+VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -62,6 +64,8 @@ class Recording:
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
         self._places = Lookup[tuple[str, Answer]](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
         self._enlisted: set[tuple[bytes, int, int]] = set()
+        self._contacts, self._rollup = Contacts(db, row), Rollup(db, row)
+        self._remembered = (self._devices, self._remotes, self._names, self._places, self._contacts)
 
     def write(self, judged: Judged, tally: Tally) -> Batch:
         """Store one batch with the counters so far, in one transaction, and return it for the rules."""
@@ -70,17 +74,18 @@ class Recording:
                 batch = self._insert(judged)
                 self._count(tally)
         except BaseException:
-            for lookup in (self._devices, self._remotes, self._names, self._places):
-                lookup.forget()
+            for memory in self._remembered:
+                memory.forget()
             raise
-        for lookup in (self._devices, self._remotes, self._names, self._places):
-            lookup.trim()
+        for memory in self._remembered:
+            memory.trim()
         return batch
 
     def alert(self, alerts: Iterable[Alert], batch: Batch) -> None:
         """Store the batch's episodes; hits of a running episode are added to it, and none is counted twice."""
         with transaction(self._db, self._path):
             self._episodes.add(alerts)
+            self._rollup.keep()
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
 
@@ -120,9 +125,10 @@ class Recording:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""
         newest = int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
-        rows = zip(ids.tolist(), devices, *self._columns(judged), strict=True)
+        of = np.array(devices, np.int64)
+        rows = zip(ids.tolist(), devices, *self._columns(judged), self._contacts.facts(judged, of), strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
-        return Batch(self._db, judged, ids, np.array(devices, np.int64), newest)
+        return Batch(self._db, judged, ids, of, newest, self._rollup)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:
         """Return the values of `_FLOW` behind id and device, in its order."""
@@ -174,12 +180,13 @@ def _damage_row(recording: int, damage: Damage) -> tuple[int, str, int, str, int
 
 
 def begin(
-    db: Database, *, zone: str, as_of: str, dataset: int, version: str, inputs: Mapping[str, str], narrowed: str = ""
-) -> int:
+    db: Database, *, zone: str, as_of: str, dataset: int, version: str, inputs: Mapping[str, str], narrowed: str = "",
+    adequate: str = "",
+) -> int:  # fmt: skip
     """Insert a running recording with its inputs and return its number; called within a transaction."""
-    row = (RUNNING, zone, as_of, dataset, version, writer(os.getpid()), storable(narrowed))
-    columns = "state, zone, zone_as_of, dataset, version, writer, narrowed"
-    cursor = db.conn.execute(f"INSERT INTO recording({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608 - constants
+    row = (RUNNING, zone, as_of, dataset, version, writer(os.getpid()), storable(narrowed), adequate)
+    columns = "state, zone, zone_as_of, dataset, version, writer, narrowed, adequate"
+    cursor = db.conn.execute(f"INSERT INTO recording({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608 - ours
     number = int(cursor.lastrowid or 0)
     note_inputs(db, number, inputs)
     return number

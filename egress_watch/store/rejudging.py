@@ -82,6 +82,8 @@ class Law(NamedTuple):
     as_of: str
     """ISO day of the zone."""
     judge: Judge
+    adequate: Sequence[str] = ()
+    """Countries that data may go to under EU law on that day."""
 
 
 class _Group(NamedTuple):
@@ -235,10 +237,10 @@ class _Rejudging:
         again = [then for then in self._then if then.recording in changed or self._differs(then)]
         mark = connection.execute("SELECT coalesce(max(id), 0) FROM rejudgement").fetchone()[0]
         for then in again:
-            day = self._laws[then.recording].as_of
+            day, adequate = self._laws[then.recording].as_of, " ".join(self._laws[then.recording].adequate)
             connection.execute(_HISTORY, (time.time_ns(), version, day, self._dataset, then.recording))
-            settings = (self._dataset, day, then.recording)
-            connection.execute("UPDATE recording SET dataset = ?, zone_as_of = ? WHERE id = ?", settings)
+            settings = (self._dataset, day, adequate, then.recording)
+            connection.execute("UPDATE recording SET dataset = ?, zone_as_of = ?, adequate = ? WHERE id = ?", settings)
         self._store_answers()
         connection.execute(_KEEP, (mark,))
         for window in self._windows() if changed else ():

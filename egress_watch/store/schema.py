@@ -151,6 +151,10 @@ def _version_1(db: Database) -> None:
 
 _JUDGED = ", place.countries, place.evidence,\n  place.note, place.dataset, dataset.dates AS data"
 _BY_DATASET = " JOIN dataset ON dataset.id = place.dataset"
+_LISTED = """,
+  asset.device_name, asset.site, asset.segment, asset.segment_class, asset.role, asset.supplier, asset.listed"""
+_BY_LISTING = """ LEFT JOIN listing ON listing.recording = flow.recording AND listing.device = flow.device
+    AND listing.vlan = flow.vlan LEFT JOIN asset ON asset.id = listing.asset"""
 
 
 def _version_2(db: Database) -> None:
@@ -164,12 +168,7 @@ def _version_2(db: Database) -> None:
 def _version_3(db: Database) -> None:
     """Devices: facts heard of them, and each flow shows what the inventory says of its device."""
     _run(db, "ALTER TABLE recording ADD COLUMN refused_facts INTEGER NOT NULL DEFAULT 0")
-    listed = (
-        "asset.device_name, asset.site, asset.segment,\n  asset.segment_class, asset.role, asset.supplier, asset.listed"
-    )
-    found = """ LEFT JOIN listing ON listing.recording = flow.recording AND listing.device = flow.device
-    AND listing.vlan = flow.vlan LEFT JOIN asset ON asset.id = listing.asset"""
-    _run(db, DEVICES + "DROP VIEW flows;\n" + _flows_view(f"{_JUDGED}, {listed}", _BY_DATASET + found))
+    _run(db, DEVICES + "DROP VIEW flows;\n" + _flows_view(f"{_JUDGED}{_LISTED}", _BY_DATASET + _BY_LISTING))
 
 
 def _version_4(db: Database) -> None:
@@ -177,7 +176,45 @@ def _version_4(db: Database) -> None:
     _run(db, "ALTER TABLE recording ADD COLUMN narrowed TEXT NOT NULL DEFAULT ''")
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2, _version_3, _version_4]
+FACTS = """
+CREATE TABLE contact(
+  device INTEGER NOT NULL REFERENCES device, kind INTEGER NOT NULL, value TEXT NOT NULL, first_ns INTEGER NOT NULL,
+  recording INTEGER NOT NULL REFERENCES recording, PRIMARY KEY(device, kind, value)) WITHOUT ROWID;
+CREATE TABLE rollup(
+  recording INTEGER NOT NULL REFERENCES recording, rule TEXT NOT NULL, grouped TEXT NOT NULL, slot INTEGER NOT NULL,
+  item TEXT NOT NULL, amount INTEGER NOT NULL, hits INTEGER NOT NULL, bytes_out INTEGER NOT NULL,
+  bytes_in INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, first_flow INTEGER NOT NULL,
+  last_flow INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0, told_out INTEGER NOT NULL DEFAULT 0,
+  told_in INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(recording, rule, grouped, slot, item)) WITHOUT ROWID;
+"""
+_FACTS_OF_THE_PAST = """
+ALTER TABLE flow ADD COLUMN facts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE device ADD COLUMN first_ns INTEGER;
+ALTER TABLE recording ADD COLUMN adequate TEXT NOT NULL DEFAULT '';
+UPDATE device SET first_ns = old.first_ns
+FROM (SELECT device, min(first_ns) AS first_ns FROM flow GROUP BY device) AS old WHERE old.device = device.id;
+"""
+_CONTACT_OF_THE_PAST = """
+INSERT INTO contact SELECT device, {kind}, place.{column}, min(first_ns), min(recording)
+FROM flow JOIN place ON place.id = flow.place
+WHERE bytes_out >= 200 AND place.{column} IS NOT NULL AND location_status <> 'local' GROUP BY 1, 3;
+"""
+_FACTS_SHOWN = """,
+  flow.facts & 1 AS first_country, flow.facts >> 1 & 1 AS first_owner, flow.facts >> 2 & 1 AS first_provider,
+  max(0, (flow.first_ns - device.first_ns) / 1000000000) AS device_age_s,
+  (SELECT instr(nullif(recording.adequate, ''), place.country) > 0 FROM recording
+    WHERE recording.id = flow.recording) AS adequate"""
+
+
+def _version_5(db: Database) -> None:
+    """Flows know whether they are a first contact, and rules can count over time; what was stored before counts too."""
+    columns = enumerate(("country", "owner", "provider"))
+    past = "".join(_CONTACT_OF_THE_PAST.format(kind=kind, column=column) for kind, column in columns)
+    _run(db, FACTS + _FACTS_OF_THE_PAST + past)
+    _run(db, "DROP VIEW flows;\n" + _flows_view(f"{_JUDGED}{_LISTED}{_FACTS_SHOWN}", _BY_DATASET + _BY_LISTING))
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2, _version_3, _version_4, _version_5]
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
 NEWEST = len(MIGRATIONS)
