@@ -20,7 +20,9 @@ from types import ModuleType
 from egress_watch import __version__
 from egress_watch.errors import DATA_TROUBLE, EgressWatchError
 
-COMMANDS: tuple[str, ...] = ("replay", "flows", "alerts", "rejudge", "where", "who", "data", "rules", "config", "tui")
+COMMANDS: tuple[str, ...] = (
+    "replay", "flows", "alerts", "alert", "rejudge", "where", "who", "data", "rules", "config", "tui",
+)  # fmt: skip
 """Modules of this folder, in the order of the help; each is loaded only when its turn comes."""
 
 STOPPED = 130

@@ -24,7 +24,7 @@ from egress_watch.config import Config
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.plain import printable
 from egress_watch.library import atlas, data_files, notices, rules, zone
-from egress_watch.model import Frames, Snapshot, Tally
+from egress_watch.model import Frames, Pace, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
 from egress_watch.store.recording import FINISHED, INTERRUPTED
@@ -100,10 +100,12 @@ class Job:
 
     def _begin(self, inputs: Inputs, store: Store) -> Recording:
         law = zone(self._config.zone, self._config.as_of, self._config.own_zone)
+        pace = self._config.alerts
         return store.record(
             zone=law.id, as_of=law.as_of, data=described(self._files),
             rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
             version=__version__, inputs=inputs.fingerprints(),
+            pace=Pace(int(pace.silence_s * 10**9), pace.jump, pace.jump_bytes, pace.storm),
         )  # fmt: skip
 
     def _set_aside(self, broken: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ Never: one broken rule that stops the others.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +16,7 @@ from egress_watch.errors import RuleError
 from egress_watch.model import Alert, Ints, Judged, Place, Verdict, Words, address_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from egress_watch.rules.compile import Rule
 
@@ -33,6 +33,9 @@ class Batch(Protocol):
     """(n,) The ids of the flows, rising."""
     devices: Ints
     """(n,) Their rows in the store's device table."""
+
+    def seen_ns(self) -> Ints:
+        """Return (n,) when the first flow of each flow's device began that the database holds."""
 
     def matching(self, predicates: Sequence[str]) -> Sequence[Ints | RuleError]:
         """Return for each predicate the rows for which it holds, rising, or why it cannot be run to its end."""
@@ -61,7 +64,7 @@ class RuleSet:
         for rule, found in zip(rules, batch.matching([rule.predicate for rule in rules]), strict=True):
             if isinstance(found, RuleError):
                 self.broken[rule.id] = str(found)
-            elif len(found):
+            elif len(found := _learned(rule, found, batch)):
                 alerts += _episodes(rule, found, batch, ends)
         return alerts
 
@@ -69,6 +72,14 @@ class RuleSet:
 def evaluate(rules: Sequence[Rule], batch: Batch) -> list[Alert]:
     """Return the episodes of one batch; who evaluates many keeps a `RuleSet`, which remembers broken rules."""
     return RuleSet(rules).evaluate(batch)
+
+
+def _learned(rule: Rule, rows: Ints, batch: Batch) -> Ints:
+    """Return the hits of devices that are known for longer than the rule learns."""
+    learn_ns = int(getattr(rule, "learn_s", 0) * 1_000_000_000)
+    if not learn_ns or not len(rows):
+        return rows
+    return rows[batch.judged.flows.first_ns[rows] - batch.seen_ns()[rows] >= learn_ns]
 
 
 class _Answer:
@@ -111,25 +122,45 @@ def _episodes(rule: Rule, rows: Ints, batch: Batch, ends: _Ends) -> Iterator[Ale
     """Yield one rule's hits, summed by pair, in the order of their first flows."""
     order = rows[np.argsort(ends.pair[rows], kind="stable")]
     starts = np.flatnonzero(np.diff(ends.pair[order], prepend=-1))
-    first, newest = order[starts], order[np.append(starts[1:], len(order)) - 1]
+    stops = np.append(starts[1:], len(order))
+    first, newest = order[starts], order[stops - 1]
     flows, begun = batch.judged.flows, np.argsort(first)
     sums = (
         batch.devices[first], np.minimum.reduceat(flows.first_ns[order], starts),
-        np.maximum.reduceat(flows.last_ns[order], starts), np.diff(starts, append=len(order)),
+        np.maximum.reduceat(flows.last_ns[order], starts), stops - starts,
         np.add.reduceat(flows.bytes_out[order], starts), np.add.reduceat(flows.bytes_in[order], starts),
-        batch.ids[first], batch.ids[newest],
+        batch.ids[first], batch.ids[newest], flows.last_ns[first], flows.bytes_out[first],
+        flows.bytes_in[first], np.maximum.reduceat(flows.first_ns[order], starts), starts, stops,
     )  # fmt: skip
     summed = zip(*(column[begun].tolist() for column in sums), strict=True)
-    for numbers, words in zip(summed, ends.told(newest[begun]), strict=True):
+    for (*numbers, start, stop), words in zip(summed, ends.told(newest[begun]), strict=True):
+        each = partial(_hits, rule, order[start:stop], batch, ends) if stop - start > 1 else None
+        yield _alert(rule, numbers, *words, each)
+
+
+def _hits(rule: Rule, rows: Ints, batch: Batch, ends: _Ends) -> Iterator[Alert]:
+    """Yield every hit by itself, the oldest flow first."""
+    flows, ids = batch.judged.flows, batch.ids[rows]
+    first_ns, last_ns = flows.first_ns[rows], flows.last_ns[rows]
+    bytes_out, bytes_in = flows.bytes_out[rows], flows.bytes_in[rows]
+    columns = (
+        batch.devices[rows], first_ns, last_ns, np.ones_like(ids), bytes_out, bytes_in, ids, ids, last_ns,
+        bytes_out, bytes_in, first_ns,
+    )  # fmt: skip
+    hits = zip(*(column.tolist() for column in columns), strict=True)
+    for numbers, words in zip(hits, ends.told(rows), strict=True):
         yield _alert(rule, numbers, *words)
 
 
-def _alert(rule: Rule, sums: tuple[int, ...], device_ip: str, remote_ip: str, name: str, answer: _Answer) -> Alert:
+def _alert(
+    rule: Rule, sums: Sequence[int], device_ip: str, remote_ip: str, name: str, answer: _Answer,
+    each: Callable[[], Iterator[Alert]] | None = None,
+) -> Alert:  # fmt: skip
     """Return one episode; its sentence speaks of the newest hit, since the sums go on growing."""
-    device, first_ns, last_ns, hits, bytes_out, bytes_in, first_flow, last_flow = sums
+    device, first_ns, last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, *rest = sums
     owner, country, network = answer.whom
     return Alert(
         rule.id, rule.title, rule.level, device, device_ip, remote_ip, owner, country, answer.verdict, first_ns,
         last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, f"{device_ip} to {name or remote_ip}{answer.why}",
-        network,
+        network, *rest, each,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any, Self
 from sqlite_utils import Database
 
 from egress_watch.errors import RuleError, StoreError
+from egress_watch.model import Pace
 from egress_watch.store.answers import dataset
 from egress_watch.store.difference import Difference
 from egress_watch.store.file import open_for_writing, transaction
@@ -23,6 +24,7 @@ from egress_watch.store.schema import MIGRATIONS, NEWEST
 
 __all__ = ["NEWEST", "Difference", "Law", "Reader", "Recording", "Store", "compare", "prepare", "rewrite"]
 
+_OF_AN_ALERT = ("alert_event", "folded")
 _OF_A_RECORDING = ("flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement")
 
 
@@ -53,13 +55,13 @@ class Store:
 
     def record(
         self, *, zone: str, as_of: str, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]], version: str,
-        inputs: Mapping[str, str],
+        inputs: Mapping[str, str], pace: Pace = Pace(),  # noqa: B008 - a constant
     ) -> Recording:  # fmt: skip
         """Begin a recording of these inputs (path to fingerprint).
 
         An unfinished recording that shares an input is replaced: its process was killed or stopped, and all it held
         comes again. ``data`` describes the data files that judge; ``rules`` are rows of id, title, level, digest and
-        origin.
+        origin. ``pace`` is that of its alerts.
         """
         with transaction(self._db, self.path):
             for number in self._unfinished(inputs.values()):
@@ -68,7 +70,7 @@ class Store:
             rows = [tuple(map(storable, row)) for row in rules]
             self._db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
             number = begin(self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs)
-        return Recording(self._db, self.path, number, judged_by, zone)
+        return Recording(self._db, self.path, number, judged_by, zone, pace)
 
     def remove(self, recording: Recording) -> None:
         """Take a recording out again: its input turned out to be in the database already."""
@@ -89,6 +91,9 @@ class Store:
         return list(found)
 
     def _remove(self, number: int) -> None:
+        for table in _OF_AN_ALERT:
+            of = "alert IN (SELECT id FROM alert WHERE recording = ?)"
+            self._db.conn.execute(f"DELETE FROM {table} WHERE {of}", (number,))  # noqa: S608 - our own names
         for table in _OF_A_RECORDING:
             self._db.conn.execute(f"DELETE FROM {table} WHERE recording = ?", (number,))  # noqa: S608 - our own names
         self._db.conn.execute("DELETE FROM recording WHERE id = ?", (number,))

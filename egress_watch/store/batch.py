@@ -6,6 +6,7 @@ database, or an endless query.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -34,6 +35,13 @@ class Batch:
         self.devices = devices
         """(n,) Rows of the device table."""
         self.first, self.last = (int(ids[0]), int(ids[-1])) if len(ids) else (newest + 1, newest)
+
+    def seen_ns(self) -> Ints:
+        """Return (n,) when the first flow of each flow's device began that the database holds."""
+        query = "SELECT device, first_ns FROM first_seen WHERE device IN (SELECT value FROM json_each(?))"
+        devices, rows = np.unique(self.devices, return_inverse=True)
+        seen = dict(self._db.conn.execute(query, (json.dumps(devices.tolist()),)))
+        return np.array([seen[device] for device in devices.tolist()], np.int64)[rows]
 
     def matching(self, predicates: Sequence[str]) -> list[Ints | RuleError]:
         """Return for each predicate the rows for which it holds, or why it failed or took too long."""

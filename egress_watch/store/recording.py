@@ -22,6 +22,7 @@ from egress_watch.model import (
     Flows,
     Ints,
     Judged,
+    Pace,
     Tally,
     Words,
     address_text,
@@ -32,6 +33,7 @@ from egress_watch.store.batch import Batch
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
+from egress_watch.store.seen import Seen
 
 NONE: Mapping[str, str] = {}
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
@@ -50,10 +52,12 @@ VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 class Recording:
     """A recording in the making; `Store.record` opens it."""
 
-    def __init__(self, db: Database, path: str, row: int, dataset: int, zone: str) -> None:
+    def __init__(self, db: Database, path: str, row: int, dataset: int, zone: str, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self.id = row
         self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
-        self._episodes = Episodes(db, row, dataset)
+        self._episodes = Episodes(db, row, dataset, pace=pace)
+        self._rules_done = -1
+        self._seen = Seen(db)
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
@@ -68,17 +72,21 @@ class Recording:
         except BaseException:
             for lookup in (self._devices, self._remotes, self._names, self._places):
                 lookup.forget()
+            self._seen.forget()
             raise
         for lookup in (self._devices, self._remotes, self._names, self._places):
             lookup.trim()
         return batch
 
     def alert(self, alerts: Iterable[Alert], batch: Batch) -> None:
-        """Store the batch's episodes; hits of a running episode are added to it, and none is counted twice."""
+        """Store the batch's episodes; hits of a running episode are added to it, and no batch is counted twice."""
+        if batch.last <= self._rules_done:
+            return
         with transaction(self._db, self._path):
             self._episodes.add(alerts)
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
+        self._rules_done = batch.last
 
     def finish(
         self, tally: Tally, fingerprints: Mapping[str, str], state: str = FINISHED, failed: Mapping[str, str] = NONE
@@ -89,6 +97,7 @@ class Recording:
         """
         with transaction(self._db, self._path):
             self._count(tally)
+            self._episodes.end(tally.last_ns)
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
@@ -103,7 +112,9 @@ class Recording:
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
         rows = zip(ids.tolist(), devices, *self._columns(judged), strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
-        return Batch(self._db, judged, ids, np.array(devices, np.int64), newest)
+        numbers = np.array(devices, np.int64)
+        self._seen.note(numbers, judged.flows.first_ns)
+        return Batch(self._db, judged, ids, numbers, newest)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:
         """Return the values of `_FLOW` behind id and device, in its order."""
