@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from egress_watch import sinks
-from egress_watch.cli.options import EPOCH, add_output, write_rows
+from egress_watch.cli.options import EPOCH, add_output, device_spelt, write_rows
 from egress_watch.errors import UsageError
 
 HELP = "acknowledge, note or mute an alert, or read its history"
@@ -111,15 +111,9 @@ def _described(options: argparse.Namespace, acts: Any) -> dict[str, str | None]:
         return dict(acts.alike(options.alert))
     if empty := [name for name, value in given.items() if value == ""]:
         raise UsageError(f"--{empty[0]} is empty", remedy="leave it out to mean any")
-    for name, spelt in (("rule", str.lower), ("device", _device), ("country", str.upper)):
+    for name, spelt in (("rule", str.lower), ("device", device_spelt), ("country", str.upper)):
         given[name] = spelt(given[name]) if given[name] is not None else None
     return given
-
-
-def _device(text: str) -> str:
-    from egress_watch.cli.options import _SPELLINGS
-
-    return str(_SPELLINGS["device"](text))
 
 
 def _end_of(text: str) -> int:
@@ -138,7 +132,7 @@ def _list(options: argparse.Namespace) -> None:
     with Reader(options.db) as reader:
         if options.act == "mutes":
             rows: Iterable[Mapping[str, Any]] = reader.mutes()
-            columns = MUTE_COLUMNS
+            columns: Sequence[str] = MUTE_COLUMNS
         else:
             rows, columns = _history(reader, options.alert), HISTORY_COLUMNS
         kept = list(rows)

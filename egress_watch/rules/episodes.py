@@ -157,10 +157,11 @@ def _alert(
     each: Callable[[], Iterator[Alert]] | None = None,
 ) -> Alert:  # fmt: skip
     """Return one episode; its sentence speaks of the newest hit, since the sums go on growing."""
-    device, first_ns, last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, *rest = sums
+    device, first_ns, last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, *head = sums
+    head_ns, head_bytes, head_in, latest_ns = head
     owner, country, network = answer.whom
     return Alert(
         rule.id, rule.title, rule.level, device, device_ip, remote_ip, owner, country, answer.verdict, first_ns,
         last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, f"{device_ip} to {name or remote_ip}{answer.why}",
-        network, *rest, each,
+        network, head_ns, head_bytes, head_in, latest_ns, each,
     )  # fmt: skip
