@@ -20,10 +20,10 @@ from egress_watch.errors import UsageError
 
 HELP = "acknowledge, note or mute an alert, or read its history"
 EXAMPLES = (
-    "egress-watch alert ack egress.db 12 13 --reason 'the supplier is asked'",
-    "egress-watch alert note egress.db 12 'ticket 4711'",
-    "egress-watch alert mute egress.db 12 --reason 'update servers, agreed' --until 2026-12-24",
-    "egress-watch alert mute egress.db --device 10.20.110.11 --owner Hikvision --reason 'being replaced'",
+    "egress-watch alert ack egress.db 12 13 --reason supplier-asked",
+    "egress-watch alert note egress.db 12 ticket-4711",
+    "egress-watch alert mute egress.db 12 --reason agreed --until 2026-12-24",
+    "egress-watch alert mute egress.db --device 10.20.110.11 --owner Hikvision --reason being-replaced",
     "egress-watch alert unmute egress.db 3",
     "egress-watch alert mutes egress.db",
     "egress-watch alert history egress.db 12",
