@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import PLACES, START_S, VERDICTS, flows, tally
+from sqlite_utils import Database
 from test_rules import rule_text
 
 from egress_watch.model import Judged, Pace
 from egress_watch.rules import RuleSet, parse
 from egress_watch.store import Reader, Store
+from egress_watch.store.episodes import Episodes
+from egress_watch.store.schema import MIGRATIONS, _version_alerts
 
 DATA = [{"name": "d", "kind": "country", "built": "2026-01-01", "licence": "", "attribution": "", "sha256": "00"}]
 HOUR_S, HOUR_NS = 3600, 3600 * 10**9
@@ -184,3 +187,43 @@ def test_a_rule_learns_before_it_speaks(tmp_path, cuts):
     hits = [(0, 0, 0, 1), (60, 0, 1, 1), (60, 0, 0, 1), (30, 0, 1, 1)]
     through(tmp_path / "a.db", hits, cuts, rule=learner)
     assert rows(tmp_path / "a.db", "SELECT device, hits FROM alert") == [(1, 1)]
+
+
+def test_a_file_of_the_version_before_keeps_its_alerts(tmp_path):
+    """A step later each old alert is an episode that was told once, closed where its recording went on for a day."""
+    path = str(tmp_path / "a.db")
+    db = Database(path)
+    for step in MIGRATIONS[: MIGRATIONS.index(_version_alerts)]:
+        step(db)
+    day_ns = 24 * HOUR_NS
+    with db.conn:
+        db.execute("INSERT INTO dataset VALUES (1, 'd', '[]', '[]')")
+        db.execute("INSERT INTO device VALUES (1, '10.0.0.1', '')")
+        db.execute(
+            """INSERT INTO recording(id, state, zone, zone_as_of, dataset, version, last_ns)
+          VALUES (1, 'finished', 'eea', '2020-01-01', 1, '0', ?)""",
+            (3 * day_ns,),
+        )
+        for number, last_ns in ((4, day_ns), (7, 3 * day_ns)):
+            db.execute(
+                """INSERT INTO alert VALUES
+              (?, 1, 1, 'r', 't', 'high', 1, '203.0.113.1', ?, 'CN', 'OUT', 0, ?, 5, 50, 5, 1, 2, 'so', '')""",
+                (number, f"o{number}", last_ns),
+            )
+        db.execute(f"PRAGMA user_version = {MIGRATIONS.index(_version_alerts)}")
+    db.close()
+    with Store(path), Reader(path) as reader:
+        found = sorted((row["id"], row["state"], row["closed_ns"], row["hits"]) for row in reader.alerts({}))
+        assert found == [(4, "closed", 2 * day_ns, 5), (7, "open", None, 5)]
+        assert [event["kind"] for event in reader.events(4)] == ["create", "close"]
+    assert rows(path, "SELECT seq FROM sqlite_sequence WHERE name = 'alert'") == [(7,)]
+
+
+def test_no_room_to_remember_changes_nothing(tmp_path, monkeypatch):
+    """With none of the episodes in memory the same rows come about, storms too."""
+    hits = [(50 * (n % 5), 3, n % 3, 60 + n % 7) for n in range(60)]
+    through(tmp_path / "all.db", hits, range(0, 60, 5))
+    monkeypatch.setattr(Episodes.__init__, "__defaults__", (0, Pace()))
+    through(tmp_path / "none.db", hits, range(0, 60, 5))
+    assert story(tmp_path / "all.db") == story(tmp_path / "none.db")
+    assert {row[6] for row in story(tmp_path / "all.db")[0]} == {"episode", "storm"}

@@ -89,7 +89,7 @@ def test_a_mute_ends_by_the_packet_time_of_the_alert(db):
     [
         ("mute", "1"), ("mute", "--reason", "x"), ("mute", "1", "--rule", "r", "--reason", "x"),
         ("mute", "1", "--reason", " "), ("mute", "1", "--reason", "x", "--until", "soon"),
-        ("mute", "1", "--reason", "x", "--until", "2020-01-01"), 
+        ("mute", "1", "--reason", "x", "--until", "2020-01-01"),
         ("mute", "1", "--reason", "x", "--until", "9999-12-31"),
         ("mute", "--owner", "", "--reason", "x"), ("mute", "999", "--reason", "x"), ("ack", "999"), ("ack", "1", "999"),
         ("ack", "one"), ("note", "1", ""), ("unmute", "7"), ("history", "999"),

@@ -32,7 +32,9 @@ _LIVING = (
     "due_ns", "updates", "told_bytes", "closed_ns",
 )  # fmt: skip
 _BORN = ("rule", "device", "owner", "country", "network", "kind", "title", "first_flow")
-_GROW = f"UPDATE alert SET {', '.join(f'{name} = ?' for name in _LIVING)} WHERE id = ?"  # noqa: S608 - constants
+_GROW = f"UPDATE alert SET {', '.join(f'{name} = ?' for name in _LIVING[:-1])} WHERE id = ?"  # noqa: S608 - constants
+_CLOSE = "UPDATE alert SET closed_ns = ? WHERE id = ?"
+"""Apart from the rest: a column of the index that is set, even to what it was, costs as much as the row."""
 _OPEN = f"""
 INSERT INTO alert(recording, dataset, id, {", ".join(_LIVING)}, {", ".join(_BORN)})
 VALUES ({{recording:d}}, {{dataset:d}}, ?{", ?" * len(_LIVING + _BORN)})
@@ -78,7 +80,7 @@ class Episode(NamedTuple):
     def grown(self, hit: Alert) -> Episode:
         """Return the episode with the hits of an alert added."""
         return Episode(
-            self.row, max(self.level, hit.level, key=_gravity), min(self.first_ns, hit.first_ns),
+            self.row, self.level if hit.level == self.level else max(self.level, hit.level, key=_gravity), min(self.first_ns, hit.first_ns),
             max(self.last_ns, hit.last_ns), self.hits + hit.hits, self.bytes_out + hit.bytes_out,
             self.bytes_in + hit.bytes_in, hit.remote_ip, hit.verdict, hit.last_flow, hit.why, self.due_ns,
             self.updates, self.told_bytes,
@@ -112,8 +114,10 @@ class Episodes:
         for _, some in groupby(alerts, key=lambda alert: alert.rule):
             self._of_a_rule(some)
         born = self._born
-        grown = [(*episode[1:], row) for row, episode in self._rows.items() if row not in born]
-        self._db.conn.executemany(_GROW, grown)  # first, since it makes way for those that come again
+        grown = [episode for row, episode in self._rows.items() if row not in born]
+        self._db.conn.executemany(_GROW, [(*episode[1:-1], episode.row) for episode in grown])
+        closed = [(episode.closed_ns, episode.row) for episode in grown if episode.closed_ns is not None]
+        self._db.conn.executemany(_CLOSE, closed)  # before any opens, since it makes way for those that come again
         self._db.conn.executemany(self._insert, [(*self._rows[row], *words) for row, words in born.items()])
         self._db.conn.executemany(_EVENT, self._events)
         self._db.conn.executemany(_FOLD, self._folded)
@@ -212,7 +216,7 @@ class Episodes:
 
     def _cause(self, episode: Episode, bytes_out: int, last_ns: int, level: str) -> str:
         """Return why an episode that came so far is told again, "" where it is not."""
-        if _gravity(level) > _gravity(episode.level):
+        if level != episode.level and _gravity(level) > _gravity(episode.level):
             return "level"
         if bytes_out >= max(self._pace.jump_bytes, self._pace.jump * episode.told_bytes):
             return "bytes"
