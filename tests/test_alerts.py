@@ -221,7 +221,7 @@ def test_a_file_of_the_version_before_keeps_its_alerts(tmp_path):
 
 def test_no_room_to_remember_changes_nothing(tmp_path, monkeypatch):
     """With none of the episodes in memory the same rows come about, storms too."""
-    hits = [(50 * (n % 5), 3, n % 3, 60 + n % 7) for n in range(60)]
+    hits = [(7 if n % 20 else 400, 3, n % 3, 60 + n % 7) for n in range(60)]
     through(tmp_path / "all.db", hits, range(0, 60, 5))
     monkeypatch.setattr(Episodes.__init__, "__defaults__", (0, Pace()))
     through(tmp_path / "none.db", hits, range(0, 60, 5))

@@ -79,8 +79,9 @@ class Episode(NamedTuple):
 
     def grown(self, hit: Alert) -> Episode:
         """Return the episode with the hits of an alert added."""
+        level = self.level if hit.level == self.level else max(self.level, hit.level, key=_gravity)
         return Episode(
-            self.row, self.level if hit.level == self.level else max(self.level, hit.level, key=_gravity), min(self.first_ns, hit.first_ns),
+            self.row, level, min(self.first_ns, hit.first_ns),
             max(self.last_ns, hit.last_ns), self.hits + hit.hits, self.bytes_out + hit.bytes_out,
             self.bytes_in + hit.bytes_in, hit.remote_ip, hit.verdict, hit.last_flow, hit.why, self.due_ns,
             self.updates, self.told_bytes,
