@@ -194,11 +194,7 @@ class Episodes:
     def _take(self, hit: Alert) -> None:
         """Take hits that are one for every decision."""
         key = _key(hit)
-        episode = self._known(key)
-        if episode and hit.first_ns > (end_ns := _later(episode.last_ns, self._pace.silence_ns)):
-            self._close(key, episode, end_ns)
-            episode = None
-        if episode:
+        if episode := self._going_on(key, hit):
             self._grow(key, episode, hit)
         elif self._room(hit.rule, hit.head_ns or hit.last_ns):
             self._create(key, hit, EPISODE)
@@ -252,11 +248,7 @@ class Episodes:
         """Count a hit in its rule's summary: too many episodes began in this hour."""
         told = hit._replace(why=f"storm: more than {self._pace.storm:,} new episodes in an hour; newest: {hit.why}")
         key = hit.rule, 0, "", "", "", STORM
-        episode = self._known(key)
-        if episode and hit.first_ns > (end_ns := _later(episode.last_ns, self._pace.silence_ns)):
-            self._close(key, episode, end_ns)
-            episode = None
-        if episode:
+        if episode := self._going_on(key, hit):
             self._grow(key, episode, told)
         else:
             self._create(key, told, STORM)
@@ -264,10 +256,15 @@ class Episodes:
         assert summary
         self._folded.append((summary.row, hit.device, hit.hits, hit.bytes_out, hit.bytes_in))
 
-    def _close(self, key: Key, episode: Episode, end_ns: int) -> None:
+    def _going_on(self, key: Key, hit: Alert) -> Episode | None:
+        """Return the open episode of a key, unless it was silent for too long before a hit: then it is closed."""
+        episode = self._known(key)
+        if not episode or hit.first_ns <= (end_ns := _later(episode.last_ns, self._pace.silence_ns)):
+            return episode
         self._rows[episode.row] = episode._replace(closed_ns=end_ns)
         self._fresh[key] = None
         self._events.append(episode.event("close", "silence", end_ns))
+        return None
 
     def _write(self, key: Key, episode: Episode) -> None:
         self._fresh[key] = self._rows[episode.row] = episode
