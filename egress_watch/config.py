@@ -118,6 +118,16 @@ class RuleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """When an alert ends, is told again, or is folded into a summary; all by packet time."""
+
+    silence_s: float = _setting(86_400.0, "an alert that was not hit for so long is closed; a later hit opens another")
+    jump: float = _setting(10.0, "an alert whose bytes out grew so many times is told again at once")
+    jump_bytes: int = _setting(1_000_000, "but not below so many bytes out")
+    storm: int = _setting(200, "new alerts of one rule in an hour; any further one is folded into the rule's summary")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings."""
 
@@ -132,6 +142,7 @@ class Config:
     devices: DeviceSettings = field(default_factory=DeviceSettings)
     data: DataSettings = field(default_factory=DataSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     own_zone: tuple[OwnZone, ...] = field(default=(), metadata={"rows": OwnZone})
 

@@ -12,6 +12,7 @@ Times are ``int64`` nanoseconds since 1970-01-01 UTC, always the packet's own ti
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -322,6 +323,29 @@ class Alert(NamedTuple):
     """The newest hit in words."""
     network: str
     """Name of the origin network where the owner is not listed, else "": strangers are not thrown together."""
+    head_ns: int = 0
+    """When the first hit's flow ended."""
+    head_bytes: int = 0
+    """What the first hit sent."""
+    head_in: int = 0
+    """What it received."""
+    latest_ns: int = 0
+    """The latest beginning of any hit's flow."""
+    each: Callable[[], Iterable[Alert]] | None = None
+    """Gives every hit as an Alert of its own, the oldest flow first; None where the sums stand for one hit."""
+
+
+class Pace(NamedTuple):
+    """When an episode ends, is told again, or is folded into a summary; all by packet time."""
+
+    silence_ns: int = 86_400_000_000_000
+    """An episode without a hit for so long is closed; a later hit opens another."""
+    jump: float = 10.0
+    """Bytes out times so many are told at once."""
+    jump_bytes: int = 1_000_000
+    """The least bytes out that count as a jump."""
+    storm: int = 200
+    """New episodes of one rule in one hour; any further one is folded into the rule's summary."""
 
 
 class Count(NamedTuple):
@@ -390,6 +414,8 @@ class Snapshot:
     skipped: tuple[dict[str, Any], ...] = ()
     damage: tuple[dict[str, Any], ...] = ()
     data: tuple[dict[str, Any], ...] = ()
+    muted: int = 0
+    """Alerts left out because somebody muted them."""
 
 
 EMPTY = Snapshot()

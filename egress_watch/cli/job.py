@@ -29,7 +29,7 @@ from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchEr
 from egress_watch.exports.plain import printable
 from egress_watch.exports.pseudonyms import Pseudonyms
 from egress_watch.library import adequate, atlas, data_files, inventory, notices, rules, with_networks, zone
-from egress_watch.model import Frames, Packets, Snapshot, Tally
+from egress_watch.model import Frames, Pace, Packets, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
 from egress_watch.store.recording import FINISHED, INTERRUPTED
@@ -129,11 +129,13 @@ class Job:
 
     def _begin(self, inputs: Inputs, store: Store) -> Recording:
         law = zone(self._config.zone, self._config.as_of, self._config.own_zone)
+        pace = self._config.alerts
         return store.record(
             zone=law.id, as_of=law.as_of, data=described(self._files),
             rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
             version=__version__, inputs=self._asked.marks(inputs.fingerprints()), narrowed=self._asked.words,
             adequate=adequate(self._config),
+            pace=Pace(int(pace.silence_s * 10**9), pace.jump, pace.jump_bytes, pace.storm),
         )  # fmt: skip
 
     def _set_aside(self, broken: Mapping[str, str]) -> None:

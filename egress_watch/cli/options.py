@@ -152,7 +152,8 @@ def _address(text: str) -> str:
         raise UsageError(f"{text!r} is no address", remedy="give IPv4 or IPv6, such as 52.208.0.10") from error
 
 
-def _device(text: str) -> str:
+def device_spelt(text: str) -> str:
+    """Return a device's address or MAC as the store spells it; raises UsageError."""
     if re.fullmatch("[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text):
         return text.lower().replace("-", ":")
     return _address(text)
@@ -193,7 +194,7 @@ def _flow(text: str) -> int:
 
 
 _SPELLINGS: dict[str, Callable[[str], Any]] = {
-    "id": _flow, "verdict": _verdict, "country": _country, "device": _device, "remote": _address, "port": _port,
+    "id": _flow, "verdict": _verdict, "country": _country, "device": device_spelt, "remote": _address, "port": _port,
     "protocol": _protocol, "recording": _recording, "zone": str.lower,
 }  # fmt: skip
 """How a filter's value is written in the store; the others are taken as they are."""

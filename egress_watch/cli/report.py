@@ -189,7 +189,8 @@ def _alerts(console: Console, snapshot: Snapshot) -> None:
     for row in snapshot.alerts:
         destinations.setdefault((row["device_ip"], row["owner"] or row["remote_ip"], row["country"]), []).append(row)
     most = "" if len(destinations) < 2 else f", towards {len(destinations)} destinations"
-    console.print(Text(f"Alerts: {len(snapshot.alerts)}{most}\n", style="bold"))
+    muted = f"; {snapshot.muted} muted" if snapshot.muted else ""
+    console.print(Text(f"Alerts: {len(snapshot.alerts)}{most}{muted}\n", style="bold"))
     for rows in list(destinations.values())[:TOP]:
         _destination(console, rows)
     if len(destinations) > TOP:
@@ -204,7 +205,8 @@ def _destination(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         level = (f"   {row['level']:<8}", LEVEL_COLOURS.get(row["level"], ""))
         hits = f"{row['hits']:>5,} {'hit ' if row['hits'] == 1 else 'hits'}"
-        console.print(Text.assemble(level, f"{hits} {size(row['bytes_out']):>8} out  {printable(row['title'])}"))
+        storm = f" (a storm, summed: {row['devices']:,} devices)" if row["kind"] == "storm" else ""
+        console.print(Text.assemble(level, f"{hits} {size(row['bytes_out']):>8} out  {printable(row['title'])}{storm}"))
     for why in dict.fromkeys(why for _, why in told if why):
         for line in wrap(printable(why), console.width - 1, initial_indent=" " * 3, subsequent_indent=" " * 3):
             console.print(Text(line, style="dim"))

@@ -29,6 +29,7 @@ def summary(snapshot: Snapshot, outcome: Mapping[str, Any]) -> dict[str, Any]:
         "bytes_in": sum(row["bytes_in"] for row in snapshot.verdicts),
         "verdicts": {verdict: verdicts.get(verdict, blank) for verdict in VERDICTS},
         "alerts": len(snapshot.alerts),
+        "muted": snapshot.muted,
         **{name: snapshot.recordings[0][name] if snapshot.recordings else "" for name in ("zone", "zone_as_of")},
         "data": {row["name"]: {key: row[key] for key in ("built", "licence", "sha256")} for row in snapshot.data},
         "recordings": [row["id"] for row in snapshot.recordings],

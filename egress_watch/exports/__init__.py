@@ -30,6 +30,7 @@ FLOW_COLUMNS = (
 ALERT_COLUMNS = (
     "id", "level", "title", "rule", "device_ip", "device_mac", "remote_ip", "owner", "network", "country", "verdict",
     "first_ns", "last_ns", "hits", "bytes_out", "bytes_in", "first_flow", "last_flow", "why", "data", "recording",
+    "kind", "devices", "state", "closed_ns", "acked_by", "acked_ns", "mute",
 )  # fmt: skip
 FLOW_TABLE = (
     "last_ns", "device_ip", "protocol", "remote_ip", "remote_port", "name", "bytes_out", "bytes_in", "country",

@@ -6,7 +6,7 @@ Never: one broken rule that stops the others.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +17,7 @@ from egress_watch.model import Alert, Count, Crossing, Ints, Judged, Place, Verd
 from egress_watch.rules.crossings import crossed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from egress_watch.rules.links import Rule
 
@@ -127,25 +127,46 @@ def _episodes(rule: Rule, rows: Ints, batch: Batch, ends: _Ends) -> Iterator[Ale
     """Yield one rule's hits, summed by pair, in the order of their first flows."""
     order = rows[np.argsort(ends.pair[rows], kind="stable")]
     starts = np.flatnonzero(np.diff(ends.pair[order], prepend=-1))
-    first, newest = order[starts], order[np.append(starts[1:], len(order)) - 1]
+    stops = np.append(starts[1:], len(order))
+    first, newest = order[starts], order[stops - 1]
     flows, begun = batch.judged.flows, np.argsort(first)
     sums = (
         batch.devices[first], np.minimum.reduceat(flows.first_ns[order], starts),
-        np.maximum.reduceat(flows.last_ns[order], starts), np.diff(starts, append=len(order)),
+        np.maximum.reduceat(flows.last_ns[order], starts), stops - starts,
         np.add.reduceat(flows.bytes_out[order], starts), np.add.reduceat(flows.bytes_in[order], starts),
-        batch.ids[first], batch.ids[newest],
+        batch.ids[first], batch.ids[newest], flows.last_ns[first], flows.bytes_out[first],
+        flows.bytes_in[first], np.maximum.reduceat(flows.first_ns[order], starts), starts, stops,
     )  # fmt: skip
     summed = zip(*(column[begun].tolist() for column in sums), strict=True)
-    for numbers, words in zip(summed, ends.told(newest[begun]), strict=True):
+    for (*numbers, start, stop), words in zip(summed, ends.told(newest[begun]), strict=True):
+        each = partial(_hits, rule, order[start:stop], batch, ends) if stop - start > 1 else None
+        yield _alert(rule, numbers, *words, each)
+
+
+def _hits(rule: Rule, rows: Ints, batch: Batch, ends: _Ends) -> Iterator[Alert]:
+    """Yield every hit by itself, the oldest flow first."""
+    flows, ids = batch.judged.flows, batch.ids[rows]
+    first_ns, last_ns = flows.first_ns[rows], flows.last_ns[rows]
+    bytes_out, bytes_in = flows.bytes_out[rows], flows.bytes_in[rows]
+    columns = (
+        batch.devices[rows], first_ns, last_ns, np.ones_like(ids), bytes_out, bytes_in, ids, ids, last_ns,
+        bytes_out, bytes_in, first_ns,
+    )  # fmt: skip
+    hits = zip(*(column.tolist() for column in columns), strict=True)
+    for numbers, words in zip(hits, ends.told(rows), strict=True):
         yield _alert(rule, numbers, *words)
 
 
-def _alert(rule: Rule, sums: tuple[int, ...], device_ip: str, remote_ip: str, name: str, answer: _Answer) -> Alert:
+def _alert(
+    rule: Rule, sums: Sequence[int], device_ip: str, remote_ip: str, name: str, answer: _Answer,
+    each: Callable[[], Iterator[Alert]] | None = None,
+) -> Alert:  # fmt: skip
     """Return one episode; its sentence speaks of the newest hit, since the sums go on growing."""
-    device, first_ns, last_ns, hits, bytes_out, bytes_in, first_flow, last_flow = sums
+    device, first_ns, last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, *head = sums
+    head_ns, head_bytes, head_in, latest_ns = head
     owner, country, network = answer.whom
     return Alert(
         rule.id, rule.title, rule.level, device, device_ip, remote_ip, owner, country, answer.verdict, first_ns,
         last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, f"{device_ip} to {name or remote_ip}{answer.why}",
-        network,
+        network, head_ns, head_bytes, head_in, latest_ns, each,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 from egress_watch.errors import StoreError
+from egress_watch.model import Pace
 from egress_watch.store.answers import dataset
 from egress_watch.store.backtest import Tried, backtest
 from egress_watch.store.difference import Difference
@@ -29,6 +30,7 @@ CACHE_KIB = 32 * 1024
 _OF_A_RECORDING = (
     "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
 )  # fmt: skip
+_OF_AN_ALERT = ("alert_event", "folded")
 
 
 class Store:
@@ -60,13 +62,14 @@ class Store:
     def record(
         self, *, zone: str, as_of: str, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]], version: str,
         inputs: Mapping[str, str], narrowed: str = "", adequate: Iterable[str] = (),
+        pace: Pace = Pace(),  # noqa: B008 - a constant
     ) -> Recording:  # fmt: skip
         """Begin a recording of these inputs (path to fingerprint).
 
         An unfinished recording that shares an input is replaced: its process was killed or stopped, and all it held
         comes again. ``data`` describes the data files that judge; ``rules`` are rows of id, title, level, digest and
         origin; ``narrowed`` says what part of the inputs is recorded, "" for all of them; ``adequate`` are the
-        countries that data may go to under EU law on the zone's day.
+        countries that data may go to under EU law on the zone's day; ``pace`` is that of its alerts.
         """
         with transaction(self._db, self.path):
             for number in self._unfinished(inputs.values()):
@@ -78,7 +81,7 @@ class Store:
                 self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs, narrowed=narrowed,
                 adequate=" ".join(adequate),
             )  # fmt: skip
-        return Recording(self._db, self.path, number, judged_by, zone)
+        return Recording(self._db, self.path, number, judged_by, zone, pace)
 
     def remove(self, recording: Recording) -> None:
         """Take a recording out again: its input turned out to be in the database already."""
@@ -99,6 +102,9 @@ class Store:
         return list(found)
 
     def _remove(self, number: int) -> None:
+        for table in _OF_AN_ALERT:
+            of = "alert IN (SELECT id FROM alert WHERE recording = ?)"
+            self._db.conn.execute(f"DELETE FROM {table} WHERE {of}", (number,))  # noqa: S608 - our own names
         for table in _OF_A_RECORDING:
             self._db.conn.execute(f"DELETE FROM {table} WHERE recording = ?", (number,))  # noqa: S608 - our own names
         self._db.conn.execute("DELETE FROM recording WHERE id = ?", (number,))

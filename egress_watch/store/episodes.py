@@ -1,70 +1,298 @@
-"""The alerts of one recording: a new episode is a row, and a running one grows.
+"""The alerts of one recording: an episode opens, grows, is told again when it is due, and ends after silence.
 
-In: `Alert` rows of a batch. Out: rows of the table alert. Never: a hit counted twice.
+In: `Alert` rows of a batch. Out: rows of the tables alert, alert_event and folded. Never: a clock, or a decision that
+depends on how flows were cut into batches.
+
+Every decision is made hit by hit, in the order of the flows. Hits that were summed by the rules are taken together only
+where no decision falls between them, which their sums tell; else they come one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from itertools import groupby
+from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from egress_watch.model import Alert
+from egress_watch.model import Alert, Pace
 
 LIMIT = 200_000
 """Episodes whose row is remembered; any further one is found by its key."""
+HOUR_NS = 3_600_000_000_000
+STEPS_NS = (HOUR_NS, 6 * HOUR_NS, 24 * HOUR_NS)
+"""How long after it was told an episode is told again: the first time, the second, and from then on."""
+LATEST_NS = 2**63 - 1
+GRAVITY = {level: n for n, level in enumerate(("informational", "low", "medium", "high", "critical"))}
+EPISODE, STORM = "episode", "storm"
 
-_GROWN = """first_ns = min(first_ns, {0}), last_ns = max(last_ns, {1}), hits = hits + {2}, bytes_out = bytes_out + {3},
-  bytes_in = bytes_in + {4}, remote_ip = {5}, verdict = {6}, last_flow = {7}, why = {8}"""
-_COLUMNS = ("first_ns", "last_ns", "hits", "bytes_out", "bytes_in", "remote_ip", "verdict", "last_flow", "why")
-_GROW = f"UPDATE alert SET {_GROWN.format(*'?' * 9)} WHERE id = ? AND last_flow < ?"  # noqa: S608 - constants
-_BEGIN = f"""
-INSERT INTO alert(recording, dataset, id, first_ns, last_ns, hits, bytes_out, bytes_in, remote_ip, verdict, last_flow,
-  why, first_flow, rule, title, level, device, owner, country, network)
-VALUES ({{recording:d}}, {{dataset:d}}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT(recording, rule, device, owner, country, network) DO UPDATE
-SET {_GROWN.format(*(f"excluded.{column}" for column in _COLUMNS))} WHERE excluded.first_flow > last_flow
+_LIVING = (
+    "level", "first_ns", "last_ns", "hits", "bytes_out", "bytes_in", "remote_ip", "verdict", "last_flow", "why",
+    "due_ns", "updates", "told_bytes", "closed_ns",
+)  # fmt: skip
+_BORN = ("rule", "device", "owner", "country", "network", "kind", "title", "first_flow")
+_GROW = f"UPDATE alert SET {', '.join(f'{name} = ?' for name in _LIVING[:-1])} WHERE id = ?"  # noqa: S608 - constants
+_CLOSE = "UPDATE alert SET closed_ns = ? WHERE id = ?"
+"""Apart from the rest: a column of the index that is set, even to what it was, costs as much as the row."""
+_OPEN = f"""
+INSERT INTO alert(recording, dataset, id, {", ".join(_LIVING)}, {", ".join(_BORN)})
+VALUES ({{recording:d}}, {{dataset:d}}, ?{", ?" * len(_LIVING + _BORN)})
 """  # noqa: S608 - constants
-Key = tuple[str, int, str, str, str]
+_FIND = f"""
+SELECT id, {", ".join(_LIVING)} FROM alert WHERE recording = ? AND rule = ? AND owner = ? AND country = ?
+  AND network = ? AND kind = ? AND device BETWEEN ? AND ? AND closed_ns IS NULL
+"""  # noqa: S608 - constants
+_EVENT = """INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_FOLD = """INSERT INTO folded VALUES (?, ?, ?, ?, ?) ON CONFLICT(alert, device) DO UPDATE
+SET hits = hits + excluded.hits, bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in"""
+_ENDED = "FROM alert WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before"
+_TELL_ENDED = f"""
+INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
+SELECT id, 'close', 'silence', last_ns + :silence, level, hits, bytes_out, bytes_in {_ENDED} ORDER BY id
+"""
+_END = """UPDATE alert SET closed_ns = last_ns + :silence
+WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before"""
+Key = tuple[str, int, str, str, str, str]
+
+
+class Episode(NamedTuple):
+    """An episode as it stands: its row, and the columns that change."""
+
+    row: int
+    level: str
+    first_ns: int
+    last_ns: int
+    hits: int
+    bytes_out: int
+    bytes_in: int
+    remote_ip: str
+    verdict: str
+    last_flow: int
+    why: str
+    due_ns: int
+    """When it is told again, if it is hit then."""
+    updates: int
+    told_bytes: int
+    closed_ns: int | None = None
+
+    def grown(self, hit: Alert) -> Episode:
+        """Return the episode with the hits of an alert added."""
+        level = self.level if hit.level == self.level else max(self.level, hit.level, key=_gravity)
+        return Episode(
+            self.row, level, min(self.first_ns, hit.first_ns),
+            max(self.last_ns, hit.last_ns), self.hits + hit.hits, self.bytes_out + hit.bytes_out,
+            self.bytes_in + hit.bytes_in, hit.remote_ip, hit.verdict, hit.last_flow, hit.why, self.due_ns,
+            self.updates, self.told_bytes,
+        )  # fmt: skip
+
+    def event(self, kind: str, cause: str, time_ns: int) -> tuple[object, ...]:
+        """Return the row of alert_event for what happened at a packet time."""
+        return self.row, kind, cause, time_ns, self.level, self.hits, self.bytes_out, self.bytes_in
 
 
 class Episodes:
-    """Knows the rows of up to ``limit`` episodes, since to look for one by its key costs as much as to write it.
+    """Knows up to ``limit`` open episodes, since to look for one by its key costs as much as to write it.
 
     Only this object writes alerts of its recording. So as long as it has room for all, an episode that it does not
     know is new; from then on such a one may be known to the table.
     """
 
-    def __init__(self, db: Database, recording: int, dataset: int, limit: int = LIMIT) -> None:
-        self._db = db
-        self._begin = _BEGIN.format(recording=recording, dataset=dataset)
-        self._room = limit
-        self._rows: dict[Key, int] = {}
-        self._fresh: dict[Key, int] = {}
+    def __init__(self, db: Database, recording: int, dataset: int, limit: int = LIMIT, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
+        self._db, self._recording, self._limit, self._pace = db, recording, limit, pace
+        self._insert = _OPEN.format(recording=recording, dataset=dataset)
+        self._open: dict[Key, Episode] = {}
+        self._births: dict[tuple[str, int], int] = {}
+        """New episodes by rule and hour of packet time."""
+        self._full = False
+        self._begin_batch()
 
     def add(self, alerts: Iterable[Alert]) -> None:
         """Write a batch's episodes within a transaction; `keep` follows once it is committed."""
         query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'alert'"
-        newest = self._db.conn.execute(query).fetchone()[0]
-        known, self._fresh = self._rows, {}
-        begun, grown = [], []
-        for alert in alerts:
-            (rule, title, level, device, _, remote_ip, owner, country, verdict, first_ns, last_ns, hits, bytes_out,
-             bytes_in, first_flow, last_flow, why, network) = alert  # fmt: skip
-            key = rule, device, owner, country, network
-            values = first_ns, last_ns, hits, bytes_out, bytes_in, remote_ip, verdict, last_flow, why
-            if row := known.get(key) or self._fresh.get(key):
-                grown.append((*values, row, first_flow))
-                continue
-            newest += 1
-            if self._room:
-                self._fresh[key] = newest
-            begun.append((newest, *values, first_flow, rule, title, level, device, owner, country, network))
-        self._db.conn.executemany(self._begin, begun)
-        self._db.conn.executemany(_GROW, grown)
+        self._begin_batch(int(self._db.conn.execute(query).fetchone()[0]))
+        for _, some in groupby(alerts, key=lambda alert: alert.rule):
+            self._of_a_rule(some)
+        born = self._born
+        grown = [episode for row, episode in self._rows.items() if row not in born]
+        self._db.conn.executemany(_GROW, [(*episode[1:-1], episode.row) for episode in grown])
+        closed = [(episode.closed_ns, episode.row) for episode in grown if episode.closed_ns is not None]
+        self._db.conn.executemany(_CLOSE, closed)  # before any opens, since it makes way for those that come again
+        self._db.conn.executemany(self._insert, [(*self._rows[row], *words) for row, words in born.items()])
+        self._db.conn.executemany(_EVENT, self._events)
+        self._db.conn.executemany(_FOLD, self._folded)
 
     def keep(self) -> None:
-        """Remember what `add` began: it is committed."""
-        self._room = max(0, self._room - len(self._fresh))
-        if self._room:
-            self._rows |= self._fresh
+        """Remember what `add` did: it is committed."""
+        for key, episode in self._fresh.items():
+            if episode is None:
+                self._open.pop(key, None)
+            elif key in self._open or len(self._open) < self._limit:
+                self._open[key] = episode
+            else:
+                self._full = True
+        for slot, count in self._born_in.items():
+            self._births[slot] = self._births.get(slot, 0) + count
+        self._begin_batch()
+
+    def end(self, newest_ns: int) -> None:
+        """Close, within a transaction, what was silent for long enough when the recording ended."""
+        silence = self._pace.silence_ns
+        values = {"recording": self._recording, "silence": silence, "before": max(newest_ns - silence, -LATEST_NS)}
+        self._db.conn.execute(_TELL_ENDED, values)
+        self._db.conn.execute(_END, values)
+
+    def _begin_batch(self, newest: int = 0) -> None:
+        self._newest = newest
+        self._fresh: dict[Key, Episode | None] = {}
+        """What this batch changed: None where an episode was closed and none opened since."""
+        self._rows: dict[int, Episode] = {}
+        self._born: dict[int, tuple[object, ...]] = {}
+        self._born_in: dict[tuple[str, int], int] = {}
+        self._events: list[tuple[object, ...]] = []
+        self._folded: list[tuple[int, ...]] = []
+
+    def _of_a_rule(self, alerts: Iterable[Alert]) -> None:
+        """Take a rule's alerts in the order of their flows, those that must come hit by hit among them."""
+        waiting: list[tuple[int, Alert]] = []
+        for alert in alerts:
+            while waiting and waiting[0][0] < alert.first_flow:
+                self._take(heappop(waiting)[1])
+            for hit in self._apart(alert):
+                heappush(waiting, (hit.first_flow, hit))
+        while waiting:
+            self._take(heappop(waiting)[1])
+
+    def _apart(self, alert: Alert) -> Iterator[Alert]:
+        """Take an alert at once where no decision falls between its hits, else yield them to be taken in turn."""
+        if alert.each is None:
+            self._take(alert)
+            return
+        episode, key = self._known(_key(alert)), _key(alert)
+        if episode is None and self._room(alert.rule, alert.head_ns):
+            episode = self._as_opened(alert)
+        if episode is None or self._decides(episode, alert):
+            yield from alert.each()
+        elif episode.row:
+            self._write(key, episode.grown(alert))
+        else:
+            self._create(key, alert, EPISODE)
+
+    def _as_opened(self, alert: Alert) -> Episode:
+        """Return what an alert's first hit would open, as row 0."""
+        due_ns = _later(alert.head_ns, STEPS_NS[0])
+        return Episode(0, alert.level, 0, alert.head_ns, 1, 0, 0, "", "", 0, "", due_ns, 0, alert.head_bytes)
+
+    def _decides(self, episode: Episode, alert: Alert) -> bool:
+        """Return whether any hit of an alert would close the episode or have it told."""
+        return (
+            alert.latest_ns > _later(episode.last_ns, self._pace.silence_ns)
+            or bool(self._cause(episode, episode.bytes_out + alert.bytes_out, alert.last_ns, alert.level))
+        )  # fmt: skip
+
+    def _take(self, hit: Alert) -> None:
+        """Take hits that are one for every decision."""
+        key = _key(hit)
+        if episode := self._going_on(key, hit):
+            self._grow(key, episode, hit)
+        elif self._room(hit.rule, hit.head_ns or hit.last_ns):
+            self._create(key, hit, EPISODE)
+        else:
+            self._fold(hit)
+
+    def _grow(self, key: Key, episode: Episode, hit: Alert) -> None:
+        """Add a hit, and tell the episode again where that is due."""
+        grown = episode.grown(hit)
+        if cause := self._cause(episode, grown.bytes_out, hit.last_ns, hit.level):
+            updates = episode.updates + (cause == "time")
+            due_ns = _later(hit.last_ns, STEPS_NS[min(updates, len(STEPS_NS) - 1)])
+            grown = grown._replace(updates=updates, due_ns=due_ns, told_bytes=grown.bytes_out)
+            self._events.append(grown.event("update", cause, hit.last_ns))
+        self._write(key, grown)
+
+    def _cause(self, episode: Episode, bytes_out: int, last_ns: int, level: str) -> str:
+        """Return why an episode that came so far is told again, "" where it is not."""
+        if level != episode.level and _gravity(level) > _gravity(episode.level):
+            return "level"
+        if bytes_out >= max(self._pace.jump_bytes, self._pace.jump * episode.told_bytes):
+            return "bytes"
+        return "time" if last_ns >= episode.due_ns else ""
+
+    def _create(self, key: Key, alert: Alert, kind: str) -> None:
+        """Open an episode with its first hit, and with those behind it that decide nothing."""
+        self._newest += 1
+        head_ns = alert.head_ns or alert.last_ns
+        head_bytes = alert.head_bytes if alert.each else alert.bytes_out
+        episode = Episode(
+            self._newest, alert.level, alert.first_ns, alert.last_ns, alert.hits, alert.bytes_out, alert.bytes_in,
+            alert.remote_ip, alert.verdict, alert.last_flow, alert.why, _later(head_ns, STEPS_NS[0]), 0, head_bytes,
+        )  # fmt: skip
+        rule, _, owner, country, network, _ = key
+        self._born[self._newest] = (
+            rule, alert.device, owner, country, network, kind, alert.title, alert.first_flow,
+        )  # fmt: skip
+        self._events.append(self._first_told(episode, alert, kind, head_ns))
+        self._write(key, episode)
+        if kind == EPISODE:
+            slot = alert.rule, head_ns // HOUR_NS
+            self._born_in[slot] = self._born_in.get(slot, 0) + 1
+
+    def _first_told(self, episode: Episode, alert: Alert, kind: str, head_ns: int) -> tuple[object, ...]:
+        """Return the event of an opening: it tells of the first hit alone, however many were taken with it."""
+        if alert.each:
+            return episode.row, "create", "hit", head_ns, alert.level, 1, alert.head_bytes, alert.head_in
+        return episode.event("create" if kind == EPISODE else "summary", "hit", head_ns)
+
+    def _fold(self, hit: Alert) -> None:
+        """Count a hit in its rule's summary: too many episodes began in this hour."""
+        told = hit._replace(why=f"storm: more than {self._pace.storm:,} new episodes in an hour; newest: {hit.why}")
+        key = hit.rule, 0, "", "", "", STORM
+        if episode := self._going_on(key, hit):
+            self._grow(key, episode, told)
+        else:
+            self._create(key, told, STORM)
+        summary = self._fresh[key]
+        assert summary
+        self._folded.append((summary.row, hit.device, hit.hits, hit.bytes_out, hit.bytes_in))
+
+    def _going_on(self, key: Key, hit: Alert) -> Episode | None:
+        """Return the open episode of a key, unless it was silent for too long before a hit: then it is closed."""
+        episode = self._known(key)
+        if not episode or hit.first_ns <= (end_ns := _later(episode.last_ns, self._pace.silence_ns)):
+            return episode
+        self._rows[episode.row] = episode._replace(closed_ns=end_ns)
+        self._fresh[key] = None
+        self._events.append(episode.event("close", "silence", end_ns))
+        return None
+
+    def _write(self, key: Key, episode: Episode) -> None:
+        self._fresh[key] = self._rows[episode.row] = episode
+
+    def _room(self, rule: str, time_ns: int) -> bool:
+        """Return whether a rule may open another episode in the hour of a packet."""
+        slot = rule, time_ns // HOUR_NS
+        return self._births.get(slot, 0) + self._born_in.get(slot, 0) < self._pace.storm
+
+    def _known(self, key: Key) -> Episode | None:
+        """Return the open episode of a key."""
+        if key in self._fresh:
+            return self._fresh[key]
+        if (episode := self._open.get(key)) or not self._full:
+            return episode
+        rule, device, owner, country, network, kind = key
+        values = self._recording, rule, owner, country, network, kind, device, device or LATEST_NS
+        found = self._db.conn.execute(_FIND, values).fetchone()
+        return Episode(*found) if found else None
+
+
+def _key(alert: Alert) -> Key:
+    return alert.rule, alert.device, alert.owner, alert.country, alert.network, EPISODE
+
+
+def _gravity(level: str) -> int:
+    return GRAVITY.get(level, -1)
+
+
+def _later(time_ns: int, by_ns: int) -> int:
+    return min(time_ns + by_ns, LATEST_NS)

@@ -141,12 +141,37 @@ class Reader:
         rows = self._rows(query, {**filters, "size": size, "before": before or _NEWER_THAN_ALL, "after": after})
         return rows[::-1] if after else rows
 
-    def alerts(self, filters: Mapping[str, Any], limit: int = 0, *, of: str = "1") -> list[dict[str, Any]]:
-        """Return alert rows, the gravest and largest first."""
+    def alerts(
+        self, filters: Mapping[str, Any], limit: int = 0, *, of: str = "1", muted: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return alert rows, the gravest and largest first; those that somebody muted only where ``muted``."""
+        of = of if muted else f"({of}) AND mute IS NULL"
         rank = " ".join(f"WHEN '{level}' THEN {n}" for n, level in enumerate(LEVELS))
         order = f"CASE level {rank} ELSE 9 END, bytes_out DESC, id"
         query = f"SELECT * FROM alerts WHERE ({of}) AND {_where(filters, _OF_ALERTS)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
         return self._rows(query, {**filters, "size": limit or -1})
+
+    def muted(self, filters: Mapping[str, Any], *, of: str = "1") -> int:
+        """Return how many alerts are left out because somebody muted them."""
+        query = f"SELECT count(*) AS n FROM alerts WHERE ({of}) AND mute IS NOT NULL AND {_where(filters, _OF_ALERTS)}"  # noqa: S608 - ours
+        return int(self._rows(query, filters)[0]["n"]) if self._rows("SELECT 1 FROM mute LIMIT 1") else 0
+
+    def events(self, alert: int) -> list[dict[str, Any]]:
+        """Return what became of an alert, by packet time."""
+        return self._rows("SELECT * FROM alert_event WHERE alert = :alert ORDER BY id", {"alert": alert})
+
+    def acts(self, alert: int) -> list[dict[str, Any]]:
+        """Return what people did with an alert, the oldest first, mutes that hide it now with them."""
+        query = """SELECT * FROM act WHERE alert = :alert
+          OR mute = (SELECT mute FROM alerts WHERE id = :alert) ORDER BY id"""
+        return self._rows(query, {"alert": alert})
+
+    def mutes(self) -> list[dict[str, Any]]:
+        """Return every mute with who gave it and why, the newest first."""
+        query = """SELECT mute.*, act.who, act.made_ns, act.reason,
+            (SELECT count(*) FROM alerts WHERE alerts.mute = mute.id) AS alerts
+          FROM mute JOIN act ON act.mute = mute.id AND act.kind = 'mute' ORDER BY mute.id DESC"""
+        return self._rows(query)
 
     def recordings_of(self, fingerprints: Iterable[str]) -> list[int]:
         """Return the finished recordings that were made from any of these inputs."""
@@ -206,6 +231,7 @@ class Reader:
             owners=tuple(self._sums(_OWNER, of)),
             devices=tuple(_by_device(self._rows(_BY_DEVICE.format(of=of)))),
             alerts=tuple(self.alerts({}, of=of)),
+            muted=self.muted({}, of=of),
             skipped=tuple(self._rows(_SKIPPED.format(of=of))),
             damage=tuple(self._rows(_DAMAGE.format(of=of))),
             data=tuple(self._data(of_id)),

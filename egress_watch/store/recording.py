@@ -23,6 +23,7 @@ from egress_watch.model import (
     Flows,
     Ints,
     Judged,
+    Pace,
     Tally,
     Words,
     address_text,
@@ -55,10 +56,11 @@ VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 class Recording:
     """A recording in the making; `Store.record` opens it."""
 
-    def __init__(self, db: Database, path: str, row: int, dataset: int, zone: str) -> None:
+    def __init__(self, db: Database, path: str, row: int, dataset: int, zone: str, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self.id = row
         self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
-        self._episodes = Episodes(db, row, dataset)
+        self._episodes = Episodes(db, row, dataset, pace=pace)
+        self._rules_done = -1
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
@@ -82,12 +84,15 @@ class Recording:
         return batch
 
     def alert(self, alerts: Iterable[Alert], batch: Batch) -> None:
-        """Store the batch's episodes; hits of a running episode are added to it, and none is counted twice."""
+        """Store the batch's episodes; hits of a running episode are added to it, and no batch is counted twice."""
+        if batch.last <= self._rules_done:
+            return
         with transaction(self._db, self._path):
             self._episodes.add(alerts)
             self._rollup.keep()
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
+        self._rules_done = batch.last
 
     def tell(self, facts: Iterable[Fact], refused: int) -> None:
         """Store what devices said of themselves, and how much of it was refused so far."""
@@ -113,6 +118,7 @@ class Recording:
         """
         with transaction(self._db, self._path):
             self._count(tally)
+            self._episodes.end(tally.last_ns)
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 

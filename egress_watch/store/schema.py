@@ -214,7 +214,79 @@ def _version_5(db: Database) -> None:
     _run(db, "DROP VIEW flows;\n" + _flows_view(f"{_JUDGED}{_LISTED}{_FACTS_SHOWN}", _BY_DATASET + _BY_LISTING))
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_version_1, _version_2, _version_3, _version_4, _version_5]
+ALERT_TABLES = """
+CREATE TABLE grown(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, recording INTEGER NOT NULL REFERENCES recording,
+  dataset INTEGER NOT NULL REFERENCES dataset, rule TEXT NOT NULL, title TEXT NOT NULL, level TEXT NOT NULL,
+  device INTEGER NOT NULL REFERENCES device, remote_ip TEXT NOT NULL, owner TEXT NOT NULL, country TEXT NOT NULL,
+  verdict TEXT NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, hits INTEGER NOT NULL,
+  bytes_out INTEGER NOT NULL, bytes_in INTEGER NOT NULL, first_flow INTEGER NOT NULL, last_flow INTEGER NOT NULL,
+  why TEXT NOT NULL, network TEXT NOT NULL, kind TEXT NOT NULL, due_ns INTEGER NOT NULL, updates INTEGER NOT NULL,
+  told_bytes INTEGER NOT NULL, closed_ns INTEGER);
+INSERT INTO grown
+  SELECT alert.id, recording, alert.dataset, rule, title, level, device, remote_ip, owner, country, verdict,
+    alert.first_ns, alert.last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, why, network, 'episode',
+    alert.last_ns, 0, bytes_out,
+    CASE WHEN alert.last_ns < recording.last_ns - 86400000000000 THEN alert.last_ns + 86400000000000 END
+  FROM alert JOIN recording ON recording.id = alert.recording;
+DROP VIEW alerts;
+DROP TABLE alert;
+ALTER TABLE grown RENAME TO alert;
+CREATE UNIQUE INDEX alert_open ON alert(recording, rule, device, owner, country, network, kind) WHERE closed_ns IS NULL;
+CREATE TABLE alert_event(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, alert INTEGER NOT NULL REFERENCES alert, kind TEXT NOT NULL,
+  cause TEXT NOT NULL, time_ns INTEGER NOT NULL, level TEXT NOT NULL, hits INTEGER NOT NULL,
+  bytes_out INTEGER NOT NULL, bytes_in INTEGER NOT NULL);
+CREATE INDEX alert_event_of ON alert_event(alert);
+INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
+  SELECT id, 'create', 'hit', last_ns, level, hits, bytes_out, bytes_in FROM alert ORDER BY id;
+INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
+  SELECT id, 'close', 'silence', closed_ns, level, hits, bytes_out, bytes_in FROM alert WHERE closed_ns IS NOT NULL
+  ORDER BY id;
+CREATE TABLE folded(
+  alert INTEGER NOT NULL REFERENCES alert, device INTEGER NOT NULL REFERENCES device, hits INTEGER NOT NULL,
+  bytes_out INTEGER NOT NULL, bytes_in INTEGER NOT NULL, PRIMARY KEY(alert, device)) WITHOUT ROWID;
+CREATE TABLE mute(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, rule TEXT, device TEXT, owner TEXT, country TEXT, until_ns INTEGER NOT NULL,
+  ended_ns INTEGER);
+CREATE TABLE act(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, alert INTEGER, mute INTEGER, who TEXT NOT NULL,
+  made_ns INTEGER NOT NULL, reason TEXT NOT NULL, subject TEXT NOT NULL);
+CREATE INDEX act_of ON act(alert);
+CREATE TRIGGER act_stays BEFORE UPDATE ON act BEGIN SELECT RAISE(ABORT, 'what was done stays written'); END;
+CREATE TRIGGER act_is_kept BEFORE DELETE ON act BEGIN SELECT RAISE(ABORT, 'what was done stays written'); END;
+CREATE VIEW alerts AS SELECT
+  alert.id, alert.recording, alert.level, alert.title, alert.rule, device.ip AS device_ip,
+  nullif(device.mac, '') AS device_mac, alert.remote_ip, nullif(alert.owner, '') AS owner,
+  nullif(alert.network, '') AS network, nullif(alert.country, '') AS country, alert.verdict, alert.first_ns,
+  alert.last_ns, alert.hits, alert.bytes_out, alert.bytes_in, alert.first_flow, alert.last_flow, alert.why,
+  dataset.files AS data, alert.kind,
+  CASE alert.kind WHEN 'storm' THEN (SELECT count(*) FROM folded WHERE folded.alert = alert.id) ELSE 1 END AS devices,
+  CASE WHEN alert.closed_ns IS NULL THEN 'open' ELSE 'closed' END AS state, alert.closed_ns,
+  (SELECT who FROM act WHERE act.alert = alert.id AND act.kind = 'ack' ORDER BY act.id LIMIT 1) AS acked_by,
+  (SELECT made_ns FROM act WHERE act.alert = alert.id AND act.kind = 'ack' ORDER BY act.id LIMIT 1) AS acked_ns,
+  (SELECT mute.id FROM mute WHERE mute.ended_ns IS NULL AND alert.last_ns <= mute.until_ns
+    AND (mute.rule IS NULL OR mute.rule = alert.rule) AND (mute.country IS NULL OR mute.country = alert.country)
+    AND (mute.device IS NULL OR alert.kind = 'episode' AND mute.device IN (device.ip, device.mac))
+    AND (mute.owner IS NULL OR alert.kind = 'episode'
+      AND mute.owner = coalesce(nullif(alert.owner, ''), alert.network) COLLATE NOCASE)
+    ORDER BY mute.id LIMIT 1) AS mute
+FROM alert JOIN device ON device.id = alert.device JOIN dataset ON dataset.id = alert.dataset;
+"""
+"""The life of alerts: `docs/alerts.md`. A storm's summary has the device of its first hit; `folded` has all."""
+
+
+def _version_6(db: Database) -> None:
+    """Let an alert end and come again, and write down what becomes of it and what people do with it."""
+    given = db.conn.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'alert'").fetchone()[0]
+    _run(db, ALERT_TABLES)
+    db.conn.execute("DELETE FROM sqlite_sequence WHERE name = 'alert'")
+    db.conn.execute("INSERT INTO sqlite_sequence VALUES ('alert', ?)", (given,))
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [
+    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6,
+]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
 NEWEST = len(MIGRATIONS)

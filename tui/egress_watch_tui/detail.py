@@ -55,11 +55,20 @@ def alert(row: Row, flow: Row | None) -> RenderableType:
         ("device", _with(row["device_ip"], row["device_mac"])),
         ("seen", f"{when(row['first_ns'])} to {when(row['last_ns'])} UTC, {row['hits']:,} flows"),
         ("bytes", f"{size(row['bytes_out'])} out, {size(row['bytes_in'])} in"),
+        ("state", _state(row)),
     ]
     if flow:
         lines += [("", ""), ("evidence", Text("of its newest flow", style="italic")), *_evidence(flow)]
     lines += [("", ""), *_judges(row), ("rule", row["rule"])]
     return Group(head, _grid(lines))
+
+
+def _state(row: Row) -> str:
+    """Return how an alert stands: until when it was silent, who has seen it, how many devices a storm has."""
+    told = [f"closed {when(row['closed_ns'])} UTC" if row["closed_ns"] is not None else "open"]
+    told += [f"seen by {row['acked_by']}"] if row["acked_by"] else []
+    told += [f"a storm's summary: {row['devices']:,} devices"] if row["kind"] == "storm" else []
+    return ", ".join(told)
 
 
 def flow(row: Row) -> RenderableType:

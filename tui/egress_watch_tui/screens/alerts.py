@@ -49,8 +49,9 @@ class Alerts(Opening):
             self.flow = flow
 
     def label(self, view: View) -> str:
-        """Return the tab's words with the number of alerts."""
-        return f"{super().label(view)} {len(view.snapshot.alerts):,}"
+        """Return the tab's words with the number of alerts, and of those left out."""
+        muted = f" +{view.snapshot.muted:,} muted" if view.snapshot.muted else ""
+        return f"{super().label(view)} {len(view.snapshot.alerts):,}{muted}"
 
     def draw(self, view: View) -> None:
         """Show the alerts of the snapshot."""
