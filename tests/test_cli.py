@@ -125,7 +125,8 @@ def test_the_report_is_sound_text(capsys, tmp_path):
     """No line ends in blanks or is wider than 120; a table that was cut says so, apart from the next title."""
     lines = run(capsys, "replay", CITY, "--db", tmp_path / "a.db")[1].splitlines()
     assert all(line == line.rstrip() for line in lines)
-    assert max(map(len, lines[:-9])) <= 120
+    tables = [line for line in lines if "a.db" not in line and not line.startswith("Data: ")]  # as long as they are
+    assert max(map(len, tables)) <= 120
     cut = [at for at, line in enumerate(lines) if line.endswith(" more: see the database")]
     assert cut
     assert all(lines[at + 1] == "" for at in cut)
