@@ -11,7 +11,9 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 
-from egress_watch.names import hello
+from egress_watch.names.hello import CLIENT_HELLO
+from egress_watch.names.hello import read as read_hello
+from egress_watch.names.hello import size as hello_bytes
 from egress_watch.names.pieces import Pieces
 from egress_watch.names.reader import CUT, UDP, Bearer, Candidates, Mask, Reading, Refusal, Said, word
 
@@ -57,7 +59,7 @@ class Dialogue:
             for number, size, offset, piece in fragments(bearer.payload):
                 key = bearer.connection, number
                 if message := self._message(key, size, offset, piece):
-                    said, reason = hello.read(message, cookie=True)
+                    said, reason = read_hello(message, cookie=True)
         except Refusal as refusal:
             self._hellos.pop(key, None)
             return [], str(refusal)
@@ -65,8 +67,8 @@ class Dialogue:
 
     def _message(self, key: tuple[bytes, int], size: int, offset: int, piece: bytes) -> bytes:
         """Return the whole message as TLS lays it out, b"" while pieces are missing; raises Refusal."""
-        header = bytes([hello.CLIENT_HELLO]) + size.to_bytes(3, "big")
-        hello.size(header)
+        header = bytes([CLIENT_HELLO]) + size.to_bytes(3, "big")
+        hello_bytes(header)
         if offset == 0 and len(piece) == size:
             return header + piece
         pieces = self._hellos.setdefault(key, Pieces())
@@ -106,6 +108,6 @@ def _hello_parts(record: bytes) -> list[tuple[int, int, int, bytes]]:
         at = start + length
         if at > len(record) or offset + length > size:
             break
-        if kind == hello.CLIENT_HELLO:
+        if kind == CLIENT_HELLO:
             found.append((number, size, offset, record[start:at]))
     return found

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from egress_watch.names import hello
+from egress_watch.names.hello import read as read_hello
 from egress_watch.names.initial import VERSIONS, Keys, Version, client_keys
 from egress_watch.names.pieces import Pieces
 from egress_watch.names.reader import CUT, UDP, Bearer, Candidates, Mask, Reading, Refusal
@@ -128,7 +128,7 @@ def _read(connection: _Connection, datagram: bytes) -> Reading:
             grown |= connection.pieces.add(offset, piece)
     if not grown:
         return [], reason
-    said, reason = hello.read(connection.pieces.start)
+    said, reason = read_hello(connection.pieces.start)
     connection.done = reason != CUT
     return (said, reason) if connection.done else ([], "")
 
