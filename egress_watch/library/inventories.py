@@ -64,7 +64,9 @@ def wrong(mistake: Mistake) -> ConfigError:
 def _read(path: str, found: Read) -> None:
     if not path.lower().endswith((".toml", ".csv")):
         raise ConfigError("no inventory by its name", where=path, remedy="name a file that ends in .toml or .csv")
-    text = user_text(path, MOST_BYTES, "mend inventory in the settings", "a file of networks and devices")
+    text = user_text(
+        path, MOST_BYTES, "name a readable file, here or as inventory in the settings", "a file of networks and devices"
+    )
     if path.lower().endswith(".csv"):
         entries, mistakes, unused, passed_over = sheet.read(text)
         found.notes += [f"{path}: columns not used: {', '.join(unused)}"] if unused else []
