@@ -62,7 +62,7 @@ def _middle(runs: list[Run]) -> Run | None:
 
 def rows(wanted: list[tuple[int, int]], rounds: int) -> Iterator[str]:
     """Yield a line of a table for each capture."""
-    yield "| packets | flows | wall s | processor s | packets/s | peak MB | database MB | nfpcapd, s | our speed to its |"
+    yield "| packets | flows | wall s | processor s | packets/s | peak MB | db MB | nfpcapd s | our speed to its |"
     yield "| ---: " * 9 + "|"
     for packets, flows in wanted:
         done = step(SCRATCH / "growth.pcap", packets, flows, rounds)
