@@ -125,7 +125,7 @@ def _name(kind: str, raw: str) -> str:
     """Return a name of the truth in our form, "" for what is no name to us."""
     payload = raw.encode("utf-8", "surrogateescape")
     try:
-        return http._bare(payload) if kind == "http" else host(payload)  # noqa: SLF001 - the same reading of a port
+        return http.bare(payload) if kind == "http" else host(payload)
     except Refusal:
         return ""
 
