@@ -63,6 +63,25 @@ class FlowPiece(Structure):
     )  # fmt: skip
 
 
+class Copies(Structure):
+    """``struct copies`` in copies.c."""
+
+    _fields_ = (
+        _columns("seen", "seen_ns") + _numbers("packets") + _columns("print", "time_ns")
+        + [("window_ns", c_uint64), ("moment_ns", c_uint64)] + _columns("row")
+    )  # fmt: skip
+
+
+class DeviceSift(Structure):
+    """``struct sift`` in devices.c."""
+
+    _fields_ = (
+        _columns("ports", "first", "starts") + _numbers("start_count") + _columns("row", "reader", "data")
+        + _numbers("size", "packets")
+        + _columns("src_port", "dst_port", "protocol", "fragment", "payload", "payload_bytes")
+    )  # fmt: skip
+
+
 class NameSift(Structure):
     """``struct sift`` in names.c."""
 
@@ -78,8 +97,6 @@ class NameSift(Structure):
 
 def place_of(column: NDArray[np.generic]) -> int:
     """Return where the column lies in memory; ValueError where its rows do not lie side by side."""
-    interface = column.__array_interface__
-    if interface["strides"] is not None:
+    if not column.flags.c_contiguous:
         raise ValueError("a column with gaps")
-    place: int = interface["data"][0]
-    return place
+    return column.ctypes.data

@@ -14,7 +14,7 @@
 
 enum { ANOTHERS = -1, NOTHING = 0, FOUND = 1 }; /* of a packet: left to Python, said nothing, said something */
 enum { RECORD_BYTES = 5, HELLO_BYTES = 4, RANDOM_BYTES = 34, SERVER_NAME = 0, HOST_NAME = 0, ENCRYPTED = 0xFE0D };
-enum { MOST_HEADER_BYTES = 16384 };
+enum { MOST_HEADER_BYTES = 16384, AHEAD = 16 };
 enum { DNS_HEADER_BYTES = 12, RECORD_HEAD_BYTES = 10, MOST_RECORDS = 256, MOST_CHAIN = 16, MOST_JUMPS = 16 };
 enum { MOST_NAME_BYTES = 254, MOST_LABEL_BYTES = 63 };
 enum { ADDRESS_BYTES = 16, KEY_BYTES = 37 };
@@ -370,6 +370,8 @@ void ew_names(struct sift *s) {
         uint8_t wanting = s->protocols[s->protocol[row]], port = s->ports[s->src_port[row]];
         uint16_t two;
 
+        if (row + AHEAD < s->packets)
+            __builtin_prefetch(s->data + s->payload[row + AHEAD]);
         if (!wanting || size < 2 || at < 0 || at > s->size - size || !(wanting & (s->first[s->data[at]] | port)))
             continue;
         memcpy(&two, s->data + at, 2);
