@@ -107,9 +107,10 @@ class Devices:
         """Return whether one more packet of this sender is read, and count it."""
         if len(self._reads) > self._limit:
             self._reads.clear()
-        count = self._reads.setdefault((sender, source), [time_ns // HOUR_NS, 0])
-        if count[0] != time_ns // HOUR_NS:
-            count[:] = time_ns // HOUR_NS, 0
+        hour = time_ns // HOUR_NS
+        count = self._reads.get((sender, source))
+        if count is None or count[0] != hour:
+            count = self._reads[sender, source] = [hour, 0]
         count[1] += 1
         self.refused += count[1] > MOST_READ
         return count[1] <= MOST_READ

@@ -44,7 +44,7 @@ int64_t ew_devices(struct sift *s) {
         uint8_t here = s->ports[s->src_port[packet]], there = s->ports[s->dst_port[packet]];
         uint8_t reader = here > there ? here : there;
 
-        if (packet + AHEAD < s->packets && s->protocol[packet + AHEAD] == TCP)
+        if (packet + AHEAD < s->packets && s->payload_bytes[packet + AHEAD] >= LEAST_BYTES)
             __builtin_prefetch(s->data + s->payload[packet + AHEAD]);
         if (s->fragment[packet] || size < LEAST_BYTES || at < 0 || at > s->size - size)
             continue;

@@ -370,7 +370,7 @@ void ew_names(struct sift *s) {
         uint8_t wanting = s->protocols[s->protocol[row]], port = s->ports[s->src_port[row]];
         uint16_t two;
 
-        if (row + AHEAD < s->packets)
+        if (row + AHEAD < s->packets && s->payload_bytes[row + AHEAD] >= 2)
             __builtin_prefetch(s->data + s->payload[row + AHEAD]);
         if (!wanting || size < 2 || at < 0 || at > s->size - size || !(wanting & (s->first[s->data[at]] | port)))
             continue;

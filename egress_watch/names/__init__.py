@@ -11,6 +11,7 @@ batch is heard before its flows are named, and nothing had to be forgotten (`Nam
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
@@ -79,6 +80,7 @@ class Names:
         """Packets whose names could not be read or not be read to the end, by ``source: reason``."""
         self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES], PLAINEST)
         self._plainest = {self._sieve.bit(reader): reader for reader in PLAINEST}
+        self._texts = {bit: (plain.TEXTS[reader], _RANK[reader.SOURCE]) for bit, reader in self._plainest.items()}
         self._streams = Streams(waiting)
         self._dialogues: dict[Reader, Dialogue] = {reader: reader.open(waiting) for reader in DIALOGUES}
         self._row = 0
@@ -161,16 +163,16 @@ class Names:
         answers: list[tuple[bytes, Run]] = []
         ends = plainest.ends
         for number in rows:
-            reader = self._plainest[plainest.reader[number]]
+            text, rank = self._texts[plainest.reader[number]]
             try:
-                name = plain.TEXTS[reader](plainest.name[number])
+                name = text(plainest.name[number])
             except Refusal as refusal:
-                _count(self.refused, f"{reader.SOURCE}: {refusal}")
+                _count(self.refused, f"{_SOURCES[rank]}: {refusal}")
                 continue
             start_ns, start = times_ns[number], ends[number - 1] if number else 0
-            rank = _RANK[reader.SOURCE]
-            if reader is not dns:
-                servers += [(plainest.connection[number], (start_ns, start_ns, name, rank, start_ns))] if name else []
+            if start == ends[number]:
+                if name:
+                    servers.append((plainest.connection[number], (start_ns, start_ns, name, rank, start_ns)))
                 continue
             for at in range(start, ends[number]):
                 until_ns = _until_ns(start_ns, plainest.ttl_s[at])
@@ -179,8 +181,8 @@ class Names:
 
     def _note_all(self, servers: list[tuple[bytes, Run]], answers: list[tuple[bytes, Run]]) -> None:
         """Note names of connections, and names of addresses under (who asked, address)."""
-        for run in (run for _, run in (*servers, *answers)):
-            _count(self.heard, _SOURCES[run[RANK]])
+        for rank, number in Counter([run[RANK] for _, run in servers + answers]).items():
+            _count(self.heard, _SOURCES[rank], number)
         self._connections.note_all(servers)
         self._asked.note_all(answers)  # an answer goes to the one who asked
         self._known.note_all([(pair[_ASKER_BYTES:], run) for pair, run in answers])
@@ -253,5 +255,5 @@ def _rows(flows: Flows) -> Iterator[_Flow]:
     return zip(keys, *(column.tolist() for column in columns), strict=True)
 
 
-def _count(counts: dict[str, int], key: str) -> None:
-    counts[key] = counts.get(key, 0) + 1
+def _count(counts: dict[str, int], key: str, number: int = 1) -> None:
+    counts[key] = counts.get(key, 0) + number
