@@ -259,7 +259,8 @@ said = st.sampled_from(
 speakers = st.builds(
     lambda way, here, there, port, other, said, chop: way(f"{here}:{port}", f"{there}:{other}", payload=said[:chop]),
     st.sampled_from([udp, tcp]), st.sampled_from(["10.0.0.1", "192.0.2.1"]), st.sampled_from(["10.0.0.2", "192.0.2.2"]),
-    st.sampled_from([80, 1900, 5353, 40_000]), st.sampled_from([67, 68, 547, 80, 1900, 5353]), said, st.sampled_from([None, 3, 8]),
+    st.sampled_from([80, 1900, 5353, 40_000]), st.sampled_from([67, 68, 547, 80, 1900, 5353]), said,
+    st.sampled_from([None, 3, 8]),
 )  # fmt: skip
 
 

@@ -87,11 +87,11 @@ class NameSift(Structure):
 
     _fields_ = (
         _columns("first", "beginning", "ports", "protocols") + _numbers("tls", "http", "dns")
-        + _numbers("room", "text_room", "address_room") + _columns("left", "wanting", "row", "reader", "connection")
-        + _columns("bytes", "text", "addresses", "address", "ttl_s")
+        + _numbers("room", "text_room", "address_room") + _columns("left", "wanting", "row", "time_ns", "reader")
+        + _columns("connection", "bytes", "text", "addresses", "address", "ttl_s")
         + _numbers("left_count", "count", "text_bytes", "address_count")
-        + _columns("data") + _numbers("size", "packets")
-        + _columns("src", "dst", "src_port", "dst_port", "protocol", "payload", "payload_bytes")
+        + _numbers("first_row") + _columns("data") + _numbers("size", "packets")
+        + _columns("src", "dst", "src_port", "dst_port", "protocol", "payload", "payload_bytes", "packet_ns")
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from egress_watch.names.reader import Refusal
 
 NAME_LENGTH, LABEL_LENGTH = 253, 63
-NAMES_AT_HAND = 1 << 14
+NAMES_AT_HAND = 4096
 """Names whose form is kept, since the same few are asked for again and again."""
 
 _PLAIN = re.compile(rb"[a-z0-9_.-]*")
