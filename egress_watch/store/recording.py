@@ -6,6 +6,7 @@ In: `Judged` batches, `Tally`, `Alert` rows. Out: a committed `Batch` that rules
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from struct import Struct
@@ -29,7 +30,7 @@ from egress_watch.model import (
     address_text,
     mac_text,
 )
-from egress_watch.store import hours
+from egress_watch.store import hours, retention
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch
 from egress_watch.store.devices import write_facts, write_listings
@@ -62,6 +63,7 @@ class Recording:
         self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
         self._episodes = Episodes(db, row, dataset, pace=pace)
         self._rules_done = -1
+        self._marked_ns = 0
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
@@ -120,6 +122,7 @@ class Recording:
         with transaction(self._db, self._path):
             self._count(tally)
             self._episodes.end(tally.last_ns)
+            retention.note(self._db, self._newest(), time.time_ns())
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
@@ -130,13 +133,23 @@ class Recording:
 
     def _insert(self, judged: Judged) -> Batch:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""
-        newest = int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
+        newest = self._newest()
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
         of, columns = np.array(devices, np.int64), self._columns(judged)
         rows = zip(ids.tolist(), devices, *columns, self._contacts.facts(judged, of), strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
+        self._mark(int(ids[-1]) if len(ids) else newest)
         hours.add(self._db, self.id, judged.flows, of, np.array(columns[-1], np.int64))
         return Batch(self._db, judged, ids, of, newest, self._rollup)
+
+    def _newest(self) -> int:
+        return int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
+
+    def _mark(self, newest: int) -> None:
+        """Write down once an hour, by the clock, how far the flows have come."""
+        if not 0 <= time.time_ns() - self._marked_ns < hours.HOUR_NS:
+            self._marked_ns = time.time_ns()
+            retention.note(self._db, newest, self._marked_ns)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:
         """Return the values of `_FLOW` behind id and device, in its order."""

@@ -307,13 +307,25 @@ FROM hour JOIN device ON device.id = hour.device JOIN place ON place.id = hour.p
 """Sums by the hour, kept when the flows are gone; ``thinned_hour`` is the newest hour that retention took flows of."""
 
 
+MARKS = """
+CREATE TABLE mark(flow INTEGER PRIMARY KEY, written_ns INTEGER NOT NULL);
+INSERT INTO mark SELECT max(id), strftime('%s', 'now') * 1000000000 FROM flow HAVING max(id) IS NOT NULL;
+"""
+
+
 def _version_7(db: Database) -> None:
     """Keep sums by the hour beside the flows."""
     _run(db, HOURS)
 
 
+def _version_8(db: Database) -> None:
+    """Know when flows were stored, by the clock: what retention goes by."""
+    _run(db, MARKS)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
+    _version_8,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
