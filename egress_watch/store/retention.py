@@ -192,6 +192,8 @@ def _take_hours(db: Database, path: str, before: int) -> Iterator[Taken]:
                 hours = db.conn.execute(_HOURS, {**of, "hour": hour, "device": device}).rowcount
             if hours:
                 yield Taken(hours=hours)
+        with transaction(db, path):
+            db.conn.execute("DELETE FROM segment_hour WHERE recording = ? AND hour < ?", (recording, end))
 
 
 def _take_alerts(db: Database, path: str, up_to: int) -> Taken:
