@@ -81,7 +81,7 @@ class Recording:
         """
         try:
             with transaction(self._db, self._path):
-                batch = self._insert(judged, np.zeros(len(judged.flows), np.int64) if assets is None else assets)
+                batch = self._insert(judged, assets)
                 self._count(tally)
         except BaseException:
             for memory in self._remembered:
@@ -143,7 +143,7 @@ class Recording:
         with transaction(self._db, self._path):
             self._db.conn.executemany("UPDATE rule SET broken = ? WHERE id = ?", [(why, i) for i, why in rules.items()])
 
-    def _insert(self, judged: Judged, assets: Ints) -> Batch:
+    def _insert(self, judged: Judged, assets: Ints | None = None) -> Batch:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""
         newest = self._newest()
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
@@ -151,6 +151,7 @@ class Recording:
         rows = zip(ids.tolist(), devices, *columns, self._contacts.facts(judged, of), strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
         self._mark(int(ids[-1]) if len(ids) else newest)
+        assets = np.zeros(len(ids), np.int64) if assets is None else assets
         hours.add(self._db, self.id, judged.flows, of, np.array(columns[-1], np.int64), assets)
         return Batch(self._db, judged, ids, of, newest, self._rollup)
 
