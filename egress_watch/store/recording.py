@@ -31,7 +31,7 @@ from egress_watch.model import (
 )
 from egress_watch.store import hours
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
-from egress_watch.store.batch import Batch
+from egress_watch.store.batch import Batch, Matcher, Numbers
 from egress_watch.store.devices import write_facts, write_listings
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
@@ -67,11 +67,15 @@ class Recording:
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
         self._places = Lookup[tuple[str, Answer]](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
         self._enlisted: set[tuple[bytes, int, int]] = set()
-        self._contacts, self._rollup = Contacts(db, row), Rollup(db, row)
+        self._contacts, self._rollup, self._matcher = Contacts(db, row), Rollup(db, row), Matcher()
         self._remembered = (self._devices, self._remotes, self._names, self._places, self._contacts)
 
     def write(self, judged: Judged, tally: Tally) -> Batch:
         """Store one batch with the counters so far, in one transaction, and return it for the rules."""
+        if self._rollup.full:
+            with transaction(self._db, self._path):
+                self._rollup.write()
+            self._rollup.clear()
         try:
             with transaction(self._db, self._path):
                 batch = self._insert(judged)
@@ -90,9 +94,9 @@ class Recording:
             return
         with transaction(self._db, self._path):
             self._episodes.add(alerts)
-            self._rollup.keep()
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
+        self._rollup.keep()
         self._rules_done = batch.last
 
     def tell(self, facts: Iterable[Fact], refused: int) -> None:
@@ -120,6 +124,7 @@ class Recording:
         with transaction(self._db, self._path):
             self._count(tally)
             self._episodes.end(tally.last_ns)
+            self._rollup.write()
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
@@ -133,10 +138,14 @@ class Recording:
         newest = int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
         of, columns = np.array(devices, np.int64), self._columns(judged)
-        rows = zip(ids.tolist(), devices, *columns, self._contacts.facts(judged, of), strict=True)
+        facts = self._contacts.facts(judged, of)
+        rows = zip(ids.tolist(), devices, *columns, facts, strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
-        hours.add(self._db, self.id, judged.flows, of, np.array(columns[-1], np.int64))
-        return Batch(self._db, judged, ids, of, newest, self._rollup)
+        remote, name, source, place = columns[-4:]
+        hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64))
+        heard = [number or 0 for number in name]
+        numbers = Numbers(of, *(np.array(column, np.int64) for column in (remote, heard, source, place, facts)))
+        return Batch(self._db, self.id, judged, ids, numbers, newest, self._matcher, self._rollup)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:
         """Return the values of `_FLOW` behind id and device, in its order."""
