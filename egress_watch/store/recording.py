@@ -32,7 +32,7 @@ from egress_watch.model import (
 )
 from egress_watch.store import hours, retention
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
-from egress_watch.store.batch import Batch
+from egress_watch.store.batch import Batch, Matcher, Numbers
 from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
@@ -71,7 +71,7 @@ class Recording:
         self._asset_rows: list[int] = []
         """Row of the table asset of each listing of the inventory."""
         self._enlisted: set[tuple[bytes, int, int]] = set()
-        self._contacts, self._rollup = Contacts(db, row), Rollup(db, row)
+        self._contacts, self._rollup, self._matcher = Contacts(db, row), Rollup(db, row), Matcher()
         self._remembered = (self._devices, self._remotes, self._names, self._places, self._contacts)
 
     def write(self, judged: Judged, tally: Tally, assets: Ints | None = None) -> Batch:
@@ -79,6 +79,10 @@ class Recording:
 
         ``assets`` (n,) is what `enlist` returned for the flows.
         """
+        if self._rollup.full:
+            with transaction(self._db, self._path):
+                self._rollup.write()
+            self._rollup.clear()
         try:
             with transaction(self._db, self._path):
                 batch = self._insert(judged, assets)
@@ -97,9 +101,9 @@ class Recording:
             return
         with transaction(self._db, self._path):
             self._episodes.add(alerts)
-            self._rollup.keep()
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
+        self._rollup.keep()
         self._rules_done = batch.last
 
     def tell(self, facts: Iterable[Fact], refused: int) -> None:
@@ -135,6 +139,7 @@ class Recording:
             self._count(tally)
             self._episodes.end(tally.last_ns)
             retention.note(self._db, self._newest(), time.time_ns())
+            self._rollup.write()
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
@@ -148,12 +153,16 @@ class Recording:
         newest = self._newest()
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
         of, columns = np.array(devices, np.int64), self._columns(judged)
-        rows = zip(ids.tolist(), devices, *columns, self._contacts.facts(judged, of), strict=True)
+        facts = self._contacts.facts(judged, of)
+        rows = zip(ids.tolist(), devices, *columns, facts, strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
         self._mark(int(ids[-1]) if len(ids) else newest)
+        remote, name, source, place = columns[-4:]
         assets = np.zeros(len(ids), np.int64) if assets is None else assets
-        hours.add(self._db, self.id, judged.flows, of, np.array(columns[-1], np.int64), assets)
-        return Batch(self._db, judged, ids, of, newest, self._rollup)
+        hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
+        heard = [number or 0 for number in name]
+        numbers = Numbers(of, *(np.array(column, np.int64) for column in (remote, heard, source, place, facts)))
+        return Batch(self._db, self.id, judged, ids, numbers, newest, self._matcher, self._rollup)
 
     def _newest(self) -> int:
         return int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
