@@ -399,6 +399,8 @@ class Tally:
     """Packets taken out of mirrors and tunnels, by kind."""
     left_out: int = 0
     """Of the frames, those the user asked to leave out; ``skipped`` has them by reason too."""
+    heard: dict[str, int] = field(default_factory=dict)
+    """Names heard by source, refused by reason, forgotten, and what waits for its rest (see `names.Names.told`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +415,10 @@ class Snapshot:
     alerts: tuple[dict[str, Any], ...] = ()
     skipped: tuple[dict[str, Any], ...] = ()
     damage: tuple[dict[str, Any], ...] = ()
+    heard: tuple[dict[str, Any], ...] = ()
+    """Names heard and not read, by counter."""
+    evidence: tuple[dict[str, Any], ...] = ()
+    """Packets kept of flows that raised an alert, by file."""
     data: tuple[dict[str, Any], ...] = ()
     muted: int = 0
     """Alerts left out because somebody muted them."""

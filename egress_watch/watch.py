@@ -122,6 +122,7 @@ def watch(
     pending.add(stages.table.flush(), tally.last_ns)
     for some in pending.rest():
         settle(some, stages, recording, tally)
+    tally.heard = stages.names.told()
     recording.tell(stages.devices.take(), stages.devices.refused)
     recording.broken(stages.rules.broken)
     return tally
@@ -130,6 +131,7 @@ def watch(
 def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> None:
     """Name and judge flows that ended, commit them, and let the rules look at the committed batch."""
     tally.evicted, tally.late_fragments = stages.table.evicted, stages.table.late_fragments
+    tally.heard = stages.names.told()
     if not len(flows):
         return
     named = stages.names.name(flows)
