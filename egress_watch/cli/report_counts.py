@@ -48,7 +48,9 @@ def _heard(console: Console, snapshot: Snapshot) -> None:
         if count := counted.get(counter, 0):
             console.print(Text(f"{words}: {count:,}"))
     if refused := sum(row["refused_facts"] for row in snapshot.recordings):
-        console.print(Text(f"Facts of devices not kept, or packets not looked into for them: {refused:,}"))
+        console.print(
+            Text(f"Facts of devices not kept, or packets of one sender beyond 64 an hour not looked into: {refused:,}")
+        )
 
 
 def _evidence(console: Console, snapshot: Snapshot) -> None:

@@ -30,6 +30,7 @@ from egress_watch.model import (
     address_text,
     mac_text,
 )
+from egress_watch.store import hours
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch
 from egress_watch.store.devices import write_facts, write_listings
@@ -50,8 +51,8 @@ _WORDS_2, _WORDS_3 = Struct("=2Q"), Struct("=3Q")
 _SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
 _FLOW = """
 INSERT INTO flow(recording, id, device, first_ns, duration_ns, protocol, device_port, remote_port, vlan, packets_out,
-  bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, place, name_ms,
-  alias, facts)
+  bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, name_ms, alias,
+  place, facts)
 VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
@@ -135,9 +136,10 @@ class Recording:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""
         newest = int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
-        of = np.array(devices, np.int64)
-        rows = zip(ids.tolist(), devices, *self._columns(judged), self._contacts.facts(judged, of), strict=True)
+        of, columns = np.array(devices, np.int64), self._columns(judged)
+        rows = zip(ids.tolist(), devices, *columns, self._contacts.facts(judged, of), strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
+        hours.add(self._db, self.id, judged.flows, of, np.array(columns[-1], np.int64))
         return Batch(self._db, judged, ids, of, newest, self._rollup)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:
@@ -151,8 +153,8 @@ class Recording:
         return [
             *(column.tolist() for column in numbers), self._remotes.numbers(_keys(flows.remote)),
             _numbers(self._names, flows.name, len(flows)),
-            [_SOURCES[source] for source in flows.name_source] or [0] * len(flows), self._place_numbers(judged),
-            _name_ages_ms(flows), _numbers(self._aliases, flows.other_names, len(flows)),
+            [_SOURCES[source] for source in flows.name_source] or [0] * len(flows), _name_ages_ms(flows),
+            _numbers(self._aliases, flows.other_names, len(flows)), self._place_numbers(judged),
         ]  # fmt: skip
 
     def _place_numbers(self, judged: Judged) -> list[int]:

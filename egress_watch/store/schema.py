@@ -14,6 +14,7 @@ from collections.abc import Callable
 from sqlite_utils import Database
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
+from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
 
 APPLICATION = 0x45677257
 """``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
@@ -284,50 +285,43 @@ def _version_6(db: Database) -> None:
     db.conn.execute("INSERT INTO sqlite_sequence VALUES ('alert', ?)", (given,))
 
 
-HEARD = """
-CREATE TABLE alias(
-  id INTEGER PRIMARY KEY, names TEXT NOT NULL UNIQUE);
-CREATE TABLE heard(
-  recording INTEGER NOT NULL REFERENCES recording, counter TEXT NOT NULL, count INTEGER NOT NULL,
-  PRIMARY KEY(recording, counter)) WITHOUT ROWID;
-CREATE TABLE evidence(
-  alert INTEGER NOT NULL REFERENCES alert, flow INTEGER NOT NULL, recording INTEGER NOT NULL REFERENCES recording,
-  path TEXT NOT NULL, packets INTEGER NOT NULL, missing INTEGER NOT NULL, PRIMARY KEY(alert, flow)) WITHOUT ROWID;
-CREATE INDEX evidence_flow ON evidence(flow);
-ALTER TABLE flow ADD COLUMN name_ms INTEGER;
-ALTER TABLE flow ADD COLUMN alias INTEGER REFERENCES alias;
+HOURS = """
+CREATE TABLE hour(
+  recording INTEGER NOT NULL REFERENCES recording, hour INTEGER NOT NULL, device INTEGER NOT NULL REFERENCES device,
+  vlan INTEGER NOT NULL, place INTEGER NOT NULL REFERENCES place, flows INTEGER NOT NULL, packets_out INTEGER NOT NULL,
+  bytes_out INTEGER NOT NULL, packets_in INTEGER NOT NULL, bytes_in INTEGER NOT NULL,
+  PRIMARY KEY(recording, hour, device, vlan, place)) WITHOUT ROWID;
+ALTER TABLE recording ADD COLUMN thinned_hour INTEGER;
+INSERT INTO hour
+  SELECT recording, max(0, first_ns + duration_ns) / 3600000000000, device, vlan, place, count(*), sum(packets_out),
+    sum(bytes_out), sum(packets_in), sum(bytes_in)
+  FROM flow GROUP BY 1, 2, 3, 4, 5;
+CREATE VIEW hours AS SELECT
+  hour.recording, hour.hour * 3600000000000 AS first_ns, device.ip AS device_ip, nullif(device.mac, '') AS device_mac,
+  nullif(hour.vlan, 0) AS vlan, asset.site, asset.segment, place.country, place.location_status,
+  coalesce(place.provider, place.as_name) AS provider, place.owner, place.owner_seat, place.zone, place.verdict,
+  hour.flows, hour.packets_out, hour.bytes_out, hour.packets_in, hour.bytes_in
+FROM hour JOIN device ON device.id = hour.device JOIN place ON place.id = hour.place
+  LEFT JOIN listing ON listing.recording = hour.recording AND listing.device = hour.device AND listing.vlan = hour.vlan
+  LEFT JOIN asset ON asset.id = listing.asset;
 """
-"""A name's time as milliseconds before the flow's first packet, so that one byte or two hold it nearly always; further
-names of an address as a list that is kept once; what was heard and refused; packets kept as evidence."""
-_HEARD_SHOWN = """,
-  CASE WHEN flow.name IS NOT NULL THEN flow.first_ns - flow.name_ms * 1000000 END AS name_ns,
-  (SELECT alias.names FROM alias WHERE alias.id = flow.alias) AS other_names"""
-_ALERT_LISTED = """,
-  asset.device_name, asset.site, asset.segment, asset.segment_class,
-  (SELECT count(*) FROM evidence WHERE evidence.alert = alert.id AND evidence.packets > 0) AS evidence_flows"""
-_BY_NEWEST_LISTING = """ LEFT JOIN asset ON alert.kind = 'episode' AND asset.id = (
-  SELECT listing.asset FROM listing LEFT JOIN flow ON flow.id = alert.last_flow
-  WHERE listing.recording = alert.recording AND listing.device = alert.device
-  ORDER BY listing.vlan = flow.vlan DESC, listing.vlan LIMIT 1)"""
-"""The VLAN of the newest flow decides where a device was listed on several."""
-
-
-def _widened(db: Database, view: str, table: str, columns: str, joins: str = "") -> None:
-    """Make a view anew, as it stands, with more columns and joins behind its own."""
-    made = db.conn.execute("SELECT sql FROM sqlite_master WHERE type = 'view' AND name = ?", (view,)).fetchone()[0]
-    selected, joined = made.rstrip("; \n").split(f"\nFROM {table} ", 1)
-    _run(db, f"DROP VIEW {view};\n{selected}{columns}\nFROM {table} {joined}{joins}")
+"""Sums by the hour, kept when the flows are gone; ``thinned_hour`` is the newest hour that retention took flows of."""
 
 
 def _version_7(db: Database) -> None:
+    """Keep sums by the hour beside the flows."""
+    _run(db, HOURS)
+
+
+def _version_8(db: Database) -> None:
     """Flows say when their name was heard and which others there were; alerts their segment and their evidence."""
     _run(db, HEARD)
-    _widened(db, "flows", "flow", _HEARD_SHOWN)
-    _widened(db, "alerts", "alert", _ALERT_LISTED, _BY_NEWEST_LISTING)
+    widen(db, "flows", "flow", HEARD_SHOWN)
+    widen(db, "alerts", "alert", ALERT_LISTED, BY_NEWEST_LISTING)
 
 
 MIGRATIONS: list[Callable[[Database], None]] = [
-    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
+    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
