@@ -335,6 +335,28 @@ class Alert(NamedTuple):
     """Gives every hit as an Alert of its own, the oldest flow first; None where the sums stand for one hit."""
 
 
+class Link(NamedTuple):
+    """An alert and a flow that raised it."""
+
+    alert: int
+    """Row of the store's alert table."""
+    flow: int
+    title: str
+    """The rule's title."""
+
+
+class Kept(NamedTuple):
+    """What is kept as evidence of one flow for one alert."""
+
+    alert: int
+    flow: int
+    path: str
+    """The file its packets are in, "" where none were left."""
+    packets: int
+    missing: int
+    """Of the packets asked for, those that were gone already."""
+
+
 class Pace(NamedTuple):
     """When an episode ends, is told again, or is folded into a summary; all by packet time."""
 

@@ -54,10 +54,12 @@ def _heard(console: Console, snapshot: Snapshot) -> None:
 
 
 def _evidence(console: Console, snapshot: Snapshot) -> None:
-    for row in snapshot.evidence:
-        kept = f"{row['packets']:,} packets of {row['flows']:,} flows for {row['alerts']:,} alerts"
-        gone = f"; {row['missing']:,} were gone already" if row["missing"] else ""
-        console.print(Text(printable(f"Evidence: {kept}{gone}{': ' if row['path'] else ''}{row['path']}")))
+    """Print what is kept of flows that raised an alert, and what was asked for and is not."""
+    for row in (row for row in snapshot.evidence if row["path"]):
+        kept = f"Evidence: {row['packets']:,} packets of {row['flows']:,} flows in {row['path']}"
+        console.print(Text(printable(kept)))
+    if missing := sum(row["missing"] for row in snapshot.evidence):
+        console.print(Text(f"Evidence not kept, since it was gone already: {missing:,} packets", style="yellow"))
 
 
 def _wrapped(console: Console, outcome: Mapping[str, Any]) -> None:

@@ -44,8 +44,9 @@ _DAMAGE = "SELECT path, offset, reason, lost_bytes FROM damage WHERE {of}"
 _SKIPPED = "SELECT reason, sum(frames) AS frames FROM skipped WHERE {of} GROUP BY reason ORDER BY 2 DESC, 1"
 _HEARD = "SELECT counter, sum(count) AS count FROM heard WHERE {of} GROUP BY counter ORDER BY 1"
 _EVIDENCE = """
-SELECT path, count(DISTINCT alert) AS alerts, count(DISTINCT flow) AS flows, sum(packets) AS packets,
-  sum(missing) AS missing FROM evidence WHERE {of} GROUP BY path ORDER BY path
+SELECT path, count(*) AS flows, sum(packets) AS packets, sum(missing) AS missing
+FROM (SELECT path, flow, max(packets) AS packets, max(missing) AS missing FROM evidence
+  WHERE {of} GROUP BY path, flow) GROUP BY path ORDER BY path
 """
 _DATA = "SELECT files FROM dataset WHERE id IN (SELECT dataset FROM recording WHERE {of}) ORDER BY id"
 

@@ -24,6 +24,8 @@ from egress_watch.model import (
     Flows,
     Ints,
     Judged,
+    Kept,
+    Link,
     Pace,
     Tally,
     Words,
@@ -37,6 +39,7 @@ from egress_watch.store.devices import write_facts, write_listings
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
+from egress_watch.store.kept import links, write_kept
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
 
@@ -98,6 +101,15 @@ class Recording:
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
         self._rules_done = batch.last
+
+    def links(self, alerts: Iterable[Alert], most: int) -> list[Link]:
+        """Return up to ``most`` flows of each alert in the table, those kept as evidence before among them."""
+        return links(self._db, self.id, alerts, most)
+
+    def keep(self, kept: Iterable[Kept]) -> None:
+        """Store which packets are kept as evidence."""
+        with transaction(self._db, self._path):
+            write_kept(self._db, self.id, kept)
 
     def tell(self, facts: Iterable[Fact], refused: int) -> None:
         """Store what devices said of themselves, and how much of it was refused so far."""
