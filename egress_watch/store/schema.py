@@ -14,6 +14,7 @@ from collections.abc import Callable
 from sqlite_utils import Database
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
+from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
 
 APPLICATION = 0x45677257
 """``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
@@ -336,9 +337,15 @@ def _version_8(db: Database) -> None:
     _run(db, SEGMENTS + MARKS)
 
 
+def _version_9(db: Database) -> None:
+    """Flows say when their name was heard and which others there were; alerts their segment and their evidence."""
+    _run(db, HEARD)
+    widen(db, "flows", "flow", HEARD_SHOWN)
+    widen(db, "alerts", "alert", ALERT_LISTED, BY_NEWEST_LISTING)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
-    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
-    _version_8,
+    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8, _version_9,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
