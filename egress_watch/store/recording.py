@@ -173,7 +173,7 @@ class Recording:
         rows = zip(ids.tolist(), devices, *columns, facts, strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
         self._mark(int(ids[-1]) if len(ids) else newest)
-        remote, name, source, place = columns[-4:]
+        remote, name, source, _, _, place = columns[-6:]
         assets = np.zeros(len(ids), np.int64) if assets is None else assets
         hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
         heard = [number or 0 for number in name]
