@@ -115,6 +115,10 @@ class Names:
             "forgotten": self.forgotten, "waiting": len(self._streams), "kept": sum(map(len, self._books())),
         }  # fmt: skip
 
+    def told(self) -> dict[str, int]:
+        """Return the counters that say something: none that is 0, and not how much is kept."""
+        return {name: count for name, count in self.counters().items() if count and name != "kept"}
+
     def hear(self, packets: Packets) -> None:
         """Take in the names in a batch of packets; they may not be in the books before `catch_up`."""
         if self._sieve.crowded or len(self._later) > MOST_LATER:
