@@ -31,6 +31,7 @@ class Compiled:
         self._fast = fast
         self._slots = slots
         self._rest = rest  # its memory must not go
+        self._seed = seed
         self._taken = 0
         self._networks = [np.ascontiguousarray(blocks) for blocks in sides.blocks]
         self._piece = FlowPiece(
