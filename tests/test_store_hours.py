@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import flows, judged, tally
-from running import city_db
+from running import CITY, city_db, spawn
 from sqlite_utils import Database
 
 from egress_watch.model import Judged
@@ -48,6 +48,22 @@ def test_hours_are_the_sums_of_the_flows(batches: list[list[int]]) -> None:
         kept, found = both(f"{folder}/a.db")
         assert kept == found
         assert sum(row[5] for row in kept) == sum(map(len, batches))
+
+
+def test_segments_have_their_hours(tmp_path: Path) -> None:
+    """With an inventory the hours of a segment are the sums of its devices' flows."""
+    path, listed = tmp_path / "a.db", tmp_path / "city.toml"
+    listed.write_text('[[network]]\nprefix = "10.20.0.0/17"\nsegment = "north"\n')
+    config = tmp_path / "conf.toml"
+    config.write_text('inventory = "city.toml"\n')
+    assert spawn("replay", CITY, "--db", path, "--config", config).returncode == 0
+    by_segment = "SELECT segment, verdict, {} FROM {} WHERE segment IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
+    of_hours = "segment_hour AS s JOIN asset ON asset.id = s.asset JOIN place ON place.id = s.place"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        kept = db.execute(by_segment.format("sum(flows), sum(bytes_out)", of_hours)).fetchall()
+        assert kept == db.execute(by_segment.format("count(*), sum(bytes_out)", "flows")).fetchall() != []
+        (all_of_them,) = db.execute("SELECT sum(flows) FROM segment_hour")
+        assert all_of_them == db.execute("SELECT count(*) FROM flow").fetchone()
 
 
 def test_the_city_has_its_hours(tmp_path: Path) -> None:

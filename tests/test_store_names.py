@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from egress_watch.library import shipped
 from egress_watch.model import Judged, Tally
 from egress_watch.store import Reader, Store
-from egress_watch.store.schema import MIGRATIONS, NEWEST, _version_8
+from egress_watch.store.schema import MIGRATIONS, NEWEST, _version_9
 
 NOTHING = {"zone": "eea", "as_of": "", "data": [], "rules": [], "version": "0"}
 CITY = shipped("captures") / "city.pcapng"
@@ -76,10 +76,10 @@ def test_a_database_of_the_step_before_grows(tmp_path):
     """Its views keep every column they had, and flows that knew no time of their name have none."""
     path = tmp_path / "old.db"
     with closing(sqlite3.connect(path)) as connection:
-        for step in MIGRATIONS[: MIGRATIONS.index(_version_8)]:
+        for step in MIGRATIONS[: MIGRATIONS.index(_version_9)]:
             step(Database(connection))
         before = {view: columns(connection, view) for view in ("flows", "alerts")}
-        connection.execute(f"PRAGMA user_version = {MIGRATIONS.index(_version_8)}")
+        connection.execute(f"PRAGMA user_version = {MIGRATIONS.index(_version_9)}")
         connection.commit()
     Store(str(path)).close()
     with closing(sqlite3.connect(path)) as connection:
