@@ -191,6 +191,18 @@ class Reader:
         rows = self._rows("SELECT path, fingerprint FROM input WHERE recording = :of ORDER BY path", {"of": recording})
         return {row["path"]: row["fingerprint"] for row in rows}
 
+    def evidence(self, flow: int) -> list[str]:
+        """Return the files that packets of a flow were kept in as evidence; the ring may have let them go since."""
+        query = "SELECT DISTINCT path FROM evidence WHERE flow = :flow AND packets > 0 ORDER BY path"
+        return [row["path"] for row in self._rows(query, {"flow": flow})]
+
+    def flows_of(self, alert: int) -> list[int]:
+        """Return flows of an alert, those with packets kept as evidence, else its newest; nothing for no alert."""
+        query = """SELECT flow FROM evidence WHERE alert = :alert AND packets > 0
+          UNION ALL SELECT last_flow FROM alert WHERE id = :alert
+            AND NOT EXISTS (SELECT 1 FROM evidence WHERE alert = :alert AND packets > 0) ORDER BY 1"""
+        return [row["flow"] for row in self._rows(query, {"alert": alert})]
+
     def failed_inputs(self) -> dict[str, str]:
         """Return why an input gave nothing, by its fingerprint."""
         rows = self._rows("SELECT fingerprint, failed FROM input WHERE failed IS NOT NULL")
