@@ -37,6 +37,7 @@ from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
+from egress_watch.store.sums import Sums
 
 NONE: Mapping[str, str] = {}
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
@@ -67,6 +68,7 @@ class Recording:
         self._places = Lookup[tuple[str, Answer]](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
         self._enlisted: set[tuple[bytes, int, int]] = set()
         self._contacts, self._rollup = Contacts(db, row), Rollup(db, row)
+        self._sums = Sums(db)
         self._remembered = (self._devices, self._remotes, self._names, self._places, self._contacts)
 
     def write(self, judged: Judged, tally: Tally) -> Batch:
@@ -78,6 +80,7 @@ class Recording:
         except BaseException:
             for memory in self._remembered:
                 memory.forget()
+            self._sums.forget()
             raise
         for memory in self._remembered:
             memory.trim()
@@ -119,6 +122,7 @@ class Recording:
         with transaction(self._db, self._path):
             self._count(tally)
             self._episodes.end(tally.last_ns)
+            self._sums.settle()
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
@@ -134,6 +138,7 @@ class Recording:
         of = np.array(devices, np.int64)
         rows = zip(ids.tolist(), devices, *self._columns(judged), self._contacts.facts(judged, of), strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
+        self._sums.grow(len(ids))
         return Batch(self._db, judged, ids, of, newest, self._rollup)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:

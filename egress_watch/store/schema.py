@@ -14,6 +14,7 @@ from collections.abc import Callable
 from sqlite_utils import Database
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
+from egress_watch.store import sums
 
 APPLICATION = 0x45677257
 """``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
@@ -284,8 +285,15 @@ def _version_6(db: Database) -> None:
     db.conn.execute("INSERT INTO sqlite_sequence VALUES ('alert', ?)", (given,))
 
 
+def _version_7(db: Database) -> None:
+    """Keep sums beside the flows, so that a screen opens at once whatever their number."""
+    for statement in sums.tables():
+        db.conn.execute(statement)
+    sums.rebuild(db)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
-    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6,
+    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
