@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import io
 from collections.abc import Awaitable, Callable
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from egress_watch.store import Store
 from egress_watch_tui.app import EgressWatch
 
 CAPTURE = Path(__file__).parent.parent / "captures" / "city.pcapng"
-DAY = date(2026, 11, 23)
+DAY = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SMALL, LARGE = (80, 24), (160, 48)
 NEVER_S = 100_000.0
 """The screens look at the database once; a test that wants a second look asks for it."""

@@ -245,6 +245,11 @@ def alive(mark: str) -> int:
     return pid if pid != os.getpid() and writer(pid) == mark else 0
 
 
+def living(mark: str | None) -> bool:
+    """Return whether the process that marked a recording still runs."""
+    return bool(mark) and writer(int(str(mark).partition(":")[0])) == mark
+
+
 def flow_ids(last_ns: Ints, newest: int) -> Ints:
     """Return ids for flows in this order: the millisecond of their end and a sequence number, always rising.
 

@@ -81,7 +81,9 @@ def source(db: Any, scope: Scope, columns: Iterable[str], newest_ns: int, widths
     """
     for clause in scope.filter.clauses:
         if clause.column == "flow":
-            raise FilterError(f"{clause.field} is asked of single flows only", 0, f"take {clause.text} out, or see Flows")
+            raise FilterError(
+                f"{clause.field} is asked of single flows only", 0, f"take {clause.text} out, or see Flows"
+            )
     where = conditions(scope.filter.clauses)
     needed = set(columns) | scope.filter.columns()
     width = scope.width_s(newest_ns)
@@ -93,7 +95,16 @@ def source(db: Any, scope: Scope, columns: Iterable[str], newest_ns: int, widths
     chosen = next(w for w in (widths or (width,)) if w in cube.widths) if cube else None
     slot = f", last_ns / {chosen * SECOND_NS} AS slot" if chosen and widths else ""
     tail = f"SELECT *{slot} FROM ({_FLOWS} WHERE id > :summed AND last_ns >= :since AND last_ns < :until) WHERE {where}"
-    picked = [*columns, *(("slot",) if slot else ()), "flows", "bytes_out", "bytes_in", "first_flow", "last_flow", "last_ns"]
+    picked = [
+        *columns,
+        *(("slot",) if slot else ()),
+        "flows",
+        "bytes_out",
+        "bytes_in",
+        "first_flow",
+        "last_flow",
+        "last_ns",
+    ]
     if cube and chosen is not None:
         head, more = _summed(cube, chosen, where, shared)
     else:

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from egress_watch.errors import StoreError
-from egress_watch.model import VERDICTS
+from egress_watch.model import VERDICTS, Snapshot
 from egress_watch.store.fields import FIELDS, VALUES
-from egress_watch.store.reader import LEVELS, Reader
+from egress_watch.store.reader import LEVELS, PAGE_ROWS, Reader, _where
+from egress_watch.store.recording import RUNNING, living
 from egress_watch.store.scope import Scope, conditions, of_sums, source
 from egress_watch.store.seek import Found, seek
 from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS
@@ -23,7 +24,9 @@ from egress_watch.store.terms import Filter, FilterError, parse
 LIMIT_S = 8.0
 """No question of a screen takes longer; a smaller range or another filter answers."""
 MOST_CHOICES = 40
-_BY_VERDICT = ", ".join(f"sum(bytes_out) FILTER (WHERE verdict = '{name}') AS out_{n}" for n, name in enumerate(VERDICTS))
+_BY_VERDICT = ", ".join(
+    f"sum(bytes_out) FILTER (WHERE verdict = '{name}') AS out_{n}" for n, name in enumerate(VERDICTS)
+)
 _TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns"
 _WORST = " ".join(f"WHEN '{name}' THEN {n}" for n, name in enumerate(("OUT", "UNKNOWN", "OWN", "IN")))
 _RANK = f"min(CASE verdict {_WORST} ELSE 1 END) AS worst"
@@ -55,9 +58,9 @@ KINDS = {
     ),
     "destinations": Kind(
         ("remote", "name", "place"),
-        f"""SELECT s.remote || ':' || s.name || ':' || s.place AS id, s.*, remote.ip AS remote_ip, name.name, {_SAID}
-        FROM (SELECT remote, name, place, {_TOTALS}, max(last_flow) AS last_flow FROM {{source}} GROUP BY 1, 2, 3) AS s
-          JOIN remote ON remote.id = s.remote LEFT JOIN name ON name.id = s.name
+        f"""SELECT s.remote || ':' || s.spoken || ':' || s.place AS id, s.*, remote.ip AS remote_ip, name.name, {_SAID}
+        FROM (SELECT remote, name AS spoken, place, {_TOTALS}, max(last_flow) AS last_flow FROM {{source}} GROUP BY 1, 2, 3) AS s
+          JOIN remote ON remote.id = s.remote LEFT JOIN name ON name.id = s.spoken
           JOIN place ON place.id = s.place JOIN dataset ON dataset.id = place.dataset""",
         {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "verdict",
          "name": "coalesce(name, remote_ip)"},
@@ -73,6 +76,10 @@ KINDS = {
             {_BY_VERDICT.replace("verdict =", "place.verdict =")}
           FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3)""",
         {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst", "name": "id"},
+    ),
+    "verdicts": Kind(
+        ("verdict",), f"SELECT verdict AS id, * FROM (SELECT verdict, {_TOTALS} FROM {{source}} GROUP BY 1)",
+        {"out": "bytes_out"},
     ),
     "countries": Kind(
         ("place",),
@@ -97,6 +104,7 @@ MOST_ROWS, SERIES_POINTS = 100, 120
 class Overview(NamedTuple):
     """The first screen: sums by several things, the newest alerts, bytes out over time."""
 
+    verdicts: tuple[dict[str, Any], ...] = ()
     countries: tuple[dict[str, Any], ...] = ()
     owners: tuple[dict[str, Any], ...] = ()
     devices: tuple[dict[str, Any], ...] = ()
@@ -107,8 +115,13 @@ class Overview(NamedTuple):
 
 
 ALERT_ORDERS = {
-    "gravity": "(9 - CASE level " + " ".join(f"WHEN '{name}' THEN {n}" for n, name in enumerate(LEVELS)) + " ELSE 8 END)",
-    "last seen": "last_ns", "out": "bytes_out", "flows": "hits", "name": "device_ip",
+    "gravity": "(9 - CASE level "
+    + " ".join(f"WHEN '{name}' THEN {n}" for n, name in enumerate(LEVELS))
+    + " ELSE 8 END) * (1 << 50) + min(bytes_out, (1 << 50) - 1)",
+    "last seen": "last_ns",
+    "out": "bytes_out",
+    "flows": "hits",
+    "name": "device_ip",
 }
 _ALERTS = "SELECT alerts.*, alert.device AS device_row FROM alerts JOIN alert ON alert.id = alerts.id"
 
@@ -119,6 +132,22 @@ class Screens(Reader):
     def filtered(self, line: str) -> Filter:
         """Return the filter of a line; raises FilterError."""
         return parse(line, self.newest_ns())
+
+    def status(self) -> Snapshot:
+        """Return how the recordings stand, without any sum: one that was killed is ``stopped``."""
+        rows = [
+            {**row, "state": "stopped" if row["state"] == RUNNING and not living(row["writer"]) else row["state"]}
+            for row in self._rows("SELECT * FROM recording ORDER BY id")
+        ]
+        skipped = self._rows("SELECT reason, sum(frames) AS frames FROM skipped GROUP BY reason ORDER BY 2 DESC, 1")
+        damage = self._rows("SELECT path, offset, reason, lost_bytes FROM damage")
+        return Snapshot(tuple(rows), skipped=tuple(skipped), damage=tuple(damage), data=tuple(self.data()))
+
+    def place(self, number: int) -> dict[str, Any] | None:
+        """Return one answer."""
+        query = """SELECT place.*, dataset.dates AS data FROM place JOIN dataset ON dataset.id = place.dataset
+          WHERE place.id = :place"""
+        return next(iter(self._rows(query, {"place": number})), None)
 
     def sums(
         self, kind: str, scope: Scope, size: int, *, order: str = "out", rising: bool = False,
@@ -143,7 +172,7 @@ class Screens(Reader):
     def overview(self, scope: Scope) -> Overview:
         """Return everything the first screen shows, in one look."""
         return Overview(
-            *(tuple(self.sums(kind, scope, MOST_ROWS)) for kind in ("countries", "owners", "devices", "segments")),
+            *(tuple(self.sums(kind, scope, MOST_ROWS)) for kind in ("verdicts", "countries", "owners", "devices", "segments")),
             tuple(self.alert_rows(alerts_of(scope), MOST_ROWS, order="last seen")),
             self.alert_counts(alerts_of(scope)), self.series(scope, SERIES_POINTS),
         )  # fmt: skip
@@ -165,6 +194,21 @@ class Screens(Reader):
             rows = self._rows(f"SELECT * FROM flows WHERE id IN ({numbers}) ORDER BY id DESC")  # noqa: S608 - numbers
             return found._replace(rows=rows)
 
+    def flows_of(self, terms: Filter, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield the flows of a filter that also meet ``filters``, by id, like `flows`."""
+        scope, last, left = Scope(terms), 0, limit or -1
+        where = conditions(terms.clauses, leave=())
+        more = _where(filters)
+        while left:
+            found = seek(self._db.conn, scope, where, PAGE_ROWS, after=last)
+            numbers = ", ".join(str(number) for number in found.ids)
+            query = f"SELECT * FROM flows WHERE id IN ({numbers}) AND {more} ORDER BY id LIMIT :size"  # noqa: S608 - ours
+            rows = self._rows(query, {**filters, "size": left})
+            yield from rows
+            if found.ended:
+                return
+            last, left = found.reached, left - len(rows) if left > 0 else left
+
     def series(self, scope: Scope, points: int) -> tuple[int, int, list[dict[str, Any]]]:
         """Return when the first slot begins (ns), how wide a slot is (s), and bytes out by slot and verdict.
 
@@ -176,7 +220,13 @@ class Screens(Reader):
         grain = next(w for w in (DAY_S, HOUR_S, MINUTE_S) if w <= width)
         width = -(-width // grain) * grain
         with self._limited():
-            found = source(self._db.conn, scope, ("verdict",), newest, tuple(w for w in (grain, HOUR_S, DAY_S) if w >= grain) or (grain,))
+            found = source(
+                self._db.conn,
+                scope,
+                ("verdict",),
+                newest,
+                tuple(w for w in (grain, HOUR_S, DAY_S) if w >= grain) or (grain,),
+            )
             wide = max(width, found.width_s or width)
             grain = found.width_s or 1
             slot = f"slot * {grain} / {wide}" if found.width_s else f"last_ns / {wide * SECOND_NS}"
@@ -260,6 +310,10 @@ def alert_conditions(scope: Scope, *, muted: bool) -> tuple[dict[str, Any], str]
             raise FilterError(f"{clause.field} is not asked of alerts", 0, f"take {clause.text} out on this screen")
     parts: Sequence[str] = [clause.alerts for clause in scope.filter.clauses]
     since, until = scope.times()
-    parts = [*parts, "last_ns >= :since" if since is not None else "1", "first_ns < :until" if until is not None else "1"]
+    parts = [
+        *parts,
+        "last_ns >= :since" if since is not None else "1",
+        "first_ns < :until" if until is not None else "1",
+    ]
     values = {**scope.filter.values(), "since": since, "until": until}
     return values, " AND ".join([*parts, "1" if muted else "mute IS NULL"])

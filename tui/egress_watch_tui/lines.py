@@ -32,6 +32,8 @@ class Column(NamedTuple):
     """It grows to no more cells than these; 0 is without limit."""
     from_width: int = 0
     """It is shown where the list has at least so many cells."""
+    order: str = ""
+    """What the list is ordered by when the title is clicked."""
 
 
 class Placed(NamedTuple):
@@ -56,10 +58,35 @@ def place(columns: Iterable[Column], width: int) -> Placed:
     return Placed(tuple(placed), gap)
 
 
-def heading(placed: Placed) -> Text:
-    """Return the line of titles."""
-    cells = (_fitted(column.title, width, right=column.right) for column, width in placed.columns)
+def heading(placed: Placed, order: str = "", rising: bool = False) -> Text:
+    """Return the line of titles; an arrow tells what the list is ordered by."""
+    cells = (
+        _fitted(_title(column, width, order, rising), width, right=column.right) for column, width in placed.columns
+    )
     return _joined(" ", cells, placed.gap)
+
+
+def order_at(placed: Placed, x: int) -> str:
+    """Return what a click on a cell of the heading orders by, "" for nothing."""
+    at = len(MARK)
+    for column, width in placed.columns:
+        if at <= x < at + width:
+            return column.order
+        at += width + placed.gap
+    return ""
+
+
+def _title(column: Column, width: int, order: str, rising: bool) -> str:
+    if not order or column.order != order:
+        return column.title
+    arrow = "▲" if rising else "▼"
+    return (
+        f"{column.title[: max(0, width - 1)]}{arrow}"
+        if len(column.title) >= width
+        else f"{column.title} {arrow}"
+        if len(column.title) + 2 <= width
+        else f"{column.title}{arrow}"
+    )
 
 
 def line(placed: Placed, row: Row, *, marked: bool) -> Text:
