@@ -53,7 +53,7 @@ FROM (SELECT i, {START_MS} + (:base + i) * {DAYS * 86_400_000} / :flows AS end_m
       1 + ((:base + i) * 2654435761 % 4294967296 >> 7) % CASE (:base + i) / 40000 % 20 WHEN 0 THEN {DEVICES}
         ELSE {DEVICES * 9 // 10} END AS device
     FROM temp.n WHERE :base + i < :flows))
-"""  # noqa: S608 - constants
+"""
 
 
 def make(path: str, flows: int) -> None:
@@ -108,7 +108,8 @@ def _texts(db: sqlite3.Connection, flows: int) -> None:
     db.executemany("INSERT INTO name VALUES (?, ?)", [(n, f"host-{n}.example.net") for n in range(1, REMOTES + 1)])
     db.executemany(
         """INSERT INTO place(id, digest, zone, dataset, country, location_status, countries, asn, as_name, provider,
-          region, owner, owner_seat, laws, evidence, ties, verdict, why) VALUES (?, ?, 'eea', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+          region, owner, owner_seat, laws, evidence, ties, verdict, why)
+          VALUES (?, ?, 'eea', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?,
           '["A Law"]', 'name', '[]', ?, 'because')""",
         [_place(n) for n in range(1, PLACES + 1)],
     )
@@ -120,12 +121,12 @@ def _texts(db: sqlite3.Connection, flows: int) -> None:
     db.executemany("INSERT INTO listing VALUES (1, ?, ?, ?)", [(n, 100 + n % 12, n) for n in range(1, DEVICES + 1)])
     levels = ("high", "medium", "low", "informational", "critical")
     db.executemany(
-        """INSERT INTO alert(recording, dataset, rule, title, level, device, remote_ip, owner, country, verdict, first_ns,
-          last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, why, network, kind, due_ns, updates, told_bytes,
+        """INSERT INTO alert(recording, dataset, rule, title, level, device, remote_ip, owner, country, verdict,
+          first_ns, last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, why, network, kind, due_ns, updates, told_bytes,
           closed_ns) VALUES (1, 1, 'r', 'Data leaves the zone', ?, ?, '198.18.0.1', ?, 'CN', 'OUT', ?, ?, 9, ?, 9, 1, 1,
           'because', '', 'episode', 0, 0, 0, ?)""",
-        [(levels[n % 5], 1 + n % DEVICES, f"{OWNERS[n % 18]} {n}", start + n * 10**9, start + n * 129 * 10**9, n * 977 % 10**7,
-          None if n % 3 else end) for n in range(ALERTS)],
+        [(levels[n % 5], 1 + n % DEVICES, f"{OWNERS[n % 18]} {n}", start + n * 10**9, start + n * 129 * 10**9,
+          n * 977 % 10**7,          None if n % 3 else end) for n in range(ALERTS)],
     )  # fmt: skip
     db.execute("COMMIT")
 

@@ -29,7 +29,7 @@ DOORS = {
     ("library", "inventory"),
 }
 """Imports within one floor, or of a pure room by a door, that DESIGN.md allows."""
-TUI_MAY_SEE = {"errors", "model", "store"}
+TUI_MAY_SEE = {"errors", "model", "moments", "store"}
 
 
 def modules() -> list[Path]:

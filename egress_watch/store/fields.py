@@ -48,7 +48,8 @@ _ALERT_DEVICE = "{device_ip} OR {device_mac} OR " + _DEVICE.replace("device IN",
 FIELDS = (
     Field("verdict", CHOICE, "IN, OWN, OUT or UNKNOWN", "verdict", "{verdict}", "{verdict}", VERDICTS),
     Field("country", CHOICE, "where it is, as an ISO code; also one of several in dispute", "place",
-          "place IN (SELECT id FROM place WHERE {country} OR EXISTS (SELECT 1 FROM json_each(countries) WHERE {value}))",
+          "place IN (SELECT id FROM place WHERE {country}"
+          " OR EXISTS (SELECT 1 FROM json_each(countries) WHERE {value}))",
           "{country}"),
     Field("owner", PART, "whose service it is, or the network where no owner is listed", "place",
           "place IN (SELECT id FROM place WHERE {owner} OR owner IS NULL AND ({as_name}))", "{owner} OR {network}"),
@@ -69,7 +70,7 @@ FIELDS = (
     Field("port", NUMBER, "port of the other side", "port", "{port}"),
     Field("protocol", CHOICE, "tcp, udp, icmp ... or a number", "protocol", "{protocol}", "",
           tuple(PROTOCOLS.values())),
-    Field("bytes", SIZE, "bytes out, such as bytes>1M; of a row of sums its sum", "bytes", "{bytes_out}", "{bytes_out}"),
+    Field("bytes", SIZE, "bytes out: bytes>1M; of a row of sums its sum", "bytes", "{bytes_out}", "{bytes_out}"),
     Field("in", SIZE, "bytes in", "bytes", "{bytes_in}", "{bytes_in}"),
     Field("end", CHOICE, "why the flow ended", "flow", "{end_reason}", "", END_REASONS),
     Field("id", NUMBER, "number of the flow or the alert", "flow", "{id}", "{id}"),
@@ -104,7 +105,7 @@ VALUES = {
     "site": "SELECT site FROM asset", "role": "SELECT role FROM asset", "remote": "SELECT ip FROM remote",
     "device": "SELECT ip FROM device UNION SELECT device_name FROM asset UNION SELECT mac FROM device",
     "name": "SELECT name FROM name", "rule": "SELECT title FROM rule",
-    "port": "SELECT port FROM (SELECT port, sum(flows) AS n FROM sum_pair WHERE width_s = 0 GROUP BY 1 ORDER BY n DESC)",
+    "port": "SELECT DISTINCT port FROM sum_pair WHERE width_s = 0",
     "recording": "SELECT id FROM recording",
 }  # fmt: skip
 """Where completion finds the values of a field."""

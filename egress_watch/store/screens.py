@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from egress_watch.errors import StoreError
-from egress_watch.model import VERDICTS, Snapshot
+from egress_watch.model import Snapshot
 from egress_watch.store.fields import FIELDS, VALUES
-from egress_watch.store.reader import LEVELS, PAGE_ROWS, Reader, _where
+from egress_watch.store.kinds import ALERT_ORDERS, ALERTS, KINDS
+from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
 from egress_watch.store.recording import RUNNING, living
 from egress_watch.store.scope import Scope, conditions, of_sums, source
 from egress_watch.store.seek import Found, seek
@@ -24,81 +25,8 @@ from egress_watch.store.terms import Filter, FilterError, parse
 LIMIT_S = 8.0
 """No question of a screen takes longer; a smaller range or another filter answers."""
 MOST_CHOICES = 40
-_BY_VERDICT = ", ".join(
-    f"sum(bytes_out) FILTER (WHERE verdict = '{name}') AS out_{n}" for n, name in enumerate(VERDICTS)
-)
-_TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns"
-_WORST = " ".join(f"WHEN '{name}' THEN {n}" for n, name in enumerate(("OUT", "UNKNOWN", "OWN", "IN")))
-_RANK = f"min(CASE verdict {_WORST} ELSE 1 END) AS worst"
-_ASSET = """(SELECT asset.{column} FROM listing JOIN asset ON asset.id = listing.asset
-  WHERE listing.device = s.device ORDER BY listing.recording DESC LIMIT 1) AS {column}"""
-_SAID = """place.country, place.countries, place.location_status, place.asn, place.as_name, place.provider, place.region,
-  place.owner, place.owner_seat, place.laws, place.ties, place.evidence, place.note, place.zone, place.verdict, place.why,
-  dataset.dates AS data"""
-
-
-class Kind(NamedTuple):
-    """Sums by something: which columns they need, how they are grouped, and what is told of each."""
-
-    columns: tuple[str, ...]
-    select: str
-    orders: Mapping[str, str]
-    """SQL of a sort key by its name; every one is a number or a text, never NULL."""
-
-
-KINDS = {
-    "devices": Kind(
-        ("device", "verdict"),
-        f"""SELECT s.device AS id, s.*, device.ip AS device_ip, nullif(device.mac, '') AS device_mac,
-          {_ASSET.format(column="device_name")}, {_ASSET.format(column="segment")}, {_ASSET.format(column="site")}
-        FROM (SELECT device, {_TOTALS}, {_RANK}, {_BY_VERDICT} FROM {{source}} GROUP BY device) AS s
-          JOIN device ON device.id = s.device""",
-        {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst",
-         "name": "device_ip"},
-    ),
-    "destinations": Kind(
-        ("remote", "name", "place"),
-        f"""SELECT s.remote || ':' || s.spoken || ':' || s.place AS id, s.*, remote.ip AS remote_ip, name.name, {_SAID}
-        FROM (SELECT remote, name AS spoken, place, {_TOTALS}, max(last_flow) AS last_flow FROM {{source}} GROUP BY 1, 2, 3) AS s
-          JOIN remote ON remote.id = s.remote LEFT JOIN name ON name.id = s.spoken
-          JOIN place ON place.id = s.place JOIN dataset ON dataset.id = place.dataset""",
-        {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "verdict",
-         "name": "coalesce(name, remote_ip)"},
-    ),
-    "owners": Kind(
-        ("place", "verdict"),
-        f"""SELECT coalesce(owner, network) AS id, * FROM (
-          SELECT CASE location_status WHEN 'local' THEN 'your own' ELSE place.owner END AS owner, place.owner_seat,
-            CASE WHEN place.owner IS NULL THEN coalesce(place.as_name, place.provider, 'unknown') END AS network,
-            max(place.id) AS place, max(place.laws) AS laws, max(place.ties) AS ties,
-            group_concat(DISTINCT place.country) AS countries_of, sum(flows) AS flows, sum(bytes_out) AS bytes_out,
-            sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns, {_RANK.replace("verdict", "place.verdict")},
-            {_BY_VERDICT.replace("verdict =", "place.verdict =")}
-          FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3)""",
-        {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst", "name": "id"},
-    ),
-    "verdicts": Kind(
-        ("verdict",), f"SELECT verdict AS id, * FROM (SELECT verdict, {_TOTALS} FROM {{source}} GROUP BY 1)",
-        {"out": "bytes_out"},
-    ),
-    "countries": Kind(
-        ("place",),
-        f"""SELECT coalesce(country, countries) || location_status || verdict AS id, * FROM (
-          SELECT place.country, place.countries, place.location_status, place.verdict, {_TOTALS.replace("max(last_ns)", "max(s.last_ns)")}
-          FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3, 4)""",
-        {"out": "bytes_out"},
-    ),
-    "segments": Kind(
-        ("device", "vlan", "verdict", "recording"),
-        f"""SELECT coalesce(segment, '') AS id, * FROM (SELECT asset.segment, count(DISTINCT s.device) AS devices,
-          sum(s.flows) AS flows, sum(s.bytes_out) AS bytes_out, {_RANK.replace("verdict", "s.verdict")},
-          {_BY_VERDICT.replace("bytes_out)", "s.bytes_out)").replace("verdict =", "s.verdict =")}
-        FROM {{source}} AS s LEFT JOIN listing ON listing.recording = s.recording AND listing.device = s.device
-          AND listing.vlan = s.vlan LEFT JOIN asset ON asset.id = listing.asset GROUP BY 1)""",
-        {"out": "bytes_out", "verdict": "-worst"},
-    ),
-}  # fmt: skip
 MOST_ROWS, SERIES_POINTS = 100, 120
+SUMMED = ("verdicts", "countries", "owners", "devices", "segments")
 
 
 class Overview(NamedTuple):
@@ -112,18 +40,6 @@ class Overview(NamedTuple):
     alerts: tuple[dict[str, Any], ...] = ()
     alert_counts: dict[str, int] = {}  # noqa: RUF012 - never changed
     series: tuple[int, int, list[dict[str, Any]]] = (0, 60, [])
-
-
-ALERT_ORDERS = {
-    "gravity": "(9 - CASE level "
-    + " ".join(f"WHEN '{name}' THEN {n}" for n, name in enumerate(LEVELS))
-    + " ELSE 8 END) * (1 << 50) + min(bytes_out, (1 << 50) - 1)",
-    "last seen": "last_ns",
-    "out": "bytes_out",
-    "flows": "hits",
-    "name": "device_ip",
-}
-_ALERTS = "SELECT alerts.*, alert.device AS device_row FROM alerts JOIN alert ON alert.id = alerts.id"
 
 
 class Screens(Reader):
@@ -167,21 +83,20 @@ class Screens(Reader):
         """Return up to ``size`` alerts, like `sums`."""
         values, where = alert_conditions(scope, muted=muted)
         with self._limited():
-            return self._page(_ALERTS, ALERT_ORDERS[order], where, values, size, rising, beside, back)
+            return self._page(ALERTS, ALERT_ORDERS[order], where, values, size, rising, beside, back)
 
     def overview(self, scope: Scope) -> Overview:
         """Return everything the first screen shows, in one look."""
-        return Overview(
-            *(tuple(self.sums(kind, scope, MOST_ROWS)) for kind in ("verdicts", "countries", "owners", "devices", "segments")),
-            tuple(self.alert_rows(alerts_of(scope), MOST_ROWS, order="last seen")),
-            self.alert_counts(alerts_of(scope)), self.series(scope, SERIES_POINTS),
-        )  # fmt: skip
+        found = {kind: tuple(self.sums(kind, scope, MOST_ROWS)) for kind in SUMMED}
+        newest = tuple(self.alert_rows(alerts_of(scope), MOST_ROWS, order="last seen"))
+        counts = self.alert_counts(alerts_of(scope))
+        return Overview(**found, alerts=newest, alert_counts=counts, series=self.series(scope, SERIES_POINTS))
 
     def alert_counts(self, scope: Scope) -> dict[str, int]:
         """Return how many alerts of each level the scope holds, and under ``muted`` how many are left out."""
         values, where = alert_conditions(scope, muted=True)
         query = f"""SELECT CASE WHEN mute IS NULL THEN level ELSE 'muted' END AS level, count(*) AS n
-          FROM ({_ALERTS}) WHERE {where} GROUP BY 1"""  # noqa: S608 - ours, values bound
+          FROM ({ALERTS}) WHERE {where} GROUP BY 1"""
         with self._limited():
             return {row["level"]: row["n"] for row in self._rows(query, values)}
 
@@ -191,18 +106,18 @@ class Screens(Reader):
         with self._limited():
             found = seek(self._db.conn, scope, where, size, before=before, after=after)
             numbers = ", ".join(str(number) for number in found.ids)
-            rows = self._rows(f"SELECT * FROM flows WHERE id IN ({numbers}) ORDER BY id DESC")  # noqa: S608 - numbers
+            rows = self._rows(f"SELECT * FROM flows WHERE id IN ({numbers}) ORDER BY id DESC")
             return found._replace(rows=rows)
 
     def flows_of(self, terms: Filter, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the flows of a filter that also meet ``filters``, by id, like `flows`."""
         scope, last, left = Scope(terms), 0, limit or -1
         where = conditions(terms.clauses, leave=())
-        more = _where(filters)
+        more = conditions_of(filters)
         while left:
             found = seek(self._db.conn, scope, where, PAGE_ROWS, after=last)
             numbers = ", ".join(str(number) for number in found.ids)
-            query = f"SELECT * FROM flows WHERE id IN ({numbers}) AND {more} ORDER BY id LIMIT :size"  # noqa: S608 - ours
+            query = f"SELECT * FROM flows WHERE id IN ({numbers}) AND {more} ORDER BY id LIMIT :size"
             rows = self._rows(query, {**filters, "size": left})
             yield from rows
             if found.ended:
@@ -230,7 +145,7 @@ class Screens(Reader):
             wide = max(width, found.width_s or width)
             grain = found.width_s or 1
             slot = f"slot * {grain} / {wide}" if found.width_s else f"last_ns / {wide * SECOND_NS}"
-            query = f"SELECT {slot} AS slot, verdict, sum(bytes_out) AS bytes_out FROM {found.sql} GROUP BY 1, 2"  # noqa: S608
+            query = f"SELECT {slot} AS slot, verdict, sum(bytes_out) AS bytes_out FROM {found.sql} GROUP BY 1, 2"
             rows = self._rows(query, found.values)
         begin = first // (wide * SECOND_NS)
         kept = [{**row, "slot": row["slot"] - begin} for row in rows if row["slot"] >= begin]
@@ -245,7 +160,7 @@ class Screens(Reader):
             return [choice for choice in fixed if choice.lower().startswith(start.lower())]
         query = f"""SELECT DISTINCT value FROM (SELECT * FROM ({VALUES[field].replace(" FROM", " AS value FROM", 1)}))
           WHERE value IS NOT NULL AND instr(lower(value), lower(:start)) > 0
-          ORDER BY instr(lower(value), lower(:start)), value LIMIT {MOST_CHOICES}"""  # noqa: S608 - constants
+          ORDER BY instr(lower(value), lower(:start)), value LIMIT {MOST_CHOICES}"""
         return [str(row["value"]) for row in self._rows(query, {"start": start})]
 
     def facts_of(self, device: int) -> list[dict[str, Any]]:
@@ -274,7 +189,7 @@ class Screens(Reader):
         direction = "ASC" if up else "DESC"
         next_to = f"(_sort, _tie) {'>' if up else '<'} (:at, :tie)" if beside else "1"
         text = f"""SELECT * FROM (SELECT {key} AS _sort, id AS _tie, * FROM ({query}) WHERE {where})
-          WHERE {next_to} ORDER BY _sort {direction}, _tie {direction} LIMIT :size"""  # noqa: S608 - ours, values bound
+          WHERE {next_to} ORDER BY _sort {direction}, _tie {direction} LIMIT :size"""
         more = dict(zip(("at", "tie"), beside, strict=True)) if beside else {}
         rows = self._rows(text, {**values, **more, "size": size})
         for row in rows:

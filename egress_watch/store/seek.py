@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from egress_watch.store.scope import _FLOWS, Scope
+from egress_watch.store.scope import FLOWS, Scope
 from egress_watch.store.sums import CUBES, HOUR_S, SECOND_NS
 
 SEARCH_S = 2.0
@@ -43,8 +43,8 @@ def seek(db: Any, scope: Scope, where: str, size: int, *, before: int = 0, after
     ranges = _clipped(_ranges(db, scope), low, high)
     for first, last in ranges if after else reversed(ranges):
         order = "ASC" if after else "DESC"
-        query = f"""SELECT id FROM ({_FLOWS} WHERE id BETWEEN :low AND :high) WHERE {where}
-          ORDER BY id {order} LIMIT :size"""  # noqa: S608 - ours, values bound
+        query = f"""SELECT id FROM ({FLOWS} WHERE id BETWEEN :low AND :high) WHERE {where}
+          ORDER BY id {order} LIMIT :size"""
         bound = {**values, "low": first, "high": last, "size": size - len(ids)}
         ids += [row[0] for row in db.execute(query, bound)]
         if len(ids) >= size:
@@ -99,7 +99,7 @@ def _hours(db: Any, scope: Scope, table: str, wanted: Sequence[str]) -> dict[int
       FROM (SELECT DISTINCT slot AS slot, recording AS run FROM sum_verdict
         WHERE width_s = {HOUR_S} AND slot BETWEEN :first AND :last) AS hours
       CROSS JOIN {table} AS s ON s.width_s = {HOUR_S} AND s.slot = hours.slot AND s.recording = hours.run
-      WHERE {where} GROUP BY hours.slot"""  # noqa: S608 - ours, values bound
+      WHERE {where} GROUP BY hours.slot"""
     return {slot: (low, high) for slot, low, high in db.execute(query, values)}
 
 

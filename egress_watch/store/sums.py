@@ -53,7 +53,7 @@ CREATE TEMP TABLE chunk AS
     max(first_ns + duration_ns) AS last_ns
   FROM flow JOIN place ON place.id = flow.place WHERE flow.id > ? AND flow.id <= ?
   GROUP BY minute, flow.recording, device, vlan, remote, 6, remote_port, protocol, place
-"""  # noqa: S608 - constants
+"""
 _NARROW = """
 CREATE TEMP TABLE narrow AS
   SELECT minute / 60 * 60 AS minute, recording, device, vlan, place, verdict, sum(flows) AS flows,

@@ -84,13 +84,14 @@ def words(line: str) -> Iterator[Word]:
         found = TERM.match(line, at)
         if found is None or found.end() == at:
             raise FilterError("a quote without an end", at, 'close it with "')
-        yield _word(line, found)
+        yield _word(found)
         at = found.end()
 
 
 def parse(line: str, newest_ns: int = 0) -> Filter:
     """Return the filter of a line; spans count back from ``newest_ns``. Raises FilterError."""
-    clauses, times = [], {"since": None, "until": None}
+    clauses: list[Clause] = []
+    times: dict[str, int | None] = {"since": None, "until": None}
     for number, word in enumerate(words(line)):
         field = _field(word)
         if field.kind == MOMENT:
@@ -105,7 +106,7 @@ def quoted(value: str) -> str:
     return value if re.fullmatch(r"[^\s\",*/!<>=]+", value) else '"' + value.replace('"', "*") + '"'
 
 
-def _word(line: str, found: re.Match[str]) -> Word:
+def _word(found: re.Match[str]) -> Word:
     negation, slashed, slash, field, operator, value = found.groups()
     if slashed is not None:
         if not slash:
@@ -152,8 +153,8 @@ def _clause(field: Field, word: Word, name: str, line: str) -> Clause:
     turn = "NOT " if word.negated else ""
     either = [f"{turn}(coalesce(({' OR '.join(some)}), 0))" if all(some) else "" for some in (flows, alerts)]
     end = word.value_at + len(word.value)
-    return Clause(line[word.at : end + (not word.field and line[end - 1 : end] == "/")], field.name, field.column,
-                  *either, values)  # fmt: skip
+    text = line[word.at : end + (not word.field and line[end - 1 : end] == "/")]
+    return Clause(text, field.name, field.column, either[0], either[1], values)
 
 
 def _alternatives(word: Word) -> Iterator[tuple[str, int]]:

@@ -6,7 +6,7 @@ In: keys. Out: an answer, or None. Never: an answer that cannot be used: it is a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -19,9 +19,6 @@ from egress_watch.errors import EgressWatchError, UsageError
 from egress_watch.moments import time_ns
 from egress_watch_tui.ask import Range
 from egress_watch_tui.plain import harmless
-from egress_watch_tui.words import when
-
-Answer = TypeVar("Answer")
 
 
 class Choice(ModalScreen[str]):
@@ -106,16 +103,10 @@ class Moments(Form):
     """A range of one's own."""
 
     def __init__(self, newest_ns: int) -> None:
-        day = when(newest_ns, "%Y-%m-%dT%H:%M")
         super().__init__(
             "Own range", (("from", "1d"), ("until (empty: follow the newest packet)", "")),
-            lambda answer: between(answer, newest_ns), f"such as 2026-11-02, {day}Z, or a span back: 15m, 2h, 7d",
+            lambda answer: between(answer, newest_ns), "2026-11-02, 2026-11-02T08:30Z, or a span back: 15m, 2h, 7d",
         )  # fmt: skip
-        self._newest_ns = newest_ns
-
-    def dismiss(self, result: object = None) -> object:  # type: ignore[override]
-        """Answer with a range."""
-        return super().dismiss(between(result, self._newest_ns) if isinstance(result, tuple) else None)  # type: ignore[arg-type]
 
 
 def between(answer: tuple[str, ...], newest_ns: int) -> Range:

@@ -85,5 +85,6 @@ class Way(Widget):
         since, until = span.times(view.newest_ns)
         told = span.name
         if until is not None or span.name == "own range":
-            told = f"{when(since, '%m-%d %H:%M') if since is not None else '…'} to {when(until, '%m-%d %H:%M') if until else 'now'}"
+            begin = when(since, "%m-%d %H:%M") if since is not None else "…"
+            told = f"{begin} to {when(until, '%m-%d %H:%M') if until else 'now'}"
         return ["addresses hidden"] * taste().private + [told, zone(view.newest_ns)]

@@ -34,12 +34,12 @@ class Help(ModalScreen[None]):
     def __init__(self, known: Sequence[tuple[str, ...]], name: str = "", about: str = "") -> None:
         super().__init__()
         self._known = known
-        self._name, self._about = name, about
+        self._title, self._about = name, about
 
     def compose(self) -> ComposeResult:
         """Hold the keys and the glossary."""
         with VerticalScroll(id="help"):
-            yield Static(content(self._known, self._name, self._about), markup=False)
+            yield Static(content(self._known, self._title, self._about), markup=False)
 
     def action_scroll(self, by: int) -> None:
         """Scroll by a line."""

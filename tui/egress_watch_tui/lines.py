@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from rich.text import Text
 
+from egress_watch.model import GLYPHS, VERDICTS
 from egress_watch_tui.feed import Row
 from egress_watch_tui.plain import harmless
+from egress_watch_tui.words import amount
 
 ROOMY = 100
 """From this many cells on, columns stand two cells apart instead of one."""
@@ -34,6 +36,13 @@ class Column(NamedTuple):
     """It is shown where the list has at least so many cells."""
     order: str = ""
     """What the list is ordered by when the title is clicked."""
+
+
+def sent(number: int, from_width: int = 0) -> Column:
+    """Return the column of bytes out under one verdict, by its place in VERDICTS, of a row of sums."""
+    name = VERDICTS[number]
+    title = f"{GLYPHS[name]} {name}"
+    return Column(title, lambda row: amount(row[f"out_{number}"]), 9, right=True, from_width=from_width)
 
 
 class Placed(NamedTuple):
@@ -80,13 +89,8 @@ def _title(column: Column, width: int, order: str, rising: bool) -> str:
     if not order or column.order != order:
         return column.title
     arrow = "▲" if rising else "▼"
-    return (
-        f"{column.title[: max(0, width - 1)]}{arrow}"
-        if len(column.title) >= width
-        else f"{column.title} {arrow}"
-        if len(column.title) + 2 <= width
-        else f"{column.title}{arrow}"
-    )
+    room = width - len(column.title)
+    return f"{column.title} {arrow}" if room > 1 else f"{column.title[: width - 1]}{arrow}"
 
 
 def line(placed: Placed, row: Row, *, marked: bool) -> Text:

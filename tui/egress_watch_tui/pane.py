@@ -6,7 +6,7 @@ In: a `View`. Out: widgets. Never: a look at the database that the picture does 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widgets import TabPane
 
 from egress_watch.model import EMPTY, Snapshot
+from egress_watch.moments import EPOCH
 from egress_watch.store.screens import Overview
 from egress_watch_tui.ask import Ask, Step
 from egress_watch_tui.feed import Feed, Row
@@ -24,7 +25,7 @@ from egress_watch_tui.listing import Listing
 class View:
     """All that a picture depends on."""
 
-    now: datetime = datetime.fromtimestamp(0, UTC)
+    now: datetime = EPOCH
     snapshot: Snapshot = EMPTY
     overview: Overview = Overview()  # noqa: RUF009 - an empty tuple
     trouble: str = ""

@@ -19,8 +19,9 @@ from egress_watch.errors import EgressWatchError
 from egress_watch_tui import drill
 from egress_watch_tui.ask import RANGES, Ask, Step, with_filter
 from egress_watch_tui.bar import Bar
-from egress_watch_tui.choice import Choice, Moments
+from egress_watch_tui.choice import Choice, Moments, between
 from egress_watch_tui.copying import as_text
+from egress_watch_tui.feed import Feed, Row
 from egress_watch_tui.help import Help
 from egress_watch_tui.keys import working
 from egress_watch_tui.pane import Pane, View
@@ -36,8 +37,8 @@ WAYS: list[BindingType] = [
     Binding("x", "clear", "Clear filter"),
     Binding("w", "why", "Why"),
     *(Binding(key, f"drill('{to}')", to, show=False) for key, to in TO.items()),
-    Binding("b", "back", "Back"),
-    Binding("backspace", "back", "Back", show=False),
+    Binding("b", "return", "Back"),
+    Binding("backspace", "return", "Back", show=False),
     Binding("r", "range", "Time"),
     Binding("left_square_bracket", "step(-1)", "Earlier", show=False),
     Binding("right_square_bracket", "step(1)", "Later", show=False),
@@ -56,16 +57,24 @@ WAYS: list[BindingType] = [
 """The keys of the application."""
 
 if TYPE_CHECKING:
-    Base = App[None]
+
+    class Base(App[None]):
+        """What the application draws with."""
+
+        view: View
+        feed: Feed
+
+        def show(self, view: View) -> None: ...  # noqa: D102
+        def look(self) -> None: ...  # noqa: D102
+        def front(self) -> Pane: ...  # noqa: D102
+        def forget_drawn(self) -> None: ...  # noqa: D102
+
 else:
     Base = object
 
 
 class Roads(Base):
     """What the application can do beside drawing."""
-
-    view: View
-    feed: Any
 
     def ask_for(self, ask: Ask, trail: tuple[Step, ...] | None = None) -> None:
         """Put another question to every screen."""
@@ -84,7 +93,7 @@ class Roads(Base):
             return action == "quit"
         row = self.front().row() if action in {"why", "drill", "copy"} else None
         return {
-            "clear": bool(self.view.ask.filter), "back": bool(self.view.trail), "why": row is not None,
+            "clear": bool(self.view.ask.filter), "return": bool(self.view.trail), "why": row is not None,
             "copy": row is not None, "step": self.view.ask.range.times(self.view.newest_ns)[0] is not None,
             "follow": not self.view.ask.range.follows(),
             "drill": row is not None and self.front().NAME not in parameters,
@@ -126,14 +135,14 @@ class Roads(Base):
         """Go where Enter leads."""
         self._drill(event.kind, event.row, event.to)
 
-    def _drill(self, kind: str, row: Any, to: str) -> None:
+    def _drill(self, kind: str, row: Row, to: str) -> None:
         filter_ = drill.narrowed(self.view.ask.filter, kind, row, to)
         step = Step(kind, self.view.ask, row.get("id"), drill.told(kind, row))
         self.show(replace(self.view, ask=with_filter(self.view.ask, filter_), trail=(*self.view.trail, step)))
         self.go(to)
         self.refresh_bindings()
 
-    def action_back(self) -> None:
+    def action_return(self) -> None:
         """Return to where the last drill began, with its filter and its row."""
         if not self.view.trail:
             return
@@ -152,11 +161,13 @@ class Roads(Base):
 
     def _ranged(self, name: str | None) -> None:
         if name == OWN:
-            self.push_screen(
-                Moments(self.view.newest_ns), lambda span: span and self.ask_for(replace(self.view.ask, range=span))
-            )
+            self.push_screen(Moments(self.view.newest_ns), self._moments)
         elif name:
             self.ask_for(replace(self.view.ask, range=next(one for one in RANGES if one.name == name)))
+
+    def _moments(self, answer: tuple[str, ...] | None) -> None:
+        if answer:
+            self.ask_for(replace(self.view.ask, range=between(answer, self.view.newest_ns)))
 
     def action_step(self, by: int) -> None:
         """Go one length of the range back or on."""
@@ -179,7 +190,7 @@ class Roads(Base):
         if row := self.front().row():
             self.push_screen(Sheet(self.feed, self.front().NAME, row))
 
-    def action_copy(self, as_json: bool = False) -> None:  # noqa: FBT001, FBT002 - Textual's form of an action
+    def action_copy(self, as_json: bool = False) -> None:
         """Put the row into the clipboard."""
         row = self.front().row()
         if row is None:

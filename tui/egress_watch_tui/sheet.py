@@ -25,8 +25,8 @@ from egress_watch_tui.plain import harmless
 from egress_watch_tui.words import RESTS_ON, STATUS, changes, operator, owner, verdict, when
 
 SURE = {
-    "declared": "sure", "override": "as sure as you are", "local": "sure", "agreed": "fairly sure", "single": "not very sure",
-    "disputed": "not sure", "anycast": "cannot be told", "edge": "cannot be told", "unknown": "cannot be told",
+    "declared": "sure", "override": "as sure as you are", "local": "sure", "agreed": "fairly sure",
+    "single": "not very sure", "disputed": "not sure", "anycast": "cannot be told", "edge": "cannot be told", "unknown": "cannot be told",
 }  # fmt: skip
 Lines = Iterator[tuple[str, str | Text]]
 

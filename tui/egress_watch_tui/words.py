@@ -188,26 +188,28 @@ def listed(codes: str | None) -> str:
 
 def changes(answer: Mapping[str, Any]) -> list[str]:
     """Return what would have to be otherwise for another verdict, as far as what is stored tells."""
-    status, seat = answer["location_status"], answer.get("owner_seat")
-    found = []
-    if status == "disputed":
-        found.append(
-            f"the databases agreeing on one of {' and '.join(answer['countries'])}, or the operator declaring it"
-        )
-    elif status in {"anycast", "edge"}:
-        found.append("the operator declaring where this address answers; no database can tell")
-    elif status in {"single", "unknown"}:
-        found.append("a second database, or the operator, saying where it is")
-    elif status in {"agreed", "declared"}:
-        found.append(f"{'both databases' if status == 'agreed' else 'the operator'} naming another country")
+    found = [_of_place(answer), _of_owner(answer), "your own word on the prefix ([data] overrides), which outranks all"]
+    return [harmless(line) for line in found if line]
+
+
+def _of_place(answer: Mapping[str, Any]) -> str:
+    status = answer["location_status"]
+    return {
+        "disputed": f"the databases agreeing on {' or '.join(answer['countries'])}, or the operator declaring it",
+        "agreed": "both databases naming another country",
+        "declared": "the operator declaring another region",
+        "local": "an address beyond your own networks",
+        "override": "another word of yours on the prefix",
+        "anycast": "the operator declaring where this address answers; no database can tell",
+        "edge": "the operator declaring where this address answers; no database can tell",
+    }.get(status, "a second database, or the operator, saying where it is")
+
+
+def _of_owner(answer: Mapping[str, Any]) -> str:
+    if answer["location_status"] == "local":
+        return ""
     if answer["verdict"] == OWN:
-        found.append(
-            f"an owner and a network seated in the zone; now {owner(answer)} on the network of {operator(answer)}"
-        )
-    elif not answer.get("owner") and status != "local":
-        found.append("the owner being listed; you may name it in your overrides")
-    elif seat:
-        found.append(f"another name on the wire, or a sale: {answer['owner']} is seated in {seat}")
-    if status == "local":
-        found.append("an address beyond your own networks")
-    return [*map(harmless, found), "your own word on the prefix ([data] overrides), which outranks all"]
+        return f"owner and network seated in the zone; now {owner(answer)} on the network of {operator(answer)}"
+    if not answer.get("owner"):
+        return "the owner being listed; you may name it in your overrides"
+    return f"another name on the wire, or a sale: {answer['owner']} is seated in {answer['owner_seat']}"

@@ -7,6 +7,7 @@ Never: an alert that changes, or an act without who, when and why.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 from rich.console import RenderableType
@@ -29,8 +30,8 @@ DAY_NS = 86_400 * 10**9
 COLUMNS = (
     Column("level", lambda row: level(row["level"]), 8, order="gravity"),
     Column("verdict", lambda row: verdict(row["verdict"]), 9),
-    Column("device", lambda row: row["device_ip"] if row["kind"] != "storm" else f"{row['devices']:,} devices", 15, grow=1,
-           most=39, order="name"),
+    Column("device", lambda row: f"{row['devices']:,} devices" if row["kind"] == "storm" else row["device_ip"], 15,
+           grow=1, most=39, order="name"),
     Column("rule", lambda row: row["title"], 16, grow=4, most=60),
     Column("owner", lambda row: row["owner"] or row["network"] or "not listed", 10, grow=1, most=30),
     Column("cc", lambda row: row["country"] or "-", 2, from_width=90),
@@ -95,7 +96,7 @@ class Alerts(Paged):
             return
         about = "It stays with the alert, with your name and the time."
         form = Form(f"Note on alert {row['id']}", [("note", "")], _worded, about)
-        self.app.push_screen(form, lambda answer: answer and self._say("note", row["id"], answer[0]))
+        self.app.push_screen(form, partial(self._noted, row["id"]))
 
     def action_mute(self) -> None:
         """Hide what is like the alert, up to a day, for a reason."""
@@ -110,7 +111,15 @@ class Alerts(Paged):
             _ends,
             about,
         )
-        self.app.push_screen(form, lambda answer: answer and self._mute(row["id"], _ends(answer), answer[0]))
+        self.app.push_screen(form, partial(self._muted, row["id"]))
+
+    def _noted(self, alert: int, answer: tuple[str, ...] | None) -> None:
+        if answer:
+            self._say("note", alert, answer[0])
+
+    def _muted(self, alert: int, answer: tuple[str, ...] | None) -> None:
+        if answer:
+            self._mute(alert, _ends(answer), answer[0])
 
     @work(thread=True, group="acts")
     def _say(self, kind: str, alert: int, words: str) -> None:

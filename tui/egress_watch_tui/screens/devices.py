@@ -9,22 +9,19 @@ from typing import ClassVar
 
 from rich.console import RenderableType
 
-from egress_watch.model import GLYPHS, VERDICTS
+from egress_watch.model import VERDICTS
 from egress_watch_tui import detail
 from egress_watch_tui.feed import Row
-from egress_watch_tui.lines import Column
+from egress_watch_tui.lines import Column, sent
 from egress_watch_tui.paged import Paged
-from egress_watch_tui.words import amount, device, size, verdict, when, worst
+from egress_watch_tui.words import device, size, verdict, when, worst
 
 COLUMNS = (
     Column("worst", lambda row: verdict(worst(row)), 9, order="verdict"),
     Column("device", device, 15, grow=2, most=39, order="name"),
     Column("address", lambda row: row["device_ip"], 15, grow=1, most=39, from_width=150),
     Column("segment", lambda row: row["segment"] or "-", 10, grow=1, most=24, from_width=120),
-    *(
-        Column(f"{GLYPHS[name]} {name}", lambda row, n=n: amount(row[f"out_{n}"]), 9, right=True)
-        for n, name in enumerate(VERDICTS)
-    ),
+    *(sent(number) for number in range(len(VERDICTS))),
     Column("out", lambda row: size(row["bytes_out"]), 9, right=True, order="out", from_width=90),
     Column("in", lambda row: size(row["bytes_in"]), 9, right=True, order="in", from_width=105),
     Column("flows", lambda row: f"{row['flows']:,}", 9, right=True, order="flows"),

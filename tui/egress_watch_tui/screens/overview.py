@@ -177,12 +177,9 @@ def verdicts(view: View, width: int) -> Iterator[Text]:
     rows = {row["verdict"]: row for row in found}
     total = sum(row["bytes_out"] for row in found)
     room = max(8, width - NUMBERS - (MEANING_WIDTH if width >= WITH_MEANING else 0) - 2)
-    slots = min(room, 1 + max((row["slot"] for row in series), default=0))
-    over = (
-        f"out over time, {span(slot_s * max(1, -(-(1 + max((r['slot'] for r in series), default=0)) // room)))} a column"
-        if begin
-        else ""
-    )
+    many = 1 + max((row["slot"] for row in series), default=0)
+    slots = min(room, many)
+    over = f"out over time, {span(slot_s * -(-many // room))} a column" if begin else ""
     yield Text(
         f" {'verdict':10}{'out':>10}{'share':>8}{'in':>10}{'flows':>9} {over:{room}.{room}}", "bold", no_wrap=True
     )

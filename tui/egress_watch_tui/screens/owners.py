@@ -9,22 +9,19 @@ from typing import ClassVar
 
 from rich.console import RenderableType
 
-from egress_watch.model import GLYPHS, VERDICTS
+from egress_watch.model import VERDICTS
 from egress_watch_tui import detail
 from egress_watch_tui.feed import Row
-from egress_watch_tui.lines import Column
+from egress_watch_tui.lines import Column, sent
 from egress_watch_tui.paged import Paged
-from egress_watch_tui.words import amount, listed, size, verdict, when, worst
+from egress_watch_tui.words import listed, size, verdict, when, worst
 
 COLUMNS = (
     Column("worst", lambda row: verdict(worst(row)), 9, order="verdict"),
     Column("owner", lambda row: row["owner"] or row["network"], 16, grow=3, most=44, order="name"),
     Column("seat", lambda row: row["owner_seat"] or ("-" if row["owner"] else "not listed"), 10, grow=1, most=12),
     Column("in countries", lambda row: listed(row["countries_of"]), 12, grow=2, most=40, from_width=100),
-    *(
-        Column(f"{GLYPHS[name]} {name}", lambda row, n=n: amount(row[f"out_{n}"]), 9, right=True, from_width=120)
-        for n, name in enumerate(VERDICTS)
-    ),
+    *(sent(number, 120) for number in range(len(VERDICTS))),
     Column("out", lambda row: size(row["bytes_out"]), 9, right=True, order="out"),
     Column("in", lambda row: size(row["bytes_in"]), 9, right=True, order="in"),
     Column("flows", lambda row: f"{row['flows']:,}", 9, right=True, order="flows"),
