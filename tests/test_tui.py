@@ -26,8 +26,8 @@ from egress_watch_tui.words import RESTS_ON, STATUS
 
 HOSTILE = "[bold red]x[/] \x1b[31m\x07\u202e\u2066\x9b31m\r\n\u200b\ufe0f\ud83d"[:-1] + "漢字" * 40
 ALL_KEYS = (
-    "2", "enter", "j", "escape", "3", "j", "4", "j", "w", "escape", "5", "j", "6", "enter", "j", "question_mark", "escape",
-    "1", "tab", "tab", "j", "m",
+    "2", "enter", "j", "escape", "3", "j", "4", "j", "w", "escape", "5", "j", "6", "enter", "j", "question_mark",
+    "escape", "1", "tab", "tab", "j", "m",
 )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("db", metavar="DB", help="a database that replay wrote")
     command.add_argument(
         "terms", metavar="TERM", nargs="*",
-        help="filter as in the terminal UI (docs/tui.md): country:CN owner:hikvision !port:443 bytes>1M since:2h /text/",
+        help="filter as in the terminal UI (docs/tui.md): country:CN owner:hikvision !port:443 bytes>1M since:2h",
     )  # fmt: skip
     add_output(command)
     command.add_argument(

@@ -17,11 +17,12 @@ _BY_VERDICT = ", ".join(
 _TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns"
 _WORST = " ".join(f"WHEN '{name}' THEN {n}" for n, name in enumerate(("OUT", "UNKNOWN", "OWN", "IN")))
 _RANK = f"min(CASE verdict {_WORST} ELSE 1 END) AS worst"
-_ASSET = """(SELECT asset.{column} FROM listing JOIN asset ON asset.id = listing.asset
-  WHERE listing.device = s.device ORDER BY listing.recording DESC LIMIT 1) AS {column}"""
+_ASSET = """LEFT JOIN (SELECT device, asset, max(recording) FROM listing GROUP BY device) AS newest
+  ON newest.device = s.device LEFT JOIN asset ON asset.id = newest.asset"""
+"""What the newest listing of a device says."""
 _SAID = """place.country, place.countries, place.location_status, place.asn, place.as_name, place.provider,
-  place.region, place.owner, place.owner_seat, place.laws, place.ties, place.evidence, place.note, place.zone, place.verdict,
-  place.why, dataset.dates AS data"""
+  place.region, place.owner, place.owner_seat, place.laws, place.ties, place.evidence, place.note, place.zone,
+  place.verdict, place.why, dataset.dates AS data"""
 
 
 class Kind(NamedTuple):
@@ -36,10 +37,10 @@ class Kind(NamedTuple):
 KINDS = {
     "devices": Kind(
         ("device", "verdict"),
-        f"""SELECT s.device AS id, s.*, device.ip AS device_ip, nullif(device.mac, '') AS device_mac,
-          {_ASSET.format(column="device_name")}, {_ASSET.format(column="segment")}, {_ASSET.format(column="site")}
+        f"""SELECT s.device AS id, s.*, device.ip AS device_ip, nullif(device.mac, '') AS device_mac, asset.device_name,
+          asset.segment, asset.site
         FROM (SELECT device, {_TOTALS}, {_RANK}, {_BY_VERDICT} FROM {{source}} GROUP BY device) AS s
-          JOIN device ON device.id = s.device""",
+          JOIN device ON device.id = s.device {_ASSET}""",
         {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst",
          "name": "device_ip"},
     ),

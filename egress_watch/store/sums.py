@@ -15,7 +15,7 @@ from sqlite_utils import Database
 
 CHUNK_FLOWS = 200_000
 """So many flows are summed together, and a database of fewer has no sums: its flows are read at once as fast."""
-REBUILT_FLOWS = 1_000_000
+REBUILT_FLOWS = 250_000
 MINUTE_S, HOUR_S, DAY_S, ALL_S = 60, 3_600, 86_400, 0
 SECOND_NS = 1_000_000_000
 

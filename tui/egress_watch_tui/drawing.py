@@ -47,7 +47,7 @@ def shades(countries: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, float
 
 
 def map_lines(countries: Sequence[Mapping[str, Any]], width: int, height: int) -> list[Text]:
-    """Return the world in so many cells: land as dots, countries that traffic goes to filled with the verdict's glyph."""
+    """Return the world in so many cells: land as dots, countries that are sent to filled with the verdict's glyph."""
     shaded = shades(countries)
     grid = world()
     across, down = max(1, -(-len(grid[0]) // width)), max(1, -(-len(grid) // height))

@@ -26,7 +26,8 @@ from egress_watch_tui.words import RESTS_ON, STATUS, changes, operator, owner, v
 
 SURE = {
     "declared": "sure", "override": "as sure as you are", "local": "sure", "agreed": "fairly sure",
-    "single": "not very sure", "disputed": "not sure", "anycast": "cannot be told", "edge": "cannot be told", "unknown": "cannot be told",
+    "single": "not very sure", "disputed": "not sure", "anycast": "cannot be told",
+    "edge": "cannot be told", "unknown": "cannot be told",
 }  # fmt: skip
 Lines = Iterator[tuple[str, str | Text]]
 
