@@ -123,7 +123,8 @@ def _texts(db: sqlite3.Connection, flows: int) -> None:
     db.executemany(
         """INSERT INTO alert(recording, dataset, rule, title, level, device, remote_ip, owner, country, verdict,
           first_ns, last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, why, network, kind, due_ns, updates,
-          told_bytes, closed_ns) VALUES (1, 1, 'r', 'Data leaves the zone', ?, ?, '198.18.0.1', ?, 'CN', 'OUT', ?, ?, 9, ?, 9, 1, 1,
+          told_bytes, closed_ns)
+          VALUES (1, 1, 'r', 'Data leaves the zone', ?, ?, '198.18.0.1', ?, 'CN', 'OUT', ?, ?, 9, ?, 9, 1, 1,
           'because', '', 'episode', 0, 0, 0, ?)""",
         [(levels[n % 5], 1 + n % DEVICES, f"{OWNERS[n % 18]} {n}", start + n * 10**9, start + n * 129 * 10**9,
           n * 977 % 10**7,          None if n % 3 else end) for n in range(ALERTS)],
