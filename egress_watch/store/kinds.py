@@ -83,7 +83,9 @@ KINDS = {
         f"""SELECT coalesce(segment, '') AS id, * FROM (SELECT asset.segment, count(DISTINCT s.device) AS devices,
           sum(s.flows) AS flows, sum(s.bytes_out) AS bytes_out, {_RANK.replace("verdict", "s.verdict")},
           {_BY_VERDICT.replace("bytes_out)", "s.bytes_out)").replace("verdict =", "s.verdict =")}
-        FROM {{source}} AS s LEFT JOIN listing ON listing.recording = s.recording AND listing.device = s.device
+        FROM (SELECT recording, device, vlan, verdict, sum(flows) AS flows, sum(bytes_out) AS bytes_out
+          FROM {{source}} GROUP BY 1, 2, 3, 4) AS s
+          LEFT JOIN listing ON listing.recording = s.recording AND listing.device = s.device
           AND listing.vlan = s.vlan LEFT JOIN asset ON asset.id = listing.asset GROUP BY 1)""",
         {"out": "bytes_out", "verdict": "-worst"},
     ),

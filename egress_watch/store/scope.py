@@ -74,7 +74,23 @@ def of_sums(filter_: Filter) -> str:
     return " AND ".join(clause.flows for clause in filter_.clauses if clause.column == "bytes") or "1"
 
 
-def source(db: Any, scope: Scope, columns: Iterable[str], newest_ns: int, widths: Iterable[int] = ()) -> Source:
+def near(db: Any, scope: Scope, newest_ns: int) -> str:
+    """Copy the flows that no sum counts into a temporary table, for several questions of one scope; return its SQL."""
+    shared = _shared(db, scope, *scope.times())
+    between = "id > :summed"
+    if scope.width_s(newest_ns) is None:
+        shared |= _ids(db, shared)
+        between = "(id BETWEEN :low AND :high OR id > :summed)"
+    rows = f"{FLOWS} WHERE {between} AND last_ns >= :since AND last_ns < :until"
+    db.execute("DROP TABLE IF EXISTS temp.near")
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.execute(f"CREATE TEMP TABLE near AS {rows}", shared)
+    return "SELECT * FROM temp.near"
+
+
+def source(
+    db: Any, scope: Scope, columns: Iterable[str], newest_ns: int, widths: Iterable[int] = (), flows: str = FLOWS
+) -> Source:
     """Return rows with ``columns``, flows, bytes_out, bytes_in, first_flow, last_flow and last_ns within the scope.
 
     ``widths`` asks for slots of one of these widths; the rows then have ``slot`` too. Raises FilterError.
@@ -88,13 +104,10 @@ def source(db: Any, scope: Scope, columns: Iterable[str], newest_ns: int, widths
     needed = set(columns) | scope.filter.columns()
     width = scope.width_s(newest_ns)
     cube = _cube(needed, set(widths) or {width})
-    summed = int(db.execute("SELECT flow FROM summed").fetchone()[0])
-    since, until = scope.snapped(newest_ns) if cube else scope.times()
-    shared = {"summed": summed, "since": -ENDS_NS if since is None else since,
-              "until": ENDS_NS if until is None else until, **scope.filter.values()}  # fmt: skip
+    shared = _shared(db, scope, *(scope.snapped(newest_ns) if cube else scope.times()))
     chosen = next(w for w in (widths or (width,)) if w in cube.widths) if cube else None
     slot = f", last_ns / {chosen * SECOND_NS} AS slot" if chosen and widths else ""
-    tail = f"SELECT *{slot} FROM ({FLOWS} WHERE id > :summed AND last_ns >= :since AND last_ns < :until) WHERE {where}"
+    tail = f"SELECT *{slot} FROM ({flows} WHERE id > :summed AND last_ns >= :since AND last_ns < :until) WHERE {where}"
     picked = [
         *columns,
         *(("slot",) if slot else ()),
@@ -108,7 +121,7 @@ def source(db: Any, scope: Scope, columns: Iterable[str], newest_ns: int, widths
     if cube and chosen is not None:
         head, more = _summed(cube, chosen, where, shared)
     else:
-        head, more = _exact(db, where, shared)
+        head, more = _exact(db, where, shared, flows)
     names = ", ".join(dict.fromkeys(picked))
     sql = f"(SELECT {names} FROM ({head}) UNION ALL SELECT {names} FROM ({tail}))"
     return Source(sql, {**shared, **more}, cube, chosen)
@@ -134,10 +147,21 @@ def _summed(cube: Cube, width: int, where: str, shared: Mapping[str, Any]) -> tu
     return f"SELECT * FROM ({inner}) WHERE {where}", between
 
 
-def _exact(db: Any, where: str, shared: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _exact(db: Any, where: str, shared: Mapping[str, Any], flows: str) -> tuple[str, dict[str, Any]]:
     """Return the flows within the range, found by the numbers they have."""
+    between = "id BETWEEN :low AND :high AND id <= :summed AND last_ns >= :since AND last_ns < :until"
+    return f"SELECT * FROM ({flows} WHERE {between}) WHERE {where}", _ids(db, shared)
+
+
+def _ids(db: Any, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the lowest and the highest id of the range, from the sums by the minute."""
     minute = 60 * SECOND_NS
     low, high = db.execute(_IDS, (shared["since"] // minute, (shared["until"] - 1) // minute)).fetchone()
-    between = "id BETWEEN :low AND :high AND id <= :summed AND last_ns >= :since AND last_ns < :until"
-    rows = f"SELECT * FROM ({FLOWS} WHERE {between}) WHERE {where}"
-    return rows, {"low": low or 0, "high": -1 if high is None else high}
+    return {"low": low or 0, "high": -1 if high is None else high}
+
+
+def _shared(db: Any, scope: Scope, since: int | None, until: int | None) -> dict[str, Any]:
+    """Return the values that every question binds."""
+    summed = int(db.execute("SELECT flow FROM summed").fetchone()[0])
+    ends = {"since": -ENDS_NS if since is None else since, "until": ENDS_NS if until is None else until}
+    return {"summed": summed, **ends, **scope.filter.values()}

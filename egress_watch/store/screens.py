@@ -17,7 +17,7 @@ from egress_watch.store.fields import FIELDS, VALUES
 from egress_watch.store.kinds import ALERT_ORDERS, ALERTS, KINDS
 from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
 from egress_watch.store.recording import RUNNING, living
-from egress_watch.store.scope import Scope, conditions, of_sums, source
+from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source
 from egress_watch.store.seek import Found, seek
 from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS
 from egress_watch.store.terms import Filter, FilterError, parse
@@ -44,6 +44,9 @@ class Overview(NamedTuple):
 
 class Screens(Reader):
     """A database open for the questions of screens."""
+
+    _near = FLOWS
+    """Where flows are read that no sum counts."""
 
     def filtered(self, line: str) -> Filter:
         """Return the filter of a line; raises FilterError."""
@@ -72,7 +75,7 @@ class Screens(Reader):
         """Return up to ``size`` rows of a kind of KINDS; ``beside`` is ``_key`` of the row the page lies next to."""
         of = KINDS[kind]
         with self._limited():
-            found = source(self._db.conn, scope, of.columns, self.newest_ns())
+            found = source(self._db.conn, scope, of.columns, self.newest_ns(), flows=self._near)
             query = of.select.format(source=found.sql)
             return self._page(query, of.orders[order], of_sums(scope.filter), found.values, size, rising, beside, back)
 
@@ -87,6 +90,7 @@ class Screens(Reader):
 
     def overview(self, scope: Scope) -> Overview:
         """Return everything the first screen shows, in one look."""
+        self._near = near(self._db.conn, scope, self.newest_ns())
         found = {kind: tuple(self.sums(kind, scope, MOST_ROWS)) for kind in SUMMED}
         newest = tuple(self.alert_rows(alerts_of(scope), MOST_ROWS, order="last seen"))
         counts = self.alert_counts(alerts_of(scope))
@@ -140,7 +144,8 @@ class Screens(Reader):
                 scope,
                 ("verdict",),
                 newest,
-                tuple(w for w in (grain, HOUR_S, DAY_S) if w >= grain) or (grain,),
+                tuple(w for w in (grain, HOUR_S, DAY_S) if w >= grain),
+                self._near,
             )
             wide = max(width, found.width_s or width)
             grain = found.width_s or 1

@@ -69,16 +69,14 @@ def _ranges(db: Any, scope: Scope) -> Ranges:
 
 
 def _asked(scope: Scope) -> Iterable[tuple[Any, Sequence[str]]]:
-    """Yield each table of hours with the conditions that it can answer alone."""
+    """Yield each table of hours with the conditions that it is the smallest to answer."""
+    left = [one for one in scope.filter.clauses if one.column not in {"bytes", "flow", "verdict", "recording"}]
     for cube in CUBES:
-        if HOUR_S in cube.widths and cube.table != "sum_verdict":
-            held = {*cube.columns, "recording"} - {"verdict"}
-            wanted = [
-                one.flows for one in scope.filter.clauses
-                if one.column not in {"bytes", "flow", "verdict", "recording"} and _columns(one) <= held
-            ]  # fmt: skip
+        if HOUR_S in cube.widths:
+            wanted = [one for one in left if _columns(one) <= {*cube.columns} - {"verdict"}]
+            left = [one for one in left if one not in wanted]
             if wanted:
-                yield cube, wanted
+                yield cube, [one.flows for one in wanted]
 
 
 def _columns(clause: Any) -> set[str]:

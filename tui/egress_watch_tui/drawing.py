@@ -86,12 +86,6 @@ def spark(series: Sequence[Mapping[str, Any]], verdict: str, width: int) -> Text
     return Text(drawn, style=colour(verdict), no_wrap=True)
 
 
-def bar(share: float, width: int, style: str) -> Text:
-    """Return a bar; anything above nothing is at least one cell, so that a little never looks like none."""
-    filled = max(round(share * width), 1 if share > 0 else 0)
-    return Text("━" * filled, style=style) + Text("─" * (width - filled), style="dim")
-
-
 def shares(row: Mapping[str, Any], width: int) -> Text:
     """Return the bytes out of a row of sums as one bar, each verdict's part with its own glyph."""
     amounts = [row[f"out_{n}"] or 0 for n in range(len(VERDICTS))]

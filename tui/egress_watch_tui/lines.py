@@ -56,7 +56,9 @@ def place(columns: Iterable[Column], width: int) -> Placed:
     """Return the columns that fit a list of that width, each with its own width in cells."""
     shown = [column for column in columns if width >= column.from_width]
     gap = 2 if width >= ROOMY else 1
-    left = max(0, width - len(MARK) - sum(column.width for column in shown) - gap * (len(shown) - 1))
+    while (left := width - len(MARK) - sum(column.width + gap for column in shown) + gap) < 0 and len(shown) > 1:
+        shown.remove(max(reversed(shown), key=lambda column: column.from_width))
+    left = max(0, left)
     shares = sum(column.grow for column in shown)
     placed = []
     for column in shown:
