@@ -25,6 +25,7 @@ DOORS = {
     ("library", "rules"),
     ("library", "places"),
     ("fast", "model"),  # the same work on the same columns, compiled
+    ("moments", "errors"),  # what is no time is told like every mistake of usage
     ("library", "devices"),  # the registry of makers
     ("library", "inventory"),
 }
