@@ -23,7 +23,7 @@ from pathlib import Path
 from egress_watch.store import Store
 from egress_watch.store.scope import Scope
 from egress_watch.store.screens import Screens
-from egress_watch.store.sums import rebuild
+from egress_watch.store.sums import add
 
 DEVICES, REMOTES, PLACES, DAYS, ALERTS = 5_000, 6_000, 900, 30, 20_000
 START_MS = 1_790_000_000_000
@@ -73,7 +73,7 @@ def make(path: str, flows: int) -> None:
     print(f"flows: {time.monotonic() - begun:.0f} s")
     begun = time.monotonic()
     db.execute("BEGIN")
-    rebuild(_Connected(db))  # type: ignore[arg-type]
+    add(_Connected(db))  # type: ignore[arg-type]
     db.execute("COMMIT")
     print(f"sums: {time.monotonic() - begun:.0f} s, {1e6 * (time.monotonic() - begun) / flows:.2f} us a flow")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

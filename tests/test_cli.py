@@ -18,7 +18,6 @@ from running import CITY, ROOT, city_db, command, content, environment, rows, ru
 
 from egress_watch import __version__
 from egress_watch.cli import COMMANDS, STOPPED, data
-from egress_watch.errors import UsageError
 from egress_watch.exports import ALERT_COLUMNS, FLOW_COLUMNS
 from egress_watch.fast import accelerator
 from egress_watch.model import GLYPHS, VERDICTS
@@ -27,6 +26,7 @@ SUMMARY = {
     "frames", "packets", "packet_bytes", "skipped", "lost", "flows", "evicted", "late_fragments", "damage", "bytes_out",
     "bytes_in", "verdicts", "alerts", "muted", "zone", "data", "db", "recordings", "inputs", "held", "passed_over",
     "failed", "interrupted", "broken_rules", "narrowed", "zone_asked", "zone_as_of", "unwrapped", "duplicate_share",
+    "heard", "evidence", "refused_facts",
 }  # fmt: skip
 HEAVY = ("numpy", "sqlite_utils", "sqlite3", "sigma", "yaml", "maxminddb", "geoip2", "rich", "textual", "zstandard")
 

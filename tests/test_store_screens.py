@@ -11,7 +11,7 @@ from judging import SECOND_NS, START_S, judged, tally
 
 from egress_watch.model import Tally
 from egress_watch.store import Store, sums
-from egress_watch.store.kinds import KINDS
+from egress_watch.store.lists import KINDS
 from egress_watch.store.scope import Scope
 from egress_watch.store.screens import Screens
 from egress_watch.store.terms import FilterError
@@ -180,7 +180,7 @@ def test_an_older_file_gets_its_sums(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert all(before.values())
     with Store(str(tmp_path / "a.db")) as store:
         store._db.conn.execute("BEGIN")
-        sums.rebuild(store._db)
+        sums.again(store._db, [1])
         store._db.conn.execute("COMMIT")
     assert {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in tables} == before
 

@@ -31,6 +31,7 @@ CACHE_KIB = 32 * 1024
 _OF_A_RECORDING = (
     "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
     *(cube.table for cube in CUBES),
+    "hour", "segment_hour", "heard", "evidence",
 )  # fmt: skip
 _OF_AN_ALERT = ("alert_event", "folded")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from egress_watch.store.sums import ALL_S, CUBES, DAY_S, HOUR_S, SECOND_NS, Cube
+from egress_watch.store.sums import ALL_S, CUBES, DAY_S, HOUR_S, HOURS, SECOND_NS, Cube
 from egress_watch.store.terms import Clause, Filter, FilterError
 
 EXACT_S, HOURLY_S = 2 * HOUR_S, 3 * DAY_S
@@ -19,6 +19,9 @@ ENDS_NS = 2**63 - 1
 FLOWS = """SELECT id, recording, device, vlan, remote, coalesce(name, 0) AS name, remote_port AS port, protocol,
   place, end_reason, bytes_out, bytes_in, first_ns + duration_ns AS last_ns, 1 AS flows, id AS first_flow,
   id AS last_flow, (SELECT verdict FROM place WHERE place.id = flow.place) AS verdict FROM flow"""
+_VERDICT = "(SELECT verdict FROM place WHERE place.id = {table}.place) AS verdict"
+_BY_HOUR = f"""SELECT recording, hour AS slot, device, vlan, place, flows, bytes_out, bytes_in, 0 AS first_flow,
+  0 AS last_flow, (hour + 1) * {HOUR_S * SECOND_NS} - 1 AS last_ns, {_VERDICT.format(table="hour")} FROM hour"""
 _IDS = "SELECT min(first_flow), max(last_flow) FROM sum_verdict WHERE width_s = 60 AND slot BETWEEN ? AND ?"
 
 
@@ -123,13 +126,14 @@ def source(
     else:
         head, more = _exact(db, where, shared, flows)
     names = ", ".join(dict.fromkeys(picked))
-    sql = f"(SELECT {names} FROM ({head}) UNION ALL SELECT {names} FROM ({tail}))"
+    both = f"UNION ALL SELECT {names} FROM ({tail})" if cube is not HOURS else ""
+    sql = f"(SELECT {names} FROM ({head}) {both})"
     return Source(sql, {**shared, **more}, cube, chosen)
 
 
 def _cube(needed: set[str], widths: set[int | None]) -> Cube | None:
     """Return the smallest table that has the columns and one of the widths, None for the flows themselves."""
-    for cube in CUBES:
+    for cube in (*CUBES[:3], HOURS, *CUBES[3:]):
         held = {*cube.columns, "recording", *(("verdict",) if "place" in cube.columns else ())}
         if needed <= held and widths & set(cube.widths):
             return cube
@@ -138,12 +142,14 @@ def _cube(needed: set[str], widths: set[int | None]) -> Cube | None:
 
 def _summed(cube: Cube, width: int, where: str, shared: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the rows of a table of sums within the range."""
-    verdict = "" if "verdict" in cube.columns else ", (SELECT verdict FROM place WHERE place.id = place) AS verdict"
-    verdict = verdict.replace("place.id = place", f"place.id = {cube.table}.place")
     step = width * SECOND_NS or 1
     between = {"first": shared["since"] // step, "last": (shared["until"] - 1) // step} if width else {}
-    slots = "slot BETWEEN :first AND :last" if width else "slot = 0"
-    inner = f"SELECT *{verdict} FROM {cube.table} WHERE width_s = {width} AND {slots}"
+    verdict = "" if "verdict" in cube.columns else f", {_VERDICT.format(table=cube.table)}"
+    if cube is HOURS:
+        inner = f"{_BY_HOUR} WHERE hour BETWEEN :first AND :last"
+    else:
+        slots = "slot BETWEEN :first AND :last" if width else "slot = 0"
+        inner = f"SELECT *{verdict} FROM {cube.table} WHERE width_s = {width} AND {slots}"
     return f"SELECT * FROM ({inner}) WHERE {where}", between
 
 

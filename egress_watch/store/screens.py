@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from egress_watch.errors import StoreError
 from egress_watch.model import Snapshot
 from egress_watch.store.fields import FIELDS, VALUES
-from egress_watch.store.kinds import ALERT_ORDERS, ALERTS, KINDS
+from egress_watch.store.lists import ALERT_ORDERS, ALERTS, KINDS
 from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
 from egress_watch.store.recording import RUNNING, living
 from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source

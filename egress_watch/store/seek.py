@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from egress_watch.store.scope import FLOWS, Scope
-from egress_watch.store.sums import CUBES, HOUR_S, SECOND_NS
+from egress_watch.store.sums import CUBES, HOUR_S, HOURS, SECOND_NS
 
 SEARCH_S = 2.0
 """So long one page is searched for; the next page goes on from there."""
@@ -71,12 +71,11 @@ def _ranges(db: Any, scope: Scope) -> Ranges:
 def _asked(scope: Scope) -> Iterable[tuple[Any, Sequence[str]]]:
     """Yield each table of hours with the conditions that it is the smallest to answer."""
     left = [one for one in scope.filter.clauses if one.column not in {"bytes", "flow", "verdict", "recording"}]
-    for cube in CUBES:
-        if HOUR_S in cube.widths:
-            wanted = [one for one in left if _columns(one) <= {*cube.columns} - {"verdict"}]
-            left = [one for one in left if one not in wanted]
-            if wanted:
-                yield cube, [one.flows for one in wanted]
+    for cube in (CUBES[1], HOURS, CUBES[3]):
+        wanted = [one for one in left if _columns(one) <= {*cube.columns} - {"verdict"}]
+        left = [one for one in left if one not in wanted]
+        if wanted:
+            yield cube, [one.flows for one in wanted]
 
 
 def _columns(clause: Any) -> set[str]:
@@ -92,12 +91,13 @@ def _hours(db: Any, scope: Scope, table: str, wanted: Sequence[str]) -> dict[int
     values = {**scope.filter.values(), "first": -LAST if since is None else since // step,
               "last": LAST if until is None else (until - 1) // step}  # fmt: skip
     where = " AND ".join(wanted) or "1"
+    slot = "s.hour = hours.slot" if table == "hour" else f"s.width_s = {HOUR_S} AND s.slot = hours.slot"
     query = f"""
-      SELECT hours.slot, min(s.first_flow), max(s.last_flow)
-      FROM (SELECT DISTINCT slot AS slot, recording AS run FROM sum_verdict
-        WHERE width_s = {HOUR_S} AND slot BETWEEN :first AND :last) AS hours
-      CROSS JOIN {table} AS s ON s.width_s = {HOUR_S} AND s.slot = hours.slot AND s.recording = hours.run
-      WHERE {where} GROUP BY hours.slot"""
+      SELECT hours.slot, min(low), max(high)
+      FROM (SELECT slot AS slot, recording AS run, min(first_flow) AS low, max(last_flow) AS high FROM sum_verdict
+        WHERE width_s = {HOUR_S} AND slot BETWEEN :first AND :last GROUP BY 1, 2) AS hours
+      WHERE EXISTS (SELECT 1 FROM {table} AS s WHERE {slot} AND s.recording = hours.run AND {where})
+      GROUP BY hours.slot"""
     return {slot: (low, high) for slot, low, high in db.execute(query, values)}
 
 

@@ -8,7 +8,8 @@ A slot is so many seconds wide (``width_s``; 0 is all time), and a flow counts i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sqlite_utils import Database
@@ -31,11 +32,13 @@ class Cube(NamedTuple):
 CUBES = (
     Cube("sum_verdict", ("verdict",), (MINUTE_S, HOUR_S)),
     Cube("sum_place", ("place",), (ALL_S, HOUR_S, DAY_S)),
-    Cube("sum_device", ("device", "vlan", "verdict"), (ALL_S, HOUR_S, DAY_S)),
+    Cube("sum_device", ("device", "vlan", "verdict"), (ALL_S, DAY_S)),
     Cube("sum_remote", ("remote", "name", "place"), (HOUR_S,)),
     Cube("sum_pair", ("device", "vlan", "remote", "name", "port", "protocol", "place"), (ALL_S, DAY_S)),
 )
 """From the smallest to the largest: a question is put to the first that has all its columns."""
+HOURS = Cube("hour", ("device", "vlan", "place"), (HOUR_S,))
+"""The sums of `hours`, as they are asked beside those made here; they count every flow at once."""
 VALUES = ("flows", "bytes_out", "bytes_in", "first_flow", "last_flow", "last_ns")
 
 _TABLE = """
@@ -51,7 +54,7 @@ CREATE TEMP TABLE chunk AS
     coalesce(name, 0) AS name, remote_port AS port, protocol, place, place.verdict, count(*) AS flows,
     sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(flow.id) AS first_flow, max(flow.id) AS last_flow,
     max(first_ns + duration_ns) AS last_ns
-  FROM flow JOIN place ON place.id = flow.place WHERE flow.id > ? AND flow.id <= ?
+  FROM flow JOIN place ON place.id = flow.place WHERE flow.id > ? AND flow.id <= ? AND {{which}}
   GROUP BY minute, flow.recording, device, vlan, remote, 6, remote_port, protocol, place
 """
 _NARROW = """
@@ -72,7 +75,9 @@ ON CONFLICT DO UPDATE SET flows = flows + excluded.flows, bytes_out = bytes_out 
   last_flow = max(last_flow, excluded.last_flow), last_ns = max(last_ns, excluded.last_ns)
 """
 _MANY = "SELECT 1 FROM flow LIMIT 1 OFFSET ?"
-_TO = "SELECT max(id) FROM (SELECT id FROM flow WHERE id > ? ORDER BY id LIMIT ?)"
+_TO = "SELECT max(id) FROM (SELECT id FROM flow WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)"
+_THOSE = """recording IN (SELECT id FROM recording WHERE thinned_hour IS NULL
+  AND id IN (SELECT value FROM json_each('{some}')))"""
 
 
 def tables() -> list[str]:
@@ -125,27 +130,53 @@ def step_back(db: Database) -> None:
     db.conn.execute("UPDATE summed SET flow = min(flow, (SELECT coalesce(max(id), 0) FROM flow))")
 
 
-def rebuild(db: Database) -> None:
-    """Make the sums anew from the flows; called within a transaction."""
-    for cube in CUBES:
-        db.conn.execute(f"DELETE FROM {cube.table}")
-    db.conn.execute("UPDATE summed SET flow = 0")
+def begin(db: Database) -> None:
+    """Sum a database that has no sums yet, unless it is small; called within a transaction."""
     if db.conn.execute(_MANY, (CHUNK_FLOWS - 1,)).fetchone():
         add(db)
 
 
+def again(db: Database, recordings: Iterable[int]) -> None:
+    """Sum some recordings anew, whose flows have other places now; called within a transaction.
+
+    One that retention has taken flows out of keeps its sums: what was said then.
+    """
+    if end := up_to(db):
+        some = json.dumps(list(recordings))
+        for cube in CUBES:
+            db.conn.execute(f"DELETE FROM {cube.table} WHERE {_THOSE.format(some=some)}")
+        for after, to in _stretches(db, end):
+            _add(db, after, to, "flow." + _THOSE.format(some=some))
+
+
+def trim(db: Database, recording: int, hour: int) -> None:
+    """Take out the sums of whole slots before an hour since 1970; those over all time stay. In a transaction."""
+    for cube in CUBES:
+        query = f"DELETE FROM {cube.table} WHERE width_s > 0 AND (slot + 1) * width_s <= ? AND recording = ?"
+        db.conn.execute(query, (hour * HOUR_S, recording))
+
+
 def add(db: Database) -> None:
     """Sum the flows behind the newest that is summed; called within a transaction."""
-    after = up_to(db)
-    while (to := db.conn.execute(_TO, (after, REBUILT_FLOWS)).fetchone()[0]) is not None:
-        db.conn.execute(_CHUNK, (after, to))
-        db.conn.execute(_NARROW)
-        for statement in _additions():
-            db.conn.execute(statement)
-        db.conn.execute("DROP TABLE temp.narrow")
-        db.conn.execute("DROP TABLE temp.chunk")
+    for after, to in _stretches(db, 1 << 62, up_to(db)):
+        _add(db, after, to)
         db.conn.execute("UPDATE summed SET flow = ?", (to,))
+
+
+def _stretches(db: Database, end: int, after: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield stretches of flow ids up to an end, each from behind the first to the last."""
+    while (to := db.conn.execute(_TO, (after, end, REBUILT_FLOWS)).fetchone()[0]) is not None:
+        yield after, to
         after = to
+
+
+def _add(db: Database, after: int, to: int, which: str = "1") -> None:
+    db.conn.execute(_CHUNK.format(which=which), (after, to))
+    db.conn.execute(_NARROW)
+    for statement in _additions():
+        db.conn.execute(statement)
+    db.conn.execute("DROP TABLE temp.narrow")
+    db.conn.execute("DROP TABLE temp.chunk")
 
 
 def _additions() -> Iterator[str]:
