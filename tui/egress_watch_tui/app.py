@@ -105,7 +105,7 @@ class EgressWatch(Roads, App[None], inherit_bindings=False):
         """Look at the database away from the screen; the next look is planned when this one has arrived."""
         begun, look, trouble = monotonic(), None, ""
         try:
-            look = None if self.view.paused and self.view.read else self.feed.changed(ask, overview=overview)
+            look = None if self.view.paused and self.view.looks else self.feed.changed(ask, overview=overview)
         except EgressWatchError as error:
             trouble = str(error)
         self.post_message(self.Looked(look, trouble, monotonic() - begun, ask))
@@ -117,7 +117,7 @@ class EgressWatch(Roads, App[None], inherit_bindings=False):
             self.feed.forget()
             self.look()
             return
-        if not self.view.paused or not self.view.read:
+        if not self.view.paused or not self.view.looks:
             self.show(self._seen(event.look, event.trouble))
         rest_s = max(self._period_s, REST * event.took_s)
         self.set_timer(rest_s, self.look, name="next look")
@@ -131,7 +131,7 @@ class EgressWatch(Roads, App[None], inherit_bindings=False):
             return view
         return replace(
             view, snapshot=look.snapshot, overview=look.overview or view.overview, newest_ns=look.newest_ns,
-            frames_s=round(look.frames_s), alerts=look.alerts, muted=look.muted, read=True,
+            frames_s=round(look.frames_s), alerts=look.alerts, muted=look.muted, looks=view.looks + 1,
         )  # fmt: skip
 
     def show(self, view: View) -> None:
@@ -157,7 +157,7 @@ class EgressWatch(Roads, App[None], inherit_bindings=False):
         """Draw the screen in front; the others follow when they come to the front."""
         pane = self.front()
         same = replace(self.view, now=pane_now(pane, self.view, self._drawn.get(pane.NAME)))
-        if self.view.read and self._drawn.get(pane.NAME) != same:
+        if self.view.looks and self._drawn.get(pane.NAME) != same:
             self._drawn[pane.NAME] = self.view
             pane.draw(self.view)
 
@@ -169,7 +169,7 @@ class EgressWatch(Roads, App[None], inherit_bindings=False):
 
     def on_tabbed_content_tab_activated(self) -> None:
         """Bring the screen up to date and give it the keys."""
-        if not self.view.read:
+        if not self.view.looks:
             return
         self._draw()
         pane = self.front()

@@ -37,8 +37,8 @@ class View:
     frames_s: float = 0.0
     alerts: int = 0
     muted: int = 0
-    read: bool = False
-    """The database was read at least once."""
+    looks: int = 0
+    """How often the database was read because it had changed."""
 
     @property
     def today(self) -> date:
