@@ -129,7 +129,7 @@ class Reader:
         last, left = 0, limit or -1
         while left:
             size = min(PAGE_ROWS, left) if left > 0 else PAGE_ROWS
-            clause = f"{_where(filters, known)} AND id > :after ORDER BY id LIMIT :size"
+            clause = f"{conditions_of(filters, known)} AND id > :after ORDER BY id LIMIT :size"
             query = f"SELECT * FROM {view} WHERE {clause}"  # noqa: S608 - view and clauses are ours, values are bound
             rows = self._rows(query, {**filters, "after": last, "size": size})
             yield from rows
@@ -143,7 +143,7 @@ class Reader:
         Ids grow with the time of writing, so a page costs the same wherever it lies.
         """
         beside = "id > :after ORDER BY id" if after else "id < :before ORDER BY id DESC"
-        query = f"SELECT * FROM flows WHERE {_where(filters)} AND {beside} LIMIT :size"  # noqa: S608 - ours
+        query = f"SELECT * FROM flows WHERE {conditions_of(filters)} AND {beside} LIMIT :size"  # noqa: S608 - ours
         rows = self._rows(query, {**filters, "size": size, "before": before or _NEWER_THAN_ALL, "after": after})
         return rows[::-1] if after else rows
 
@@ -154,12 +154,15 @@ class Reader:
         of = of if muted else f"({of}) AND mute IS NULL"
         rank = " ".join(f"WHEN '{level}' THEN {n}" for n, level in enumerate(LEVELS))
         order = f"CASE level {rank} ELSE 9 END, bytes_out DESC, id"
-        query = f"SELECT * FROM alerts WHERE ({of}) AND {_where(filters, _OF_ALERTS)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
+        query = (
+            f"SELECT * FROM alerts WHERE ({of}) AND {conditions_of(filters, _OF_ALERTS)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
+        )
         return self._rows(query, {**filters, "size": limit or -1})
 
     def muted(self, filters: Mapping[str, Any], *, of: str = "1") -> int:
         """Return how many alerts are left out because somebody muted them."""
-        query = f"SELECT count(*) AS n FROM alerts WHERE ({of}) AND mute IS NOT NULL AND {_where(filters, _OF_ALERTS)}"  # noqa: S608 - ours
+        where = conditions_of(filters, _OF_ALERTS)
+        query = f"SELECT count(*) AS n FROM alerts WHERE ({of}) AND mute IS NOT NULL AND {where}"  # noqa: S608 - ours
         return int(self._rows(query, filters)[0]["n"]) if self._rows("SELECT 1 FROM mute LIMIT 1") else 0
 
     def events(self, alert: int) -> list[dict[str, Any]]:
@@ -280,7 +283,8 @@ def _positions(columns: Sequence[str]) -> str:
     return ", ".join(str(number) for number in range(1, len(columns) + 1))
 
 
-def _where(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS) -> str:
+def conditions_of(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS) -> str:
+    """Return the condition on a view for filters of its kind."""
     return " AND ".join(f"({known[name]})" for name in filters) or "1"
 
 
