@@ -6,7 +6,7 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 
 from __future__ import annotations
 
-from egress_watch.fast.library import Accelerator, Easy, Records, load, packet_columns
+from egress_watch.fast.library import Accelerator, Drained, Easy, Records, load, packet_columns
 
 _loaded = load()
 
@@ -22,4 +22,4 @@ def turn_off() -> None:
     _loaded = None
 
 
-__all__ = ["Accelerator", "Easy", "Records", "accelerator", "packet_columns", "turn_off"]
+__all__ = ["Accelerator", "Drained", "Easy", "Records", "accelerator", "packet_columns", "turn_off"]
