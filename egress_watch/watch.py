@@ -114,7 +114,7 @@ def watch(
         stages.devices.hear(packets)
         flows = stages.table.update(packets, frames.clock_ns)
         count(tally, frames, packets)
-        now_ns = max(tally.last_ns, frames.clock_ns)
+        now_ns = max(tally.last_ns, frames.clock_ns or tally.last_ns)
         pending.add(flows, now_ns)
         for some in pending.due(now_ns):
             settle(some, stages, recording, tally)

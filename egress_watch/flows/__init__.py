@@ -78,7 +78,7 @@ class FlowTable:
             self._count += len(piece)
             if self._count % SWEEP_PACKETS == 0:
                 self._sweep(self._clock)
-        if clock_ns > self._clock:
+        if clock_ns and clock_ns > self._clock:
             self._sweep(min(clock_ns, LATE - 1))
         return self._hand_over()
 

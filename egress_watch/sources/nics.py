@@ -30,7 +30,9 @@ COUNTERS = {
     "overruns": ("rx_missed_errors", "rx_fifo_errors", "rx_over_errors"), "dropped": ("rx_dropped",),
     "errors": ("rx_errors",),
 }  # fmt: skip
-LEAST_SLOT, MOST_SLOT, AROUND_BYTES = 2048, 16384, 128
+LEAST_SLOT, MOST_SLOT, AROUND_BYTES = 2048, 4096, 128
+"""Of a larger frame (jumbo, or glued together by an offload) the start is kept: it has all headers, and nearly always
+the name. It counts with its full length."""
 
 
 class Nic(NamedTuple):
@@ -111,10 +113,13 @@ def _findings(nic: Nic) -> list[str]:
 
 
 def _ipv6_speaks(name: str) -> bool:
-    """Return whether the kernel would speak IPv6 here by itself (addr_gen_mode 1 makes no address of its own)."""
+    """Return whether the kernel would speak IPv6 here by itself.
+
+    That it makes no link-local address (addrgenmode none) is not enough: it takes one from a router's advertisement
+    that the mirror shows.
+    """
     with suppress(OSError):
-        off = (IPV6 / name / "disable_ipv6").read_text().strip() == "1"
-        return not off and ((IPV6 / name / "addr_gen_mode").read_text().strip() != "1" or bool(_ipv6(name)))
+        return (IPV6 / name / "disable_ipv6").read_text(encoding="ascii").strip() != "1"
     return False
 
 

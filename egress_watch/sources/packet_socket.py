@@ -109,7 +109,9 @@ class PacketSocket:
             self._set(FANOUT, self._fanout | (FANOUT_HASH | FANOUT_DEFRAG) << 16)
 
     def close(self) -> None:
-        """Let go; the interface leaves promiscuous mode by itself."""
+        """Let go; the interface leaves promiscuous mode by itself. Nothing may be taken any more."""
+        del self._frames  # it looks at the mapped memory, which holds a descriptor of the socket
+        self._map.close()
         self._socket.close()
 
     def _set(self, option: int, value: int) -> None:

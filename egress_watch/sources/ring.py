@@ -94,9 +94,11 @@ class Ring:
     def _tags(self, rows: Bytes, header: NDArray[Any], caught: Ints) -> Ints:
         """Put tags back; return how many bytes each frame grew to the front."""
         valid = (header["status"] & VLAN_VALID != 0) & (caught >= MACS_BYTES) & self._tagged
+        if not valid.any():
+            return np.zeros_like(caught)
         mine = np.flatnonzero(valid)
         rows[mine, :MACS_BYTES] = rows[mine, TAG_BYTES : TAG_BYTES + MACS_BYTES]
-        tpid = np.where(header["status"][mine] & TPID_VALID, header["tpid"][mine], DOT1Q).astype(">u2")
-        tag = np.stack((tpid, header["tci"][mine].astype(">u2")), axis=1)
+        tpid = np.where(header["status"][mine] & TPID_VALID, header["tpid"][mine], DOT1Q)
+        tag = np.stack((tpid, header["tci"][mine]), axis=1).astype(">u2")
         rows[mine, MACS_BYTES : MACS_BYTES + TAG_BYTES] = tag.view(np.uint8)
         return np.where(valid, TAG_BYTES, 0)

@@ -26,6 +26,8 @@ class Sniffed:
     def __init__(self, interface: str, *, expression: str = "") -> None:
         self.interface = interface
         try:
+            import scapy.arch  # sets conf.L2listen
+            import scapy.layers.l2  # noqa: F401 - it knows what an interface's frames are
             from scapy.config import conf
         except ImportError as error:
             remedy = "pip install 'egress-watch[scapy]', or give it memory for a ring (watch.ring_bytes)"
