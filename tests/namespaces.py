@@ -84,16 +84,33 @@ def until(true: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
+_running: list[subprocess.Popen] = []
+
+
+def started(words: list[str]) -> subprocess.Popen:
+    """Start a program that a test ends; `end_all` ends it where the test does not come to that."""
+    program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env=environment(NO_COLOR="1"))  # fmt: skip
+    _running.append(program)
+    return program
+
+
+def end_all() -> None:
+    """End the programs that still run, and close what they were heard through."""
+    while _running:
+        program = _running.pop()
+        if program.poll() is None:
+            program.terminate()
+        program.communicate()
+
+
 class Watching:
     """A run of ``egress-watch watch`` in the watched space."""
 
     def __init__(self, pair: Pair, db: Path, *arguments: object, before: tuple[str, ...] = ()) -> None:
         words = command("watch", "--db", db, *map(str, arguments))
         self.db, self._pair = db, pair
-        self.process = subprocess.Popen(
-            pair.inside(*before, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=environment(NO_COLOR="1"),
-        )  # fmt: skip
+        self.process = started(pair.inside(*before, *words))
         until(self._listens, "the recording to begin")
 
     def _listens(self) -> bool:

@@ -61,3 +61,5 @@ def _become(user: str) -> None:
         os.setresuid(who.pw_uid, who.pw_uid, who.pw_uid)
     except PermissionError as error:
         raise UsageError("only root can become another user", where=user, remedy="leave --user out") from error
+    if not os.access(os.__file__, os.R_OK):
+        raise UsageError("may not read Python itself", where=user, remedy="install it where that user can read it")
