@@ -153,7 +153,8 @@ NEW_MOUNTS, NEW_NETWORK = 0x20000, 0x40000000
 def entered(pair: Pair) -> Iterator[None]:
     """Be in the watched space, with its /sys, and come back; the mounts of this process are its own from then on."""
     libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/self/ns/net", "rb") as home, open(f"/run/netns/{pair.watched}", "rb") as there:
+    watched = Path("/run/netns") / pair.watched
+    with Path("/proc/self/ns/net").open("rb") as home, watched.open("rb") as there:
         assert libc.unshare(NEW_MOUNTS) == 0
         subprocess.run(["mount", "--make-rprivate", "/"], check=True)
         assert libc.setns(there.fileno(), NEW_NETWORK) == 0

@@ -1,4 +1,4 @@
-"""`watch` as a user runs it, on a cable between two name spaces: the same flows as a replay, nothing sent, no rights."""
+"""`watch` as a user runs it, on a cable between two name spaces: a replay's flows, nothing sent, no rights."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ ORDER_DECIDES = {
     "first_provider", "device_age_s", "dataset",
 }  # fmt: skip
 """What depends on which flow was written first: numbers, and first contacts. How a flow ended is compared apart."""
+
+OF_ALERTS = """rule, title, level, device_ip, device_mac, owner, network, country, verdict, hits, bytes_out, bytes_in,
+  first_ns, last_ns, kind"""
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +116,7 @@ def test_live_equals_replay(pair, tmp_path):
     assert spawn("replay", seen, "--db", again, "--config", settings(tmp_path)).returncode == 0
     for query in (
         "SELECT * FROM flows",
-        "SELECT rule, title, level, device_ip, device_mac, owner, network, country, verdict, hits, bytes_out, bytes_in, "
-        "first_ns, last_ns, kind FROM alerts",
+        f"SELECT {OF_ALERTS} FROM alerts",
         "SELECT reason, frames FROM skipped",
         "SELECT frames, packets, packet_bytes, lost, flows, first_ns, last_ns FROM recording",
         "SELECT mac, kind, value, source FROM fact",
@@ -154,7 +156,7 @@ def test_nothing_is_ever_sent(pair, tmp_path):
     watching.saw(4000)
     for state in ("down", "up"):
         pair.run("ip", "link", "set", "mon0", state)
-        told = f"SELECT count(*) FROM happening WHERE what = '{state}'"  # noqa: S608 - ours
+        told = f"SELECT count(*) FROM happening WHERE what = '{state}'"
         until(lambda query=told: watching.sql(query) == [(1,)], state)
     pair.send(CITY)
     watching.saw(8000)
@@ -183,8 +185,7 @@ TALK = ("connect", "sendto", "sendmsg", "sendmmsg", "accept", "accept4", "listen
 
 
 def test_no_connection_is_tried(pair, tmp_path):
-    """Under strace the whole process, its children too, neither connects nor sends on any socket; nor is there a way
-    out of its name space."""
+    """Under strace the process and its children neither connect nor send; nor is there a way out of the space."""
     trace = tmp_path / "trace"
     assert pair.run("ip", "route") == ""
     before = ("strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={','.join(TALK)},socket,bind,write")
@@ -299,9 +300,9 @@ def test_rules_are_loaded_anew_without_losing_a_packet(pair, tmp_path):
     assert code == 0
     assert "loaded anew: 1 rules" in err
     assert "rule set aside" in err
-    frames, packets, skipped = watching.sql(
-        "SELECT frames, packets, (SELECT sum(frames) FROM skipped) FROM recording"
-    )[0]
+    frames, packets, skipped = watching.sql("SELECT frames, packets, (SELECT sum(frames) FROM skipped) FROM recording")[
+        0
+    ]
     assert frames == packets + skipped == 2 * 4124
 
 
@@ -321,7 +322,7 @@ def test_a_folder_of_rules_that_is_gone_leaves_those_before(pair, tmp_path):
     assert "rules and data stay as they were" in watching.end(signal.SIGTERM)[2]
 
 
-def test_it_ends_by_itself_where_asked(pair, tmp_path, capsys):
+def test_it_ends_by_itself_where_asked(pair, tmp_path):
     """--packets ends at exactly so many frames, --seconds after so long; each is a recording of its own."""
     db = tmp_path / "live.db"
     sending = subprocess.Popen(
@@ -337,7 +338,10 @@ def test_it_ends_by_itself_where_asked(pair, tmp_path, capsys):
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment())
     assert done.stdout == ""
     with closing(sqlite3.connect(db)) as connection:
-        assert connection.execute("SELECT state, frames FROM recording").fetchall() == [("finished", 100), ("finished", 0)]
+        assert connection.execute("SELECT state, frames FROM recording").fetchall() == [
+            ("finished", 100),
+            ("finished", 0),
+        ]
 
 
 def test_no_interface_and_wrong_words_stop_the_start(capsys, tmp_path):

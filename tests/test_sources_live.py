@@ -15,8 +15,8 @@ from running import CITY
 
 from egress_watch.errors import CaptureError, UsageError
 from egress_watch.model import LEFT_OUT, PAD_BYTES
-from egress_watch.sources import open_inputs
 from egress_watch.sources import live as live_module
+from egress_watch.sources import open_inputs
 from egress_watch.sources.filter import Filter
 from egress_watch.sources.live import Live
 from egress_watch.sources.narrowing import Narrowing
@@ -218,7 +218,8 @@ def test_an_interface_that_disappears_is_listened_to_again_when_it_is_back(pair,
     assert "back" in told
 
 
-def test_without_frames_the_clock_goes_on(pair):
+@pytest.mark.usefixtures("pair")
+def test_without_frames_the_clock_goes_on():
     """Silence gives empty batches that say up to when nothing earlier will come."""
     live = Live(["mon0"], ring_bytes=RING_BYTES)
     batches = [batch for _, batch in zip(range(3), live.frames(), strict=False)]
@@ -243,7 +244,8 @@ def test_without_a_ring_scapy_stands_in_and_says_so(pair, monkeypatch):
     assert "scapy" in live.notes[0]
 
 
-def test_what_cannot_be_listened_to_is_a_usage_error(pair):
+@pytest.mark.usefixtures("pair")
+def test_what_cannot_be_listened_to_is_a_usage_error():
     """No interface of the name, and no right to listen, end the start with a remedy."""
     with pytest.raises(UsageError, match="no such interface") as wrong:
         Live(["nowhere9"], ring_bytes=RING_BYTES)

@@ -18,7 +18,9 @@ SLOTS, STRIDE, MAC = 8, 256, 82
 OURS, VLAN, TPID = 1, 0x10, 0x40
 
 
-def lay(memory: np.ndarray, slot: int, data: bytes, *, wire: int = -1, status: int = OURS, tci: int = 0, mac: int = MAC):
+def lay(
+    memory: np.ndarray, slot: int, data: bytes, *, wire: int = -1, status: int = OURS, tci: int = 0, mac: int = MAC
+):
     """Fill one slot as the kernel would (struct tpacket2_hdr, linux/if_packet.h)."""
     length = len(data) if wire < 0 else wire
     head = struct.pack("=IIIHHIIHHI", status, length, len(data), mac, mac + 14, 1000 + slot, 7, tci, 0x88A8, 0)
@@ -114,5 +116,3 @@ def test_a_frame_without_ethernet_gets_no_tag():
 def test_a_slot_holds_a_whole_frame_or_its_start():
     """The usual frame has room; of a jumbo frame and the loopback's the start has, or few would fit into the ring."""
     assert [slot_bytes(mtu) for mtu in (68, 1500, 1900, 2000, 9000, 65536)] == [2048, 2048, 2048, 4096, 4096, 4096]
-
-

@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from egress_watch.model import Bytes
 
 SOL_PACKET = 263
-ADD_MEMBERSHIP, RX_RING, STATISTICS, VERSION, RESERVE, TIMESTAMP, FANOUT, IGNORE_OUTGOING = 1, 5, 6, 10, 12, 17, 18, 23
+ADD_MEMBERSHIP, RX_RING, STATISTICS, VERSION, RESERVE, TIMESTAMP, IGNORE_OUTGOING = 1, 5, 6, 10, 12, 17, 23
 MR_PROMISC, V2, ETH_P_ALL = 1, 1, 3
 SO_ATTACH_FILTER, SO_TIMESTAMPNS = 26, 35
 RAW_HARDWARE = 1 << 6
-FANOUT_HASH, FANOUT_DEFRAG = 0, 0x8000
 BLOCK_BYTES = 1 << 18
 LEAST_BYTES = 1 << 23
 """A ring is asked for in halves down to this; a smaller one is worse than what stands in for it."""
@@ -52,15 +51,14 @@ class PacketSocket:
     """An interface that is listened to through a ring of ``ring_bytes``, or half, or a quarter where memory is short.
 
     ``steps`` is a filter for the frame as it was on the wire. The kernel sees it without its VLAN tag, so tagged frames
-    pass, and whoever reads filters them. ``fanout`` shares the frames with all sockets of that number (0: no sharing).
+    pass, and whoever reads filters them.
     """
 
     def __init__(
         self, interface: str, *, ring_bytes: int, slot_bytes: int, ethernet: bool, hardware_times: bool,
-        steps: Sequence[Step] = (), fanout: int = 0,
+        steps: Sequence[Step] = (),
     ) -> None:  # fmt: skip
         self.interface = interface
-        self._fanout = fanout
         self._socket = opened(interface)
         try:
             self._set(VERSION, V2)
@@ -105,8 +103,6 @@ class PacketSocket:
         self._socket.bind((self.interface, ETH_P_ALL))
         index = socket.if_nametoindex(self.interface)
         self._socket.setsockopt(SOL_PACKET, ADD_MEMBERSHIP, struct.pack("iHH8s", index, MR_PROMISC, 0, b""))
-        if self._fanout:
-            self._set(FANOUT, self._fanout | (FANOUT_HASH | FANOUT_DEFRAG) << 16)
 
     def close(self) -> None:
         """Let go; the interface leaves promiscuous mode by itself. Nothing may be taken any more."""
