@@ -248,7 +248,9 @@ def test_root_without_need_says_so_and_has_no_capability(pair, tmp_path):
     """Who stays root is told what to do, and even so keeps no capability."""
     watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", settings(tmp_path))
     pid = watching.sql("SELECT writer FROM recording")[0][0].partition(":")[0]
-    assert "CapEff:\t0000000000000000" in Path(f"/proc/{pid}/status").read_text()
+    tasks = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    assert tasks
+    assert all("CapPrm:\t0000000000000000" in task for task in tasks), "rights are those of a thread"
     assert "runs as root, which it need not" in watching.end(signal.SIGTERM)[2]
 
 

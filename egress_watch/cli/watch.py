@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 from dataclasses import replace
 
 from egress_watch.cli.options import add_zone, with_zone
@@ -48,6 +49,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Watch until told to stop, and report."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # rights are given up by thread, and NumPy's helpers are not needed
     gc.disable()  # what a program loads to start is no garbage; from the first packet on collections run
     try:
         from egress_watch.cli.live import LiveJob

@@ -57,6 +57,9 @@ class Listening(Protocol):
     def take(self, data: Bytes, used: int, most: int) -> Drained:
         """Copy up to ``most`` frames to ``data[used:]``."""
 
+    def waiting(self) -> bool:
+        """Return whether there is a frame that was not taken yet."""
+
     def lost(self) -> int:
         """Return the frames lost since this was last asked."""
 
@@ -105,6 +108,8 @@ class Live:
         for one in self._watched:
             self._poll.register(one.listening.fileno(), select.POLLIN)
         self._next_look_s = 0.0
+        self._much = False
+        """Whether the last round took so much that there is no use in letting frames gather."""
 
     def frames(self, most: int = 0) -> Iterator[Frames]:
         """Yield batches for ever, or until there were ``most`` frames."""
@@ -114,7 +119,7 @@ class Live:
             frames = self._round(min(left, BATCH_FRAMES), begun_ns)
             left -= len(frames)
             yield frames
-            if len(frames) < FEW and left > 0:
+            if left > 0 and not (self._waiting() and self._much):
                 self._wait(len(frames))
 
     def health(self) -> list[Health]:
@@ -170,28 +175,32 @@ class Live:
         size = (FAST_PIECE_BYTES + PAD_BYTES) * shares
         data, used = self._rooms.room(size), 0
         found: list[Columns] = []
-        full = False
+        much = False
         for number, one in enumerate(self._watched):
             room = data[: used + FAST_PIECE_BYTES]
             taken = one.listening.take(room, used, share)
+            much |= len(taken.start) >= FEW or taken.used - used > FAST_PIECE_BYTES // 2
             used = taken.used
             count = len(taken.start)
-            full |= count == share or count >= FEW
             self._seen_status |= taken.status
             kinds = np.full(count, one.link, np.int32), np.full(count, number, np.int32)
             found.append(Columns(*taken[:4], *kinds))
             if count:
                 self._note(one, taken, begun_ns)
+        self._much = much
         data[used : used + PAD_BYTES] = 0
         lost = self._look() if time.monotonic() >= self._next_look_s else 0
-        clock_ns = 0 if full else begun_ns - GRACE_NS
+        clock_ns = 0 if self._waiting() else begun_ns - GRACE_NS
         return Frames(data[: used + PAD_BYTES], *_merged(found), origin=",".join(self.interfaces), lost=lost,
                       clock_ns=clock_ns)  # fmt: skip
+
+    def _waiting(self) -> bool:
+        return any(one.listening.waiting() for one in self._watched)
 
     def _wait(self, count: int) -> None:
         """Wait for frames; a few are given time to become more."""
         if count:
-            time.sleep(REST_S)
+            time.sleep(REST_S if count < FEW else 0)
             return
         wait_s = min(BEAT_S, max(self._next_look_s - time.monotonic(), 0.001))
         ready = self._poll.poll(wait_s * 1000)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import os
 import socket
 import struct
 from contextlib import suppress
@@ -19,9 +20,9 @@ from typing import NamedTuple
 
 NET = Path("/sys/class/net")
 IPV6 = Path("/proc/sys/net/ipv6/conf")
-SIOCETHTOOL, SIOCGIFADDR = 0x8946, 0x8915
+SIOCETHTOOL, SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFMTU, SIOCGIFHWADDR = 0x8946, 0x8913, 0x8915, 0x8921, 0x8927
 GET_GRO, GET_FLAGS, FLAG_LRO = 0x2B, 0x25, 1 << 15
-UP, NO_ARP, PROMISC = 1, 0x80, 0x100
+UP, RUNNING, NO_ARP = 1, 0x40, 0x80
 LINKS = {1: 1, 772: 1, 512: 101, 519: 101, 768: 101, 769: 101, 776: 101, 778: 101, 823: 101, 65534: 101, 801: 105,
          803: 127}  # fmt: skip
 """LINKTYPE_ of what a packet socket hands over, by ARPHRD_ (linux/if_arp.h): Ethernet, bare IP, 802.11, radiotap."""
@@ -60,9 +61,9 @@ def nics() -> list[Nic]:
 
 def nic(name: str) -> Nic:
     """Return one interface; its state is ``gone`` where there is none of that name."""
-    link = LINKS.get(_number(name, "type", -1), -1)
+    link = LINKS.get(_asked(name, SIOCGIFHWADDR, "=H"), -1)
     told = Nic(
-        name, state(name), max(_number(name, "speed"), 0), link, _number(name, "mtu"),
+        name, state(name), max(_number(name, "speed"), 0), link, max(_asked(name, SIOCGIFMTU, "=i"), 0),
         (*_ipv4(name), *_ipv6(name)), _offloads(name), (),
     )  # fmt: skip
     return told._replace(findings=tuple(_findings(told)))
@@ -70,11 +71,12 @@ def nic(name: str) -> Nic:
 
 def state(name: str) -> str:
     """Return the state of an interface: up, down, no carrier, or gone."""
-    if not (NET / name).exists():
+    flags = _asked(name, SIOCGIFFLAGS, "=H")
+    if flags < 0:
         return "gone"
-    if not _flags(name) & UP:
+    if not flags & UP:
         return "down"
-    return "no carrier" if _text(name, "carrier") == "0" else "up"
+    return "up" if flags & RUNNING else "no carrier"
 
 
 def slot_bytes(mtu: int) -> int:
@@ -102,7 +104,7 @@ def _findings(nic: Nic) -> list[str]:
         return found
     if nic.addresses:
         found.append(f"has an address, so this machine answers on it: ip addr flush dev {name}")
-    if nic.link == 1 and not _flags(name) & NO_ARP:
+    if nic.link == 1 and not _asked(name, SIOCGIFFLAGS, "=H") & NO_ARP:
         found.append(f"answers ARP: ip link set {name} arp off")
     if _ipv6_speaks(name):
         found.append(f"IPv6 is on, so it asks for routers: sysctl -w net.ipv6.conf.{name}.disable_ipv6=1")
@@ -129,20 +131,24 @@ def _text(name: str, file: str) -> str:
     return ""
 
 
-def _number(name: str, file: str, otherwise: int = 0) -> int:
+def _number(name: str, file: str) -> int:
     try:
-        return int(_text(name, file), 0)
+        return int(_text(name, file))
     except ValueError:
-        return otherwise
+        return 0
 
 
-def _flags(name: str) -> int:
-    return _number(name, "flags")
+def _asked(name: str, question: int, answer: str) -> int:
+    """Return a number that the kernel knows of an interface (struct ifreq), -1 where there is no such interface."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        told = fcntl.ioctl(asking, question, struct.pack("16s24x", os.fsencode(name)[:15]))
+        return int(struct.unpack_from(answer, told, 16)[0])
+    return -1
 
 
 def _ipv4(name: str) -> tuple[str, ...]:
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        answer = fcntl.ioctl(asking, SIOCGIFADDR, struct.pack("16s24x", name.encode()))
+        answer = fcntl.ioctl(asking, SIOCGIFADDR, struct.pack("16s24x", os.fsencode(name)[:15]))
         return (socket.inet_ntoa(answer[20:24]),)
     return ()
 
@@ -163,6 +169,6 @@ def _ethtool(name: str, question: int) -> int:
     """Return what the driver answers, 0 where it knows no answer."""
     value = ctypes.create_string_buffer(struct.pack("II", question, 0), 8)
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        fcntl.ioctl(asking, SIOCETHTOOL, struct.pack("16sP16x", name.encode(), ctypes.addressof(value)))
+        fcntl.ioctl(asking, SIOCETHTOOL, struct.pack("16sP16x", os.fsencode(name)[:15], ctypes.addressof(value)))
         return int(struct.unpack("II", value.raw)[1])
     return 0

@@ -88,6 +88,10 @@ class PacketSocket:
         """Copy up to ``most`` frames to ``data[used:]``; see `Ring.take`."""
         return self._frames.take(data, used, most)
 
+    def waiting(self) -> bool:
+        """Return whether there is a frame that was not taken yet."""
+        return self._frames.waiting()
+
     def lost(self) -> int:
         """Return the frames for which the ring had no room since this was last asked."""
         _, drops = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, STATISTICS, 8))

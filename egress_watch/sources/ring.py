@@ -29,7 +29,7 @@ FIELDS = {
     "nanoseconds": ("u4", 20), "tci": ("u2", 24), "tpid": ("u2", 26),
 }  # fmt: skip
 """Fields of struct tpacket2_hdr and where they stand."""
-LOOK = 1024
+LOOK = 4096
 """Slots looked at in one go by NumPy."""
 
 
@@ -54,6 +54,10 @@ class Ring:
             found = self._by_columns(data, used, most)
         self._at = found.at
         return found
+
+    def waiting(self) -> bool:
+        """Return whether there is a frame that was not taken yet."""
+        return bool(self._headers["status"][self._at] & OURS)
 
     def _by_columns(self, data: Bytes, used: int, most: int) -> Drained:
         """As `Accelerator.ring`: rows of one width, as wide as the longest frame, so there may be less room."""

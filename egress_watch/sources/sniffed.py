@@ -35,6 +35,8 @@ class Sniffed:
                              remedy=remedy) from error  # fmt: skip
         conf.bufsize = BUFFER_BYTES
         self._conf, self._expression = conf, expression
+        self._socket: Any = None
+        self._more = False
         self.listen()
 
     def fileno(self) -> int:
@@ -52,8 +54,13 @@ class Sniffed:
                 data[used : used + len(frame)] = np.frombuffer(frame, np.uint8)
                 rows.append((used, len(frame), int(time_s * 1_000_000_000)))
                 used += len(frame)
+        self._more = len(rows) == most or len(data) - used < MOST_BYTES
         start, caught, time_ns = np.array(rows, np.int64).reshape(-1, 3).T.copy()
         return Drained(start, caught, caught, time_ns, used, 0, 0)
+
+    def waiting(self) -> bool:
+        """Return whether there may be a frame that was not taken yet."""
+        return self._more
 
     def lost(self) -> int:
         """Return 0: scapy does not ask the kernel how many frames its socket had no room for."""
@@ -65,7 +72,9 @@ class Sniffed:
 
     def listen(self) -> None:
         """Begin to listen, or go on with a new interface of the same name; raises OSError while there is none."""
-        self._socket: Any = self._conf.L2listen(iface=self.interface, filter=self._expression or None, promisc=True)
+        if self._socket:
+            self._socket.close()
+        self._socket = self._conf.L2listen(iface=self.interface, filter=self._expression or None, promisc=True)
         self._socket.ins.setblocking(False)
 
     def close(self) -> None:
