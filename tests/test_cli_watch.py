@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
 import signal
 import sqlite3
 import stat
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from build_capture import Frame, pcap
 from corpus import CORPUS
-from namespaces import Pair, Watching, connected, end_all, needs_namespaces, started, until
+from namespaces import LATE_S, Pair, Watching, connected, end_all, needs_namespaces, started, until
 from running import CITY, ROOT, command, environment, run, sound, spawn
 
 pytestmark = needs_namespaces
@@ -344,6 +349,32 @@ def test_it_ends_by_itself_where_asked(pair, tmp_path):
             ("finished", 100),
             ("finished", 0),
         ]
+
+
+def test_the_screen_beside_it_ends_both(pair, tmp_path):
+    """With --tui the terminal UI is in the terminal; leaving it ends the recording in good order."""
+    db, (ours, theirs) = tmp_path / "live.db", pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 48, 160, 0, 0))
+    words = pair.inside(*command("watch", "-i", "mon0", "--tui", "--db", db))
+    process = subprocess.Popen(
+        words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(TERM="xterm-256color")
+    )
+    os.close(theirs)
+    shown = b""
+    while b"\x1b[?1049h" not in shown:  # the alternate screen
+        shown += os.read(ours, 4096)
+    end_s = time.monotonic() + LATE_S
+    while process.poll() is None:
+        assert time.monotonic() < end_s, shown[-2000:]
+        if select.select([ours], [], [], 0.5)[0]:
+            with suppress(OSError):
+                shown += os.read(ours, 65536)
+        else:
+            os.write(ours, b"q")
+    os.close(ours)
+    assert process.returncode == 0
+    with closing(sqlite3.connect(db)) as connection:
+        assert connection.execute("SELECT state FROM recording").fetchall() == [("finished",)]
 
 
 def test_no_interface_and_wrong_words_stop_the_start(capsys, tmp_path):

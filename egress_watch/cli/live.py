@@ -1,6 +1,6 @@
 """One run of watch, from interfaces to a report.
 
-In: settings. Out: a database and an exit code. Never: traffic read with a right that is not needed any more.
+In: settings. Out: a database and an exit code. Never: a packet lost because rules or data are loaded anew.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from egress_watch import sinks
 from egress_watch.cli.judges import described
-from egress_watch.cli.privileges import give_up
 from egress_watch.cli.recorder import as_rows, begin, stop_signal, tell
 from egress_watch.cli.status_line import StatusLine
 from egress_watch.config import Config
@@ -43,18 +42,17 @@ TELL_S = 60.0
 
 
 class LiveJob:
-    """One run of watch: interfaces first, then no rights, then all the rest."""
+    """One run of watch, over interfaces that are listened to already."""
 
-    def __init__(self, config: Config, *, quiet: bool) -> None:
-        seen = config.watch
-        self._filter = Filter(seen.filter) if seen.filter else None
-        self._live = Live(seen.interfaces, ring_bytes=seen.ring_bytes, times=seen.times, filtered=self._filter)
-        tell([*self._live.notes, *give_up(seen.user)])
+    def __init__(self, config: Config, live: Live, by: Filter | None, *, quiet: bool) -> None:
+        self._live, self._filter = live, by
+        tell(live.notes)
         self._inventory = inventory(config)
         self._config = with_networks(config)
         self._quiet = quiet
         self._tally = Tally()
         self._status = StatusLine(quiet=quiet)
+        self._tell: Callable[[Sequence[str]], None] = tell
         self._load()
         self._next_beat_s = self._next_look_s = self._next_tell_s = 0.0
         self._lost = 0
@@ -63,6 +61,8 @@ class LiveJob:
     def run(self, *, seconds: int, frames: int, as_json: bool, tui: bool) -> int:
         """Record until a signal, or what was asked for has come; print what was seen, return the exit code."""
         tell(["; ".join(told)] if (told := notices()) else [])
+        if tui:
+            self._tell = lambda _: None  # the screen has the terminal; the database has it all
         with Store(self._config.db) as store:
             number = self._record(store, seconds, frames, tui=tui)
             if as_json or not self._quiet:
@@ -115,7 +115,7 @@ class LiveJob:
         minutes, happened = self._live.health(), self._live.happened()
         recording.beat(tally, minutes, happened)
         self._status.show(self._live.states(), tally, minutes)
-        tell([f"{one.interface}: {one.what}" for one in happened])
+        self._tell([f"{one.interface}: {one.what}" for one in happened])
         self._tell_losses(minutes, now_s)
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + LOOK_S
@@ -128,7 +128,7 @@ class LiveJob:
         self._lost += sum(one.lost + one.overruns + one.dropped for one in minutes)
         if self._lost and now_s >= self._next_tell_s:
             self._next_tell_s = now_s + TELL_S
-            tell([f"{self._lost:,} frames lost since this was last said; the table health has them by minute"])
+            self._tell([f"{self._lost:,} frames lost since this was last said; the table health has them by minute"])
             self._lost = 0
 
     def _reload(self, recording: Recording, through: Stages) -> None:
@@ -137,12 +137,12 @@ class LiveJob:
         try:
             self._load()
         except EgressWatchError as error:
-            tell([f"rules and data stay as they were: {error}"])
+            self._tell([f"rules and data stay as they were: {error}"])
             return
         recording.broken(through.rules.broken)
         recording.reload(described(self._files), as_rows(self._rules))
         through.rules, through.atlas = RuleSet(self._rules), self._places
-        tell([f"loaded anew: {len(self._rules)} rules, {len(self._files)} data files"])
+        self._tell([f"loaded anew: {len(self._rules)} rules, {len(self._files)} data files"])
 
     def _stamped(self) -> list[tuple[str, int, int]]:
         """Return what shows that a file of rules or data changed."""

@@ -41,6 +41,8 @@ def give_up(user: str = "") -> list[str]:
     none = ctypes.create_string_buffer(bytes(24), 24)
     failed |= capset is None or libc.syscall(capset, header, none) != 0
     told = ["capabilities could not be given up"] if failed else []
+    if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 - names are enough
+        told.append("a library's thread keeps its rights, since rights are those of a thread")
     if os.geteuid() == 0:
         told.append("runs as root, which it need not: name a user with --user, or use the service (docs/service.md)")
     return told

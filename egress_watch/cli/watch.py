@@ -14,15 +14,20 @@ import argparse
 import gc
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from egress_watch.cli.options import add_zone, with_zone
-from egress_watch.config import load
+from egress_watch.config import WatchSettings, load
 from egress_watch.errors import UsageError
+
+if TYPE_CHECKING:
+    from egress_watch.sources.filter import Filter
+    from egress_watch.sources.live import Live
 
 HELP = "judge live traffic of mirrored ports and store the flows"
 EXAMPLES = (
     "egress-watch watch -i eth1 --db city.db",
-    "egress-watch watch -i eth1 -i eth2 --filter 'not port 22' --user egress-watch",
+    "egress-watch watch -i eth1 -i eth2 --filter tcp --user egress-watch",
     "egress-watch watch -i eth1 --tui",
     "egress-watch watch --config /etc/egress-watch/egress-watch.toml --quiet",
 )
@@ -49,11 +54,8 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Watch until told to stop, and report."""
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # rights are given up by thread, and NumPy's helpers are not needed
     gc.disable()  # what a program loads to start is no garbage; from the first packet on collections run
     try:
-        from egress_watch.cli.live import LiveJob
-
         config = with_zone(load(options.config), options)
         seen = replace(
             config.watch, interfaces=tuple(options.interfaces) or config.watch.interfaces,
@@ -62,11 +64,30 @@ def run(options: argparse.Namespace) -> int:
         if not seen.interfaces:
             remedy = "name one with -i, or in the settings; see `egress-watch interfaces`"
             raise UsageError("no interface to listen to", where="watch", remedy=remedy)
-        job = LiveJob(replace(config, db=options.db or config.db, watch=seen), quiet=options.quiet or options.tui)
+        live, by = _listening(seen)
+        from egress_watch.cli.live import LiveJob
+
+        job = LiveJob(replace(config, db=options.db or config.db), live, by, quiet=options.quiet or options.tui)
         return job.run(seconds=options.seconds, frames=options.packets, as_json=options.json, tui=options.tui)
     finally:
         gc.unfreeze()
         gc.enable()
+
+
+def _listening(seen: WatchSettings) -> tuple[Live, Filter | None]:
+    """Open the interfaces and give up all rights, before most of the program is loaded.
+
+    Rights are those of a thread, and libraries start threads of their own when they are loaded.
+    """
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    from egress_watch.cli.privileges import give_up
+    from egress_watch.sources.filter import Filter
+    from egress_watch.sources.live import Live
+
+    by = Filter(seen.filter) if seen.filter else None
+    live = Live(seen.interfaces, ring_bytes=seen.ring_bytes, times=seen.times, filtered=by)
+    live.notes += give_up(seen.user)
+    return live, by
 
 
 def _count(text: str) -> int:
