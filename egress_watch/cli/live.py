@@ -10,10 +10,8 @@ import json
 import os
 import secrets
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -52,19 +50,16 @@ class LiveJob:
         self._quiet = quiet
         self._tally = Tally()
         self._status = StatusLine(quiet=quiet)
-        self._tell: Callable[[Sequence[str]], None] = tell
         self._load()
         self._next_beat_s = self._next_look_s = self._next_tell_s = 0.0
         self._lost = 0
         self._hup = False
 
-    def run(self, *, seconds: int, frames: int, as_json: bool, tui: bool) -> int:
+    def run(self, *, seconds: int, frames: int, as_json: bool) -> int:
         """Record until a signal, or what was asked for has come; print what was seen, return the exit code."""
         tell(["; ".join(told)] if (told := notices()) else [])
-        if tui:
-            self._tell = lambda _: None  # the screen has the terminal; the database has it all
         with Store(self._config.db) as store:
-            number = self._record(store, seconds, frames, tui=tui)
+            number = self._record(store, seconds, frames)
             if as_json or not self._quiet:
                 self._report(number, as_json=as_json)
         return 0
@@ -78,7 +73,7 @@ class LiveJob:
         tell([f"rule set aside: {error}" for error in broken])
         self._stamp = self._stamped()
 
-    def _record(self, store: Store, seconds: int, frames: int, *, tui: bool) -> int:
+    def _record(self, store: Store, seconds: int, frames: int) -> int:
         through = stages(self._config, self._places, self._rules, secrets.randbits(63), self._inventory)
         begun = f"live {time.time_ns()} {os.getpid()}"
         narrowed = f"--filter {self._filter.expression!r}" if self._filter else ""
@@ -87,11 +82,11 @@ class LiveJob:
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
         until_s = time.monotonic() + seconds if seconds else float("inf")
-        with stop_signal() as stopped, self._on_hup(), _beside(self._config.db, wanted=tui) as over:
+        with stop_signal() as stopped, self._on_hup():
 
             def go_on(_: Frames, tally: Tally) -> bool:
                 self._beat(recording, through, tally)
-                return not (stopped() or over() or time.monotonic() >= until_s)
+                return not (stopped() or time.monotonic() >= until_s)
 
             source = Narrowing(filter=self._filter).narrowed(self._live.frames(frames))
             wait_ns = int(self._config.watch.commit_s * 1e9)
@@ -115,7 +110,7 @@ class LiveJob:
         minutes, happened = self._live.health(), self._live.happened()
         recording.beat(tally, minutes, happened)
         self._status.show(self._live.states(), tally, minutes)
-        self._tell([f"{one.interface}: {one.what}" for one in happened])
+        tell([f"{one.interface}: {one.what}" for one in happened])
         self._tell_losses(minutes, now_s)
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + LOOK_S
@@ -128,7 +123,7 @@ class LiveJob:
         self._lost += sum(one.lost + one.overruns + one.dropped for one in minutes)
         if self._lost and now_s >= self._next_tell_s:
             self._next_tell_s = now_s + TELL_S
-            self._tell([f"{self._lost:,} frames lost since this was last said; the table health has them by minute"])
+            tell([f"{self._lost:,} frames lost since this was last said; the table health has them by minute"])
             self._lost = 0
 
     def _reload(self, recording: Recording, through: Stages) -> None:
@@ -137,12 +132,12 @@ class LiveJob:
         try:
             self._load()
         except EgressWatchError as error:
-            self._tell([f"rules and data stay as they were: {error}"])
+            tell([f"rules and data stay as they were: {error}"])
             return
         recording.broken(through.rules.broken)
         recording.reload(described(self._files), as_rows(self._rules))
         through.rules, through.atlas = RuleSet(self._rules), self._places
-        self._tell([f"loaded anew: {len(self._rules)} rules, {len(self._files)} data files"])
+        tell([f"loaded anew: {len(self._rules)} rules, {len(self._files)} data files"])
 
     def _stamped(self) -> list[tuple[str, int, int]]:
         """Return what shows that a file of rules or data changed."""
@@ -182,17 +177,3 @@ class LiveJob:
         from egress_watch.cli.report import show
 
         show(snapshot, outcome, self._config)
-
-
-@contextmanager
-def _beside(db: str, *, wanted: bool) -> Iterator[Callable[[], bool]]:
-    """Run the terminal UI beside the recording where it is wanted; the question is whether the user left it."""
-    if not wanted:
-        yield lambda: False
-        return
-    screen = subprocess.Popen([sys.executable, "-m", "egress_watch", "tui", db])  # noqa: S603 - ourselves
-    try:
-        yield lambda: screen.poll() is not None
-    finally:
-        screen.terminate()
-        screen.wait()

@@ -49,7 +49,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--packets", type=_count, default=0, metavar="N", help="end after so many frames")
     command.add_argument("--json", action="store_true", help="print one JSON object instead of the report")
     command.add_argument("--quiet", action="store_true", help="show no figures meanwhile and no report at the end")
-    command.add_argument("--tui", action="store_true", help="open the terminal UI beside it; leaving that ends both")
+    command.add_argument("--tui", action="store_true", help="watch it on the terminal UI; leaving that ends both")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -64,11 +64,15 @@ def run(options: argparse.Namespace) -> int:
         if not seen.interfaces:
             remedy = "name one with -i, or in the settings; see `egress-watch interfaces`"
             raise UsageError("no interface to listen to", where="watch", remedy=remedy)
+        if options.tui:
+            from egress_watch.cli.beside import beside
+
+            return beside(options.db or config.db, [word for word in options.words if word != "--tui"], wait=False)
         live, by = _listening(seen)
         from egress_watch.cli.live import LiveJob
 
-        job = LiveJob(replace(config, db=options.db or config.db), live, by, quiet=options.quiet or options.tui)
-        return job.run(seconds=options.seconds, frames=options.packets, as_json=options.json, tui=options.tui)
+        job = LiveJob(replace(config, db=options.db or config.db), live, by, quiet=options.quiet)
+        return job.run(seconds=options.seconds, frames=options.packets, as_json=options.json)
     finally:
         gc.unfreeze()
         gc.enable()
