@@ -15,7 +15,7 @@ from egress_watch.store.backtest import Tried, backtest
 from egress_watch.store.difference import Difference
 from egress_watch.store.file import open_for_writing, transaction
 from egress_watch.store.reader import Reader
-from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, storable
+from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, write_rules
 from egress_watch.store.rejudging import Law, compare, rewrite
 from egress_watch.store.schema import NEWEST
 from egress_watch.store.sums import CUBES, step_back
@@ -31,7 +31,7 @@ CACHE_KIB = 32 * 1024
 _OF_A_RECORDING = (
     "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
     *(cube.table for cube in CUBES),
-    "hour", "segment_hour", "heard", "evidence",
+    "hour", "segment_hour", "heard", "evidence", "health", "happening",
 )  # fmt: skip
 _OF_AN_ALERT = ("alert_event", "folded")
 
@@ -78,8 +78,7 @@ class Store:
             for number in self._unfinished(inputs.values()):
                 self._remove(number)
             judged_by = dataset(self._db, data)
-            rows = [tuple(map(storable, row)) for row in rules]
-            self._db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
+            write_rules(self._db, rules)
             number = begin(
                 self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs, narrowed=narrowed,
                 adequate=" ".join(adequate),

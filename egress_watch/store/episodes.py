@@ -101,12 +101,16 @@ class Episodes:
 
     def __init__(self, db: Database, recording: int, dataset: int, limit: int = LIMIT, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self._db, self._recording, self._limit, self._pace = db, recording, limit, pace
-        self._insert = _OPEN.format(recording=recording, dataset=dataset)
+        self.judged_by(dataset)
         self._open: dict[Key, Episode] = {}
         self._births: dict[tuple[str, int], int] = {}
         """New episodes by rule and hour of packet time."""
         self._full = False
         self._begin_batch()
+
+    def judged_by(self, dataset: int) -> None:
+        """Take the data files that judge from now on; an alert keeps those of its first hit."""
+        self._insert = _OPEN.format(recording=self._recording, dataset=dataset)
 
     def add(self, alerts: Iterable[Alert]) -> None:
         """Write a batch's episodes within a transaction; `keep` follows once it is committed."""

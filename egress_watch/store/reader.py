@@ -115,6 +115,14 @@ class Reader:
         """Return the day of the zone that each recording was judged under, by the recording's number."""
         return {row["id"]: row["zone_as_of"] for row in self._rows("SELECT id, zone_as_of FROM recording")}
 
+    def health(self, recording: int) -> list[dict[str, Any]]:
+        """Return the minutes of a live recording by interface."""
+        return self._rows("SELECT * FROM health WHERE recording = :of ORDER BY minute_ns, interface", {"of": recording})
+
+    def happened(self, recording: int) -> list[dict[str, Any]]:
+        """Return what became of the interfaces of a live recording, in order."""
+        return self._rows("SELECT * FROM happening WHERE recording = :of ORDER BY time_ns", {"of": recording})
+
     def flows(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield flow rows by id, in pages, so that no transaction stays open; ``limit`` 0 gives all."""
         return self._by_id("flows", filters, FILTERS, limit)

@@ -23,6 +23,8 @@ from egress_watch.model import (
     Damage,
     Fact,
     Flows,
+    Happening,
+    Health,
     Ints,
     Judged,
     Kept,
@@ -34,12 +36,13 @@ from egress_watch.model import (
     mac_text,
 )
 from egress_watch.store import hours, retention
-from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
+from egress_watch.store.answers import PLACE_COLUMNS, Answer, dataset, place_row
 from egress_watch.store.batch import Batch, Matcher, Numbers
 from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
+from egress_watch.store.health import write_health
 from egress_watch.store.kept import links, write_kept
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
@@ -65,10 +68,10 @@ VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 class Recording:
     """A recording in the making; `Store.record` opens it."""
 
-    def __init__(self, db: Database, path: str, row: int, dataset: int, zone: str, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
+    def __init__(self, db: Database, path: str, row: int, judged_by: int, zone: str, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self.id = row
-        self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
-        self._episodes = Episodes(db, row, dataset, pace=pace)
+        self._db, self._path, self._dataset, self._zone = db, path, judged_by, zone
+        self._episodes = Episodes(db, row, judged_by, pace=pace)
         self._rules_done = -1
         self._marked_ns = 0
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
@@ -129,6 +132,21 @@ class Recording:
         """Store what devices said of themselves, and how much of it was refused so far."""
         with transaction(self._db, self._path):
             write_facts(self._db, self.id, facts, refused)
+
+    def beat(self, tally: Tally, minutes: Iterable[Health], happened: Iterable[Happening]) -> None:
+        """Store the counters so far, and how the watched interfaces fare, though no flow has ended."""
+        with transaction(self._db, self._path):
+            self._count(tally)
+            write_health(self._db, self.id, minutes, happened)
+
+    def reload(self, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]]) -> None:
+        """Judge by other data files and rules from now on; both as for `Store.record`."""
+        with transaction(self._db, self._path):
+            self._dataset = dataset(self._db, data)
+            write_rules(self._db, rules)
+            self._db.conn.execute("UPDATE recording SET dataset = ? WHERE id = ?", (self._dataset, self.id))
+        self._episodes.judged_by(self._dataset)
+        self._places.forget()
 
     def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> Ints:
         """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``, which only grow.
@@ -269,6 +287,12 @@ def begin(
     number = int(cursor.lastrowid or 0)
     note_inputs(db, number, inputs)
     return number
+
+
+def write_rules(db: Database, rules: Iterable[Sequence[str]]) -> None:
+    """Remember rules by id, title, level, digest and origin; called within a transaction."""
+    rows = [tuple(map(storable, row)) for row in rules]
+    db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
 
 
 def note_inputs(

@@ -286,6 +286,19 @@ def _version_6(db: Database) -> None:
     db.conn.execute("INSERT INTO sqlite_sequence VALUES ('alert', ?)", (given,))
 
 
+HEALTH = """
+CREATE TABLE health(
+  recording INTEGER NOT NULL REFERENCES recording, minute_ns INTEGER NOT NULL, interface TEXT NOT NULL,
+  frames INTEGER NOT NULL, bytes INTEGER NOT NULL, lost INTEGER NOT NULL, overruns INTEGER NOT NULL,
+  dropped INTEGER NOT NULL, errors INTEGER NOT NULL, lag_ns INTEGER NOT NULL,
+  PRIMARY KEY(recording, minute_ns, interface)) WITHOUT ROWID;
+CREATE TABLE happening(
+  recording INTEGER NOT NULL REFERENCES recording, time_ns INTEGER NOT NULL, interface TEXT NOT NULL,
+  what TEXT NOT NULL);
+"""
+"""How a live recording fares: one row a minute and interface, and what became of the interfaces."""
+
+
 HOURS = """
 CREATE TABLE hour(
   recording INTEGER NOT NULL REFERENCES recording, hour INTEGER NOT NULL, device INTEGER NOT NULL REFERENCES device,
@@ -352,9 +365,14 @@ def _version_10(db: Database) -> None:
     sums.begin(db)
 
 
+def _version_11(db: Database) -> None:
+    """Keep what was lost of live traffic, and when an interface went and came."""
+    _run(db, HEALTH)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8, _version_9,
-    _version_10,
+    _version_10, _version_11,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
