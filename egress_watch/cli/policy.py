@@ -133,7 +133,8 @@ def _table(review: Review) -> Iterator[str]:
     yield from (f"{what}\n    try: {remedy}".replace("\n    ", "; ") for what, remedy in points[:SHOWN])
     if len(points) > SHOWN:
         yield f"and {len(points) - SHOWN:,} more"
-    yield f"{len(review.answers)} needs, {len(review.mistakes)} mistakes, {len(points) - len(review.mistakes)} open points"
+    still_open = len(points) - len(review.mistakes)
+    yield f"{len(review.answers)} needs, {len(review.mistakes)} mistakes, {still_open} open points"
 
 
 def _need(answer: Answer) -> Iterator[str]:
@@ -191,6 +192,7 @@ def _check(files: Sequence[tuple[str, str]], options: argparse.Namespace) -> Non
     """Raise RuleError where the new rules are not sound beside the others of their folder, or miss their examples."""
     from egress_watch.library import country_sets, read_parts
     from egress_watch.library import rule_files as files_of
+    from egress_watch.library.rulebook import MOST_RULES
     from egress_watch.rules import linked, parts, schema
     from egress_watch.store import holds
 
@@ -199,19 +201,26 @@ def _check(files: Sequence[tuple[str, str]], options: argparse.Namespace) -> Non
     others, _ = read_parts([path for path in files_of(options.to) if path.name not in names], own)
     mine = [part for name, text in files for part in parts(text, name, country_sets(own))]
     rules, broken = linked([*others, *mine])
+    if len(rules) > MOST_RULES:
+        remedy = "review by segment, or give --to a folder with fewer rules"
+        raise ConfigError(f"{len(rules):,} rules; {MOST_RULES:,} is the limit", where=options.to, remedy=remedy)
     for error in broken:
         if error.where.partition(":")[0] in names:
             raise error
     for rule in rules:
         for example in rule.examples if rule.origin in names else ():
             if holds(rule.predicate, rule.count, example.flows, schema()) is not example.wanted:
-                remedy = "report this with the review"
-                raise ConfigError("the rule misses its own example", where=f"{rule.origin}:{example.line}", remedy=remedy)
+                where = f"{rule.origin}:{example.line}"
+                raise ConfigError("the rule misses its own example", where=where, remedy="report this with the review")
 
 
 def _promoted(review: Review, files: Sequence[tuple[str, str]], options: argparse.Namespace) -> Iterator[str]:
-    """Yield what is in force from now on."""
-    yield from (f"{Path(options.to) / name}" for name, _ in files)
+    """Yield what is in force from now on, and what stays of earlier reviews."""
+    names = {name for name, _ in files}
+    yield from (f"{Path(options.to) / name}" for name in sorted(names))
+    earlier = [path for path in sorted(Path(options.to).glob("policy-*.yml")) if path.name not in names]
+    yield from (f"{path}: stays as it was, for this review does not speak of it" for path in earlier)
     allowed = sum(answer.review == "allow" for answer in review.answers)
-    yield f"{allowed} needs allowed, {len(review.answers) - allowed} refused; everything else is drift, level {review.level}"
+    refused = len(review.answers) - allowed
+    yield f"{allowed} needs allowed, {refused} refused; everything else is drift, level {review.level}"
     yield "They run with the next recording whose settings have this folder as rules.folder."

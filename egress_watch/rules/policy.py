@@ -219,9 +219,7 @@ def _services(found: set[str]) -> set[str]:
     for one in found:
         by_protocol[one.partition("/")[0].removeprefix("own ")].add(one)
     return {
-        one
-        for protocol, some in by_protocol.items()
-        for one in ({protocol} if len(some) > MOST_SERVICES else some)
+        one for protocol, some in by_protocol.items() for one in ({protocol} if len(some) > MOST_SERVICES else some)
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from ipaddress import ip_network
@@ -215,17 +215,24 @@ def _bad_network(value: str) -> str:
     return "" if network.prefixlen >= (8 if network.version == 4 else 16) else "a network so wide is no need"
 
 
-_SHAPES = {
-    "network": _bad_network,
-    "name": lambda value: "" if HOST_NAME.fullmatch(value.removeprefix("*.")) else "write a host name, or *.example.org",
-    "country": lambda value: "" if re.fullmatch("[A-Z]{2}", value) else "write two upper-case letters (ISO 3166-1)",
-    "device": lambda value: "" if DEVICE.fullmatch(value) else "write the device's MAC or address, in lower case",
-}
+def _bad_name(value: str) -> str:
+    return "" if HOST_NAME.fullmatch(value.removeprefix("*.")) else "write a host name, or *.example.org"
+
+
+def _bad_country(value: str) -> str:
+    return "" if re.fullmatch("[A-Z]{2}", value) else "write two upper-case letters (ISO 3166-1)"
+
+
+def _bad_device(value: str) -> str:
+    return "" if DEVICE.fullmatch(value) else "write the device's MAC or address, in lower case"
+
+
+_SHAPES = {"network": _bad_network, "name": _bad_name, "country": _bad_country, "device": _bad_device}
 
 
 def _is_service(text: str) -> bool:
     found = SERVICE.fullmatch(text)
-    return bool(found) and (not found[3] or 0 < int(found[3]) < 2**16)
+    return found is not None and (not found[3] or 0 < int(found[3]) < 2**16)
 
 
 def _is_day(text: str) -> bool:
@@ -237,8 +244,3 @@ def _is_day(text: str) -> bool:
 
 def _plain(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and len(value) <= 1_000
-
-
-def undecided(answers: Iterable[Answer]) -> int:
-    """Return how many needs have no answer yet."""
-    return sum(not answer.review for answer in answers)

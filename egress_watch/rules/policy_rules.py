@@ -24,8 +24,8 @@ OURS = UUID("0f6cbb1f-7a5e-4b0e-9f43-59a5c0b9d0f2")
 NEEDS_A_FILTER = 100
 MARK = "reviewed_policy"
 """The key under ``egress_watch`` by which a file is known as written here."""
+HEAD = "# Written by `egress-watch policy promote`; edit the review, not this.\n"
 SOURCE = {"product": "egress_watch", "category": "flow"}
-PORTED = ("tcp", "udp", "sctp", "dccp", "udplite")
 
 
 def rule_files(review: Review, also: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
@@ -38,7 +38,7 @@ def rule_files(review: Review, also: Sequence[str] = ()) -> Iterator[tuple[str, 
         allowed = [answer for answer in answers if answer.review == ALLOW]
         documents = [_drift(subject, review, answers), *_filters(subject, review, allowed, also)]
         text = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120)
-        yield f"policy-{slug(subject)}.yml", f"# Written by `egress-watch policy promote`; edit the review, not this.\n{text}"
+        yield f"policy-{slug(subject)}.yml", HEAD + text
 
 
 def slug(subject: Word) -> str:
@@ -65,9 +65,9 @@ def _drift(subject: Word, review: Review, answers: Sequence[Answer]) -> dict[str
         "name": f"policy-{slug(subject)}",
         "status": "stable",
         "description": (
-            f"A destination that the reviewed policy of {kind} {which} does not allow. {len(allowed)} of {len(answers)} "
-            f"needs were allowed by {review.by}, from what was seen between {review.observed.get('from', '?')} and "
-            f"{review.observed.get('until', '?')}."
+            f"A destination that the reviewed policy of {kind} {which} does not allow. {len(allowed)} of "
+            f"{len(answers)} needs were allowed by {review.by}, from what was seen between "
+            f"{review.observed.get('from', '?')} and {review.observed.get('until', '?')}."
         ),
         "author": review.by,
         "date": review.on,
@@ -131,7 +131,9 @@ def _services(told: Sequence[str]) -> list[dict[str, Any]]:
         protocol, _, port = one.removeprefix("own ").partition("/")
         side = "device_port" if one.startswith("own ") else "remote_port" if port else ""
         ports.setdefault((protocol, side), []).extend([int(port)] if port else [])
-    found = [{"protocol": protocol, **({side: sorted(some)} if some else {})} for (protocol, side), some in ports.items()]
+    found: list[dict[str, Any]] = []
+    for (protocol, side), some in ports.items():
+        found.append({"protocol": protocol, **({side: sorted(some)} if some else {})})
     return found or [{}]
 
 
