@@ -36,6 +36,7 @@ from egress_watch.store.devices import write_facts, write_listings
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
+from egress_watch.store.habits import Habits
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
 
@@ -49,8 +50,8 @@ _WORDS_2, _WORDS_3 = Struct("=2Q"), Struct("=3Q")
 _SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
 _FLOW = """
 INSERT INTO flow(recording, id, device, first_ns, duration_ns, protocol, device_port, remote_port, vlan, packets_out,
-  bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, place, facts)
-VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, place, facts, habit)
+VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -67,8 +68,9 @@ class Recording:
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
         self._places = Lookup[tuple[str, Answer]](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
         self._enlisted: set[tuple[bytes, int, int]] = set()
-        self._contacts, self._rollup = Contacts(db, row), Rollup(db, row)
-        self._remembered = (self._devices, self._remotes, self._names, self._places, self._contacts)
+        self._contacts, self._rollup, self._habits = Contacts(db, row), Rollup(db, row), Habits(db, row)
+        self._remembered = (self._devices, self._remotes, self._names, self._places, self._contacts,
+                            self._habits)  # fmt: skip
 
     def write(self, judged: Judged, tally: Tally) -> Batch:
         """Store one batch with the counters so far, in one transaction, and return it for the rules."""
@@ -119,6 +121,7 @@ class Recording:
         """
         with transaction(self._db, self._path):
             self._count(tally)
+            self._habits.keep()
             self._episodes.end(tally.last_ns)
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
@@ -133,7 +136,8 @@ class Recording:
         newest = int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
         of, columns = np.array(devices, np.int64), self._columns(judged)
-        rows = zip(ids.tolist(), devices, *columns, self._contacts.facts(judged, of), strict=True)
+        rows = zip(ids.tolist(), devices, *columns, self._contacts.facts(judged, of),
+                   self._habits.times(judged, of), strict=True)  # fmt: skip
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
         hours.add(self._db, self.id, judged.flows, of, np.array(columns[-1], np.int64))
         return Batch(self._db, judged, ids, of, newest, self._rollup)

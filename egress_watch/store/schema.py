@@ -312,8 +312,29 @@ def _version_7(db: Database) -> None:
     _run(db, HOURS)
 
 
+HABITS = """
+ALTER TABLE asset ADD COLUMN supplier_group TEXT;
+ALTER TABLE flow ADD COLUMN habit INTEGER;
+CREATE TABLE habit(
+  recording INTEGER NOT NULL REFERENCES recording, device INTEGER NOT NULL REFERENCES device, hour INTEGER NOT NULL,
+  hour_bytes INTEGER NOT NULL, hours INTEGER NOT NULL, peak INTEGER NOT NULL,
+  PRIMARY KEY(device, recording)) WITHOUT ROWID;
+DROP VIEW flows;
+"""
+_OF_A_CONTRACT = """,
+  asset.zone AS contract_zone, asset.supplier_group = coalesce(place.owner, '') COLLATE NOCASE AS to_supplier,
+  flow.habit AS habit_times"""
+
+
+def _version_8(db: Database) -> None:
+    """Flows know the zone and the supplier that were agreed upon, and what their device usually sends."""
+    shown = f"{_JUDGED}{_LISTED}{_FACTS_SHOWN}{_OF_A_CONTRACT}"
+    _run(db, HABITS + _flows_view(shown, _BY_DATASET + _BY_LISTING))
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
+    _version_8,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
