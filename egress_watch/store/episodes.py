@@ -17,43 +17,30 @@ from typing import NamedTuple
 from sqlite_utils import Database
 
 from egress_watch.model import Alert, Pace
+from egress_watch.store.episode_rows import (
+    CLOSE,
+    END,
+    EVENT,
+    FIND,
+    FOLD,
+    GROW,
+    NO_CLOCK,
+    OPEN,
+    TELL_ENDED,
+    Clock,
+)  # fmt: skip
 
 LIMIT = 200_000
 """Episodes whose row is remembered; any further one is found by its key."""
 HOUR_NS = 3_600_000_000_000
 STEPS_NS = (HOUR_NS, 6 * HOUR_NS, 24 * HOUR_NS)
 """How long after it was told an episode is told again: the first time, the second, and from then on."""
+LATE_NS = HOUR_NS
+"""How much later than its own end a flow may come, beside those that came meanwhile: the time-outs are minutes."""
 LATEST_NS = 2**63 - 1
 GRAVITY = {level: n for n, level in enumerate(("informational", "low", "medium", "high", "critical"))}
 EPISODE, STORM = "episode", "storm"
 
-_LIVING = (
-    "level", "first_ns", "last_ns", "hits", "bytes_out", "bytes_in", "remote_ip", "verdict", "last_flow", "why",
-    "due_ns", "updates", "told_bytes", "closed_ns",
-)  # fmt: skip
-_BORN = ("rule", "device", "owner", "country", "network", "kind", "title", "first_flow")
-_GROW = f"UPDATE alert SET {', '.join(f'{name} = ?' for name in _LIVING[:-1])} WHERE id = ?"  # noqa: S608 - constants
-_CLOSE = "UPDATE alert SET closed_ns = ? WHERE id = ?"
-"""Apart from the rest: a column of the index that is set, even to what it was, costs as much as the row."""
-_OPEN = f"""
-INSERT INTO alert(recording, dataset, id, {", ".join(_LIVING)}, {", ".join(_BORN)})
-VALUES ({{recording:d}}, {{dataset:d}}, ?{", ?" * len(_LIVING + _BORN)})
-"""  # noqa: S608 - constants
-_FIND = f"""
-SELECT id, {", ".join(_LIVING)} FROM alert WHERE recording = ? AND rule = ? AND owner = ? AND country = ?
-  AND network = ? AND kind = ? AND device BETWEEN ? AND ? AND closed_ns IS NULL
-"""  # noqa: S608 - constants
-_EVENT = """INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_FOLD = """INSERT INTO folded VALUES (?, ?, ?, ?, ?) ON CONFLICT(alert, device) DO UPDATE
-SET hits = hits + excluded.hits, bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in"""
-_ENDED = "FROM alert WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before"
-_TELL_ENDED = f"""
-INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
-SELECT id, 'close', 'silence', last_ns + :silence, level, hits, bytes_out, bytes_in {_ENDED} ORDER BY id
-"""
-_END = """UPDATE alert SET closed_ns = last_ns + :silence
-WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before"""
 Key = tuple[str, int, str, str, str, str]
 
 
@@ -101,27 +88,36 @@ class Episodes:
 
     def __init__(self, db: Database, recording: int, dataset: int, limit: int = LIMIT, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self._db, self._recording, self._limit, self._pace = db, recording, limit, pace
-        self._insert = _OPEN.format(recording=recording, dataset=dataset)
+        self._insert = OPEN.format(recording=recording, dataset=dataset)
         self._open: dict[Key, Episode] = {}
         self._births: dict[tuple[str, int], int] = {}
         """New episodes by rule and hour of packet time."""
         self._full = False
+        self._clock, self._now_ns, self._swept_ns = NO_CLOCK, -LATEST_NS, -LATEST_NS
         self._begin_batch()
 
-    def add(self, alerts: Iterable[Alert]) -> None:
-        """Write a batch's episodes within a transaction; `keep` follows once it is committed."""
+    def add(self, alerts: Iterable[Alert], clock: Clock = NO_CLOCK) -> None:
+        """Write a batch's episodes within a transaction; `keep` follows once it is committed.
+
+        By the ``clock`` of the batch's flows what has been silent for `LATE_NS` longer than it may is closed, though
+        nothing hits it again.
+        """
+        self._clock = clock
+        self._now_ns = max(self._now_ns, int(clock[1][-1])) if len(clock[1]) else self._now_ns
         query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'alert'"
         self._begin_batch(int(self._db.conn.execute(query).fetchone()[0]))
         for _, some in groupby(alerts, key=lambda alert: alert.rule):
             self._of_a_rule(some)
         born = self._born
         grown = [episode for row, episode in self._rows.items() if row not in born]
-        self._db.conn.executemany(_GROW, [(*episode[1:-1], episode.row) for episode in grown])
+        self._db.conn.executemany(GROW, [(*episode[1:-1], episode.row) for episode in grown])
         closed = [(episode.closed_ns, episode.row) for episode in grown if episode.closed_ns is not None]
-        self._db.conn.executemany(_CLOSE, closed)  # before any opens, since it makes way for those that come again
+        self._db.conn.executemany(CLOSE, closed)  # before any opens, since it makes way for those that come again
         self._db.conn.executemany(self._insert, [(*self._rows[row], *words) for row, words in born.items()])
-        self._db.conn.executemany(_EVENT, self._events)
-        self._db.conn.executemany(_FOLD, self._folded)
+        self._db.conn.executemany(EVENT, self._events)
+        self._db.conn.executemany(FOLD, self._folded)
+        if self._sweeps():
+            self.end(self._now_ns - LATE_NS)
 
     def keep(self) -> None:
         """Remember what `add` did: it is committed."""
@@ -134,14 +130,21 @@ class Episodes:
                 self._full = True
         for slot, count in self._born_in.items():
             self._births[slot] = self._births.get(slot, 0) + count
+        if self._sweeps():
+            self._swept_ns, before = self._now_ns, self._now_ns - LATE_NS - self._pace.silence_ns
+            self._open = {key: episode for key, episode in self._open.items() if episode.last_ns >= before}
         self._begin_batch()
 
+    def _sweeps(self) -> bool:
+        """Return whether an hour has passed since silent episodes were looked for; when they are changes nothing."""
+        return self._now_ns - HOUR_NS >= self._swept_ns
+
     def end(self, newest_ns: int) -> None:
-        """Close, within a transaction, what was silent for long enough when the recording ended."""
+        """Close, within a transaction, what was silent for long enough at a packet time."""
         silence = self._pace.silence_ns
         values = {"recording": self._recording, "silence": silence, "before": max(newest_ns - silence, -LATEST_NS)}
-        self._db.conn.execute(_TELL_ENDED, values)
-        self._db.conn.execute(_END, values)
+        self._db.conn.execute(TELL_ENDED, values)
+        self._db.conn.execute(END, values)
 
     def _begin_batch(self, newest: int = 0) -> None:
         self._newest = newest
@@ -188,6 +191,7 @@ class Episodes:
         """Return whether any hit of an alert would close the episode or have it told."""
         return (
             alert.latest_ns > _later(episode.last_ns, self._pace.silence_ns)
+            or self._is_over(episode, alert.last_flow)
             or bool(self._cause(episode, episode.bytes_out + alert.bytes_out, alert.last_ns, alert.level))
         )  # fmt: skip
 
@@ -259,12 +263,23 @@ class Episodes:
     def _going_on(self, key: Key, hit: Alert) -> Episode | None:
         """Return the open episode of a key, unless it was silent for too long before a hit: then it is closed."""
         episode = self._known(key)
-        if not episode or hit.first_ns <= (end_ns := _later(episode.last_ns, self._pace.silence_ns)):
+        if not episode:
+            return None
+        end_ns = _later(episode.last_ns, self._pace.silence_ns)
+        if hit.first_ns <= end_ns and not self._is_over(episode, hit.first_flow):
             return episode
         self._rows[episode.row] = episode._replace(closed_ns=end_ns)
         self._fresh[key] = None
         self._events.append(episode.event("close", "silence", end_ns))
         return None
+
+    def _is_over(self, episode: Episode, flow: int) -> bool:
+        """Return whether an episode was over, though late flows were waited for, before a flow of the batch came."""
+        end_ns = _later(episode.last_ns, self._pace.silence_ns + LATE_NS)
+        if self._now_ns <= end_ns:
+            return False
+        ids, newest_ns = self._clock
+        return bool(newest_ns[max(int(ids.searchsorted(flow)) - 1, 0)] > end_ns)
 
     def _write(self, key: Key, episode: Episode) -> None:
         self._fresh[key] = self._rows[episode.row] = episode
@@ -282,7 +297,7 @@ class Episodes:
             return episode
         rule, device, owner, country, network, kind = key
         values = self._recording, rule, owner, country, network, kind, device, device or LATEST_NS
-        found = self._db.conn.execute(_FIND, values).fetchone()
+        found = self._db.conn.execute(FIND, values).fetchone()
         return Episode(*found) if found else None
 
 
