@@ -5,7 +5,8 @@ name that a rule could not hold.
 
 By name before by network: a name outlives the addresses behind it. A whole domain is proposed only where three or more
 names below it were seen and it is a listed group's own, on somebody else's network: below a cloud's own domain
-anybody can rent a name. Without a name it is the address, or the /24 (IPv6: /64) of three or more of them.
+anybody can rent a name. Without a name it is the address, or the /24 (IPv6: /64) of three or more of them. What was
+judged differently is never put together.
 """
 
 from __future__ import annotations
@@ -189,7 +190,7 @@ def _widened(exact: Iterable[Need]) -> Iterator[Need]:
     for need in exact:
         groups[(need.subject, need.what[0], _around(need))].append(need)
     for (subject, kind, around), members in groups.items():
-        if not around or len(members) < ENOUGH:
+        if not around or len(members) < ENOUGH or len({member.verdict for member in members}) > 1:
             yield from members
         else:
             yield _joined(Need(subject, (kind, around)), members)
