@@ -153,7 +153,7 @@ def test_show_tells_breadth_evidence_and_open_points(capsys: pytest.CaptureFixtu
     Path("policy.toml").write_text(observed(capsys), encoding="utf-8")
     code, out, _ = run(capsys, "policy", "show", "policy.toml")
     assert code == 0
-    assert "1 day of traffic" in out
+    assert "days of traffic: 1" in out
     assert "ieu.hik-connect.com" in out
     needs = [json.loads(line) for line in run(capsys, "policy", "show", "policy.toml", "--json")[1].splitlines()]
     assert all(need["evidence"]["flows"] and need["breadth"]["opens"] for need in needs)

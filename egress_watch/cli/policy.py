@@ -119,7 +119,7 @@ def _table(review: Review) -> Iterator[str]:
         days = observed.get("days", 0)
         yield f"observed from {observed.get('from')} to {observed.get('until')}: {observed.get('flows')} flows"
         if isinstance(days, int) and days < WEEK:
-            yield f"! {days} day{'' if days == 1 else 's'} of traffic: what runs once a week or a month is not in it"
+            yield f"! days of traffic: {days}; what runs once a week or a month is not in it"
         if observed.get("left_out"):
             yield f"! {observed['left_out']} needs were too many and left out; observe a shorter time or fewer devices"
     subject = None
@@ -147,9 +147,9 @@ def _need(answer: Answer) -> Iterator[str]:
     if isinstance(breadth, dict) and isinstance(evidence, dict) and breadth:
         where = ", ".join(map(str, [*breadth.get("owners", ()), *breadth.get("countries", ())]))
         yield (
-            f"              opens {breadth.get('opens')}; seen {breadth.get('names')} names, "
-            f"{breadth.get('addresses')} addresses, {where or 'nobody known'}; {evidence.get('flows')} flows, "
-            f"{evidence.get('bytes_out')} bytes out, {evidence.get('devices')} devices, {evidence.get('days')} days"
+            f"              opens {breadth.get('opens')}; names: {breadth.get('names')}, "
+            f"addresses: {breadth.get('addresses')}, {where or 'nobody known'}; flows: {evidence.get('flows')}, "
+            f"bytes out: {evidence.get('bytes_out')}, devices: {evidence.get('devices')}, days: {evidence.get('days')}"
         )
 
 

@@ -77,7 +77,10 @@ def _drift(subject: Word, review: Review, answers: Sequence[Answer]) -> dict[str
             "filter_local": {"location_status": "local"},
             "condition": "subject and not filter_local",
         },
-        "falsepositives": ["A service that moved, or a task that did not run while the policy was observed"],
+        "falsepositives": [
+            "A service that moved, or a task that did not run while the policy was observed",
+            "A flow whose name was not heard, since it began before the recording or hid it",
+        ],
         "level": review.level,
         "egress_watch": {
             MARK: {"allowed": len(allowed), "refused": len(answers) - len(allowed)},
