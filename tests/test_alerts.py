@@ -178,6 +178,16 @@ def test_a_storm_is_one_summary_and_loses_nothing(tmp_path):
     assert [row[0] for row in events(tmp_path / "a.db")].count("summary") == 1
 
 
+def test_what_was_folded_stays_in_its_storm_until_that_ends(tmp_path):
+    """The next hour gives no episode to what goes on in the summary; after a silence it has one, and so has a stranger."""
+    pace = SHORT._replace(storm=1)
+    third = [(1, 0, 0, 1), (1, 0, 1, 1), (90, 0, 1, 1), (90, 0, 2, 1), (90, 0, 1, 1), (600, 0, 1, 1)]
+    through(tmp_path / "a.db", third, pace=pace)
+    found = rows(tmp_path / "a.db", "SELECT kind, device, hits FROM alert ORDER BY first_flow")
+    assert found == [("episode", 1, 1), ("storm", 2, 3), ("episode", 3, 1), ("episode", 2, 1)]
+    assert rows(tmp_path / "a.db", "SELECT device, hits FROM folded") == [(2, 3)]
+
+
 def test_a_file_of_the_version_before_keeps_its_alerts(tmp_path):
     """A step later each old alert is an episode that was told once, closed where its recording went on for a day."""
     path = str(tmp_path / "a.db")

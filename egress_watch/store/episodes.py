@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import groupby
-from typing import NamedTuple
 
 from sqlite_utils import Database
 
 from egress_watch.model import Alert, Pace
+from egress_watch.store.episode import EPISODE, LATEST_NS, STORM, Episode, Key, gravity, key_of, later
 from egress_watch.store.episode_rows import (
     CLOSE,
     END,
@@ -37,46 +37,6 @@ STEPS_NS = (HOUR_NS, 6 * HOUR_NS, 24 * HOUR_NS)
 """How long after it was told an episode is told again: the first time, the second, and from then on."""
 LATE_NS = HOUR_NS
 """How much later than its own end a flow may come, beside those that came meanwhile: the time-outs are minutes."""
-LATEST_NS = 2**63 - 1
-GRAVITY = {level: n for n, level in enumerate(("informational", "low", "medium", "high", "critical"))}
-EPISODE, STORM = "episode", "storm"
-
-Key = tuple[str, int, str, str, str, str]
-
-
-class Episode(NamedTuple):
-    """An episode as it stands: its row, and the columns that change."""
-
-    row: int
-    level: str
-    first_ns: int
-    last_ns: int
-    hits: int
-    bytes_out: int
-    bytes_in: int
-    remote_ip: str
-    verdict: str
-    last_flow: int
-    why: str
-    due_ns: int
-    """When it is told again, if it is hit then."""
-    updates: int
-    told_bytes: int
-    closed_ns: int | None = None
-
-    def grown(self, hit: Alert) -> Episode:
-        """Return the episode with the hits of an alert added."""
-        level = self.level if hit.level == self.level else max(self.level, hit.level, key=_gravity)
-        return Episode(
-            self.row, level, min(self.first_ns, hit.first_ns),
-            max(self.last_ns, hit.last_ns), self.hits + hit.hits, self.bytes_out + hit.bytes_out,
-            self.bytes_in + hit.bytes_in, hit.remote_ip, hit.verdict, hit.last_flow, hit.why, self.due_ns,
-            self.updates, self.told_bytes,
-        )  # fmt: skip
-
-    def event(self, kind: str, cause: str, time_ns: int) -> tuple[object, ...]:
-        """Return the row of alert_event for what happened at a packet time."""
-        return self.row, kind, cause, time_ns, self.level, self.hits, self.bytes_out, self.bytes_in
 
 
 class Episodes:
@@ -92,6 +52,8 @@ class Episodes:
         self._open: dict[Key, Episode] = {}
         self._births: dict[tuple[str, int], int] = {}
         """New episodes by rule and hour of packet time."""
+        self._in_storm: dict[Key, int] = {}
+        """The summary by what was folded into it: while that storm goes on, it gets no episode of its own."""
         self._full = False
         self._clock, self._now_ns, self._swept_ns = NO_CLOCK, -LATEST_NS, -LATEST_NS
         self._begin_batch()
@@ -128,11 +90,14 @@ class Episodes:
                 self._open[key] = episode
             else:
                 self._full = True
+        self._in_storm |= self._fresh_in_storm
         for slot, count in self._born_in.items():
             self._births[slot] = self._births.get(slot, 0) + count
         if self._sweeps():
             self._swept_ns, before = self._now_ns, self._now_ns - LATE_NS - self._pace.silence_ns
             self._open = {key: episode for key, episode in self._open.items() if episode.last_ns >= before}
+            storms = {episode.row for key, episode in self._open.items() if key[-1] == STORM}
+            self._in_storm = {key: row for key, row in self._in_storm.items() if row in storms or self._full}
         self._begin_batch()
 
     def _sweeps(self) -> bool:
@@ -155,6 +120,7 @@ class Episodes:
         self._born_in: dict[tuple[str, int], int] = {}
         self._events: list[tuple[object, ...]] = []
         self._folded: list[tuple[int, ...]] = []
+        self._fresh_in_storm: dict[Key, int] = {}
 
     def _of_a_rule(self, alerts: Iterable[Alert]) -> None:
         """Take a rule's alerts in the order of their flows, those that must come hit by hit among them."""
@@ -172,8 +138,8 @@ class Episodes:
         if alert.each is None:
             self._take(alert)
             return
-        episode, key = self._known(_key(alert)), _key(alert)
-        if episode is None and self._room(alert.rule, alert.head_ns):
+        episode, key = self._known(key_of(alert)), key_of(alert)
+        if episode is None and self._may_open(key, alert, alert.head_ns):
             episode = self._as_opened(alert)
         if episode is None or self._decides(episode, alert):
             yield from alert.each()
@@ -184,23 +150,23 @@ class Episodes:
 
     def _as_opened(self, alert: Alert) -> Episode:
         """Return what an alert's first hit would open, as row 0."""
-        due_ns = _later(alert.head_ns, STEPS_NS[0])
+        due_ns = later(alert.head_ns, STEPS_NS[0])
         return Episode(0, alert.level, 0, alert.head_ns, 1, 0, 0, "", "", 0, "", due_ns, 0, alert.head_bytes)
 
     def _decides(self, episode: Episode, alert: Alert) -> bool:
         """Return whether any hit of an alert would close the episode or have it told."""
         return (
-            alert.latest_ns > _later(episode.last_ns, self._pace.silence_ns)
+            alert.latest_ns > later(episode.last_ns, self._pace.silence_ns)
             or self._is_over(episode, alert.last_flow)
             or bool(self._cause(episode, episode.bytes_out + alert.bytes_out, alert.last_ns, alert.level))
         )  # fmt: skip
 
     def _take(self, hit: Alert) -> None:
         """Take hits that are one for every decision."""
-        key = _key(hit)
+        key = key_of(hit)
         if episode := self._going_on(key, hit):
             self._grow(key, episode, hit)
-        elif self._room(hit.rule, hit.head_ns or hit.last_ns):
+        elif self._may_open(key, hit, hit.head_ns or hit.last_ns):
             self._create(key, hit, EPISODE)
         else:
             self._fold(hit)
@@ -210,14 +176,14 @@ class Episodes:
         grown = episode.grown(hit)
         if cause := self._cause(episode, grown.bytes_out, hit.last_ns, hit.level):
             updates = episode.updates + (cause == "time")
-            due_ns = _later(hit.last_ns, STEPS_NS[min(updates, len(STEPS_NS) - 1)])
+            due_ns = later(hit.last_ns, STEPS_NS[min(updates, len(STEPS_NS) - 1)])
             grown = grown._replace(updates=updates, due_ns=due_ns, told_bytes=grown.bytes_out)
             self._events.append(grown.event("update", cause, hit.last_ns))
         self._write(key, grown)
 
     def _cause(self, episode: Episode, bytes_out: int, last_ns: int, level: str) -> str:
         """Return why an episode that came so far is told again, "" where it is not."""
-        if level != episode.level and _gravity(level) > _gravity(episode.level):
+        if level != episode.level and gravity(level) > gravity(episode.level):
             return "level"
         if bytes_out >= max(self._pace.jump_bytes, self._pace.jump * episode.told_bytes):
             return "bytes"
@@ -230,7 +196,7 @@ class Episodes:
         head_bytes = alert.head_bytes if alert.each else alert.bytes_out
         episode = Episode(
             self._newest, alert.level, alert.first_ns, alert.last_ns, alert.hits, alert.bytes_out, alert.bytes_in,
-            alert.remote_ip, alert.verdict, alert.last_flow, alert.why, _later(head_ns, STEPS_NS[0]), 0, head_bytes,
+            alert.remote_ip, alert.verdict, alert.last_flow, alert.why, later(head_ns, STEPS_NS[0]), 0, head_bytes,
         )  # fmt: skip
         rule, _, owner, country, network, _ = key
         self._born[self._newest] = (
@@ -258,6 +224,8 @@ class Episodes:
             self._create(key, told, STORM)
         summary = self._fresh[key]
         assert summary
+        if len(self._in_storm) + len(self._fresh_in_storm) < LIMIT:
+            self._fresh_in_storm[key_of(hit)] = summary.row
         self._folded.append((summary.row, hit.device, hit.hits, hit.bytes_out, hit.bytes_in))
 
     def _going_on(self, key: Key, hit: Alert) -> Episode | None:
@@ -265,7 +233,7 @@ class Episodes:
         episode = self._known(key)
         if not episode:
             return None
-        end_ns = _later(episode.last_ns, self._pace.silence_ns)
+        end_ns = later(episode.last_ns, self._pace.silence_ns)
         if hit.first_ns <= end_ns and not self._is_over(episode, hit.first_flow):
             return episode
         self._rows[episode.row] = episode._replace(closed_ns=end_ns)
@@ -275,7 +243,7 @@ class Episodes:
 
     def _is_over(self, episode: Episode, flow: int) -> bool:
         """Return whether an episode was over, though late flows were waited for, before a flow of the batch came."""
-        end_ns = _later(episode.last_ns, self._pace.silence_ns + LATE_NS)
+        end_ns = later(episode.last_ns, self._pace.silence_ns + LATE_NS)
         if self._now_ns <= end_ns:
             return False
         ids, newest_ns = self._clock
@@ -283,6 +251,12 @@ class Episodes:
 
     def _write(self, key: Key, episode: Episode) -> None:
         self._fresh[key] = self._rows[episode.row] = episode
+
+    def _may_open(self, key: Key, hit: Alert, time_ns: int) -> bool:
+        """Return whether a hit may open an episode: its rule has room, and it is not in a storm that goes on."""
+        row = self._fresh_in_storm.get(key) or self._in_storm.get(key)
+        storm = self._going_on((hit.rule, 0, "", "", "", STORM), hit) if row else None
+        return (not storm or storm.row != row) and self._room(hit.rule, time_ns)
 
     def _room(self, rule: str, time_ns: int) -> bool:
         """Return whether a rule may open another episode in the hour of a packet."""
@@ -299,15 +273,3 @@ class Episodes:
         values = self._recording, rule, owner, country, network, kind, device, device or LATEST_NS
         found = self._db.conn.execute(FIND, values).fetchone()
         return Episode(*found) if found else None
-
-
-def _key(alert: Alert) -> Key:
-    return alert.rule, alert.device, alert.owner, alert.country, alert.network, EPISODE
-
-
-def _gravity(level: str) -> int:
-    return GRAVITY.get(level, -1)
-
-
-def _later(time_ns: int, by_ns: int) -> int:
-    return min(time_ns + by_ns, LATEST_NS)
