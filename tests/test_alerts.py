@@ -179,7 +179,7 @@ def test_a_storm_is_one_summary_and_loses_nothing(tmp_path):
 
 
 def test_what_was_folded_stays_in_its_storm_until_that_ends(tmp_path):
-    """The next hour gives no episode to what goes on in the summary; after a silence it has one, and so has a stranger."""
+    """The next hour gives no episode to what goes on in the summary; after it there is one."""
     pace = SHORT._replace(storm=1)
     third = [(1, 0, 0, 1), (1, 0, 1, 1), (90, 0, 1, 1), (90, 0, 2, 1), (90, 0, 1, 1), (600, 0, 1, 1)]
     through(tmp_path / "a.db", third, pace=pace)
