@@ -102,7 +102,7 @@ def events(path):
 
 HITS = st.lists(
     st.tuples(
-        st.sampled_from((0, 1, 30, 61, 200, 400)), st.sampled_from((0, 5, 20, 390)), st.integers(0, 2),
+        st.sampled_from((0, 1, 30, 61, 200, 400, -900)), st.sampled_from((0, 5, 20, 390)), st.integers(0, 2),
         st.sampled_from((1, 60, 500)),
     ), min_size=1, max_size=25,
 )  # fmt: skip

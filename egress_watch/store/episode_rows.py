@@ -1,17 +1,9 @@
-"""The statements that write an episode's rows (alert, alert_event and folded), and the clock they go by.
+"""The statements that write an episode's rows: alert, alert_event and folded.
 
 In: nothing. Out: SQL with its columns in order. Never: a value within a statement.
 """
 
 from __future__ import annotations
-
-import numpy as np
-
-from egress_watch.model import Ints
-
-Clock = tuple[Ints, Ints]
-"""Ids of flows, rising, and the newest packet time (n,) of all flows up to each."""
-NO_CLOCK: Clock = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 LIVING = (
     "level", "first_ns", "last_ns", "hits", "bytes_out", "bytes_in", "remote_ip", "verdict", "last_flow", "why",
@@ -33,10 +25,11 @@ EVENT = """INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, byt
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 FOLD = """INSERT INTO folded VALUES (?, ?, ?, ?, ?) ON CONFLICT(alert, device) DO UPDATE
 SET hits = hits + excluded.hits, bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in"""
-ENDED = "FROM alert WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before"
+ENDED = "FROM alert WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before AND last_flow < :flow"
 TELL_ENDED = f"""
 INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
 SELECT id, 'close', 'silence', last_ns + :silence, level, hits, bytes_out, bytes_in {ENDED} ORDER BY id
 """
 END = """UPDATE alert SET closed_ns = last_ns + :silence
-WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before"""
+WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before AND last_flow < :flow"""
+OLDEST = "SELECT min(last_ns) FROM alert WHERE recording = :recording AND closed_ns IS NULL AND last_flow >= :flow"

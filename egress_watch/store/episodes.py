@@ -13,23 +13,15 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import groupby
 
+import numpy as np
 from sqlite_utils import Database
 
-from egress_watch.model import Alert, Pace
+from egress_watch.model import Alert, Ints, Pace
+from egress_watch.store.clock import NEVER, Clock
 from egress_watch.store.episode import EPISODE, LATEST_NS, STORM, Episode, Key, gravity, key_of, later
-from egress_watch.store.episode_rows import (
-    CLOSE,
-    END,
-    EVENT,
-    FIND,
-    FOLD,
-    GROW,
-    NO_CLOCK,
-    OPEN,
-    TELL_ENDED,
-    Clock,
-)  # fmt: skip
+from egress_watch.store.episode_rows import CLOSE, END, EVENT, FIND, FOLD, GROW, OLDEST, OPEN, TELL_ENDED
 
+NO_FLOWS: Ints = np.empty(0, np.int64)
 LIMIT = 200_000
 """Episodes whose row is remembered; any further one is found by its key."""
 HOUR_NS = 3_600_000_000_000
@@ -55,17 +47,16 @@ class Episodes:
         self._in_storm: dict[Key, int] = {}
         """The summary by what was folded into it: while that storm goes on, it gets no episode of its own."""
         self._full = False
-        self._clock, self._now_ns, self._swept_ns = NO_CLOCK, -LATEST_NS, -LATEST_NS
+        self._clock, self._swept_ns = Clock(), NEVER
         self._begin_batch()
 
-    def add(self, alerts: Iterable[Alert], clock: Clock = NO_CLOCK) -> None:
+    def add(self, alerts: Iterable[Alert], ids: Ints = NO_FLOWS, last_ns: Ints = NO_FLOWS) -> None:
         """Write a batch's episodes within a transaction; `keep` follows once it is committed.
 
-        By the ``clock`` of the batch's flows what has been silent for `LATE_NS` longer than it may is closed, though
-        nothing hits it again.
+        ``ids`` and ``last_ns`` (n,) are those of all flows of the batch: by their times what has been silent for
+        `LATE_NS` longer than it may is closed, though nothing hits it again.
         """
-        self._clock = clock
-        self._now_ns = max(self._now_ns, int(clock[1][-1])) if len(clock[1]) else self._now_ns
+        self._clock.begin(ids, last_ns)
         query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'alert'"
         self._begin_batch(int(self._db.conn.execute(query).fetchone()[0]))
         for _, some in groupby(alerts, key=lambda alert: alert.rule):
@@ -79,7 +70,7 @@ class Episodes:
         self._db.conn.executemany(EVENT, self._events)
         self._db.conn.executemany(FOLD, self._folded)
         if self._sweeps():
-            self.end(self._now_ns - LATE_NS)
+            self._sweep()
 
     def keep(self) -> None:
         """Remember what `add` did: it is committed."""
@@ -94,20 +85,35 @@ class Episodes:
         for slot, count in self._born_in.items():
             self._births[slot] = self._births.get(slot, 0) + count
         if self._sweeps():
-            self._swept_ns, before = self._now_ns, self._now_ns - LATE_NS - self._pace.silence_ns
-            self._open = {key: episode for key, episode in self._open.items() if episode.last_ns >= before}
+            self._swept_ns = self._clock.now_ns
+            self._open = {key: one for key, one in self._open.items() if not self._is_over(one, LATEST_NS)}
             storms = {episode.row for key, episode in self._open.items() if key[-1] == STORM}
             self._in_storm = {key: row for key, row in self._in_storm.items() if row in storms or self._full}
+        self._clock.keep()
         self._begin_batch()
 
     def _sweeps(self) -> bool:
         """Return whether an hour has passed since silent episodes were looked for; when they are changes nothing."""
-        return self._now_ns - HOUR_NS >= self._swept_ns
+        return self._clock.now_ns > NEVER and self._clock.now_ns - HOUR_NS >= self._swept_ns
+
+    def _sweep(self) -> None:
+        """Close what was silent for long enough, and `LATE_NS`, by the times of the flows after its last one."""
+        for flow, newest_ns in self._clock.steps():
+            values = {"recording": self._recording, "flow": flow}
+            oldest_ns = self._db.conn.execute(OLDEST, values).fetchone()[0]
+            self._close_before(newest_ns - LATE_NS, flow)
+            if oldest_ns is None or oldest_ns >= newest_ns - LATE_NS - self._pace.silence_ns:
+                return
 
     def end(self, newest_ns: int) -> None:
-        """Close, within a transaction, what was silent for long enough at a packet time."""
+        """Close, within a transaction, what was silent for long enough when the recording ended."""
+        self._close_before(newest_ns, LATEST_NS)
+
+    def _close_before(self, newest_ns: int, flow: int) -> None:
+        """Close what was silent for long enough at a packet time and whose last flow came before one."""
         silence = self._pace.silence_ns
-        values = {"recording": self._recording, "silence": silence, "before": max(newest_ns - silence, -LATEST_NS)}
+        before = max(newest_ns - silence, -LATEST_NS)
+        values = {"recording": self._recording, "silence": silence, "before": before, "flow": flow}
         self._db.conn.execute(TELL_ENDED, values)
         self._db.conn.execute(END, values)
 
@@ -242,12 +248,9 @@ class Episodes:
         return None
 
     def _is_over(self, episode: Episode, flow: int) -> bool:
-        """Return whether an episode was over, though late flows were waited for, before a flow of the batch came."""
+        """Return whether an episode was over, though late flows were waited for, before a flow came."""
         end_ns = later(episode.last_ns, self._pace.silence_ns + LATE_NS)
-        if self._now_ns <= end_ns:
-            return False
-        ids, newest_ns = self._clock
-        return bool(newest_ns[max(int(ids.searchsorted(flow)) - 1, 0)] > end_ns)
+        return self._clock.now_ns > end_ns and self._clock.between(episode.last_flow, flow) > end_ns
 
     def _write(self, key: Key, episode: Episode) -> None:
         self._fresh[key] = self._rows[episode.row] = episode

@@ -34,7 +34,6 @@ from egress_watch.store import hours, retention
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch, Matcher, Numbers
 from egress_watch.store.devices import asset_rows, write_facts
-from egress_watch.store.episode_rows import Clock
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
@@ -66,7 +65,6 @@ class Recording:
         self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
         self._episodes = Episodes(db, row, dataset, pace=pace)
         self._rules_done = -1
-        self._newest_ns = -(2**63)
         self._marked_ns = 0
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
@@ -104,18 +102,12 @@ class Recording:
         """Store the batch's episodes; hits of a running episode are added to it, and no batch is counted twice."""
         if batch.last <= self._rules_done:
             return
-        clock = self._clock(batch)
         with transaction(self._db, self._path):
-            self._episodes.add(alerts, clock)
+            self._episodes.add(alerts, batch.ids, batch.judged.flows.last_ns)
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
         self._rollup.keep()
-        self._rules_done, self._newest_ns = batch.last, int(clock[1][-1])
-
-    def _clock(self, batch: Batch) -> Clock:
-        """Return the newest packet time up to each flow of a batch, with that before it in front."""
-        newest_ns = np.maximum.accumulate(np.concatenate(([self._newest_ns], batch.judged.flows.last_ns)))
-        return np.concatenate(([batch.first - 1], batch.ids)), newest_ns
+        self._rules_done = batch.last
 
     def tell(self, facts: Iterable[Fact], refused: int) -> None:
         """Store what devices said of themselves, and how much of it was refused so far."""
