@@ -182,6 +182,7 @@ def listen(path: Path) -> Listening:
     names = Listening()
     for frames in open_inputs([str(path)]).frames():
         names.hear(decode(frames))
+    names.catch_up()
     return names
 
 

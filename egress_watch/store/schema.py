@@ -14,6 +14,8 @@ from collections.abc import Callable
 from sqlite_utils import Database
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
+from egress_watch.store.schema_habits import HABITS, HABITS_SHOWN
+from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
 
 APPLICATION = 0x45677257
 """``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
@@ -336,29 +338,22 @@ def _version_8(db: Database) -> None:
     _run(db, SEGMENTS + MARKS)
 
 
-HABITS = """
-ALTER TABLE asset ADD COLUMN supplier_group TEXT;
-ALTER TABLE flow ADD COLUMN habit INTEGER;
-CREATE TABLE habit(
-  recording INTEGER NOT NULL REFERENCES recording, device INTEGER NOT NULL REFERENCES device, hour INTEGER NOT NULL,
-  hour_bytes INTEGER NOT NULL, hours INTEGER NOT NULL, peak INTEGER NOT NULL,
-  PRIMARY KEY(device, recording)) WITHOUT ROWID;
-DROP VIEW flows;
-"""
-_OF_A_CONTRACT = """,
-  asset.zone AS contract_zone, asset.supplier_group = coalesce(place.owner, '') COLLATE NOCASE AS to_supplier,
-  flow.habit AS habit_times"""
-
-
 def _version_9(db: Database) -> None:
+    """Flows say when their name was heard and which others there were; alerts their segment and their evidence."""
+    _run(db, HEARD)
+    widen(db, "flows", "flow", HEARD_SHOWN)
+    widen(db, "alerts", "alert", ALERT_LISTED, BY_NEWEST_LISTING)
+
+
+def _version_10(db: Database) -> None:
     """Flows know the zone and the supplier that were agreed upon, and what their device usually sends."""
-    shown = f"{_JUDGED}{_LISTED}{_FACTS_SHOWN}{_OF_A_CONTRACT}"
-    _run(db, HABITS + _flows_view(shown, _BY_DATASET + _BY_LISTING))
+    _run(db, HABITS)
+    widen(db, "flows", "flow", HABITS_SHOWN)
 
 
 MIGRATIONS: list[Callable[[Database], None]] = [
-    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
-    _version_8, _version_9,
+    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8, _version_9,
+    _version_10,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
