@@ -14,6 +14,7 @@ from collections.abc import Callable
 from sqlite_utils import Database
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
+from egress_watch.store import sums
 from egress_watch.store.schema_habits import HABITS, HABITS_SHOWN
 from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
 
@@ -346,6 +347,13 @@ def _version_9(db: Database) -> None:
 
 
 def _version_10(db: Database) -> None:
+    """Keep sums by remote and over days too, so that a screen opens at once whatever the number of flows."""
+    for statement in sums.tables():
+        db.conn.execute(statement)
+    sums.begin(db)
+
+
+def _version_11(db: Database) -> None:
     """Flows know the zone and the supplier that were agreed upon, and what their device usually sends."""
     _run(db, HABITS)
     widen(db, "flows", "flow", HABITS_SHOWN)
@@ -353,7 +361,7 @@ def _version_10(db: Database) -> None:
 
 MIGRATIONS: list[Callable[[Database], None]] = [
     _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8, _version_9,
-    _version_10,
+    _version_10, _version_11,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
