@@ -31,7 +31,7 @@ CACHE_KIB = 32 * 1024
 _OF_A_RECORDING = (
     "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
     *(cube.table for cube in CUBES),
-    "hour", "segment_hour", "heard", "evidence", "health", "happening",
+    "hour", "segment_hour", "heard", "evidence", "health", "happening", "habit",
 )  # fmt: skip
 _OF_AN_ALERT = ("alert_event", "folded")
 
