@@ -52,10 +52,10 @@ def deliver(sink: Sink, messages: list[Message]) -> int:
     """Deliver as the outbox does, patiently: what is not done is sent again. Return how many were refused."""
     end, refused = time.monotonic() + PATIENCE_S, 0
     while messages:
+        assert time.monotonic() < end, "no progress"
         try:
             receipt = sink.deliver(messages)
         except SinkDown as down:
-            assert time.monotonic() < end, down.what
             receipt = down.receipt
             time.sleep(0.05)
         refused += len(receipt.refused)
@@ -72,7 +72,7 @@ def stdout(folder: Path) -> Iterator[Receiver]:
         try:
             yield Receiver(SinkSettings("out", "stdout:"), lambda: path.read_bytes().splitlines())
         finally:
-            sys.stdout.flush()
+            sys.stdout.detach()
             sys.stdout = before
 
 
