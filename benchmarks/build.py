@@ -82,13 +82,16 @@ def capture(packets: int, abroad: float = 1) -> Path:
     return SCRATCH / f"mixed-{packets}{f'-abroad-{abroad:g}' if abroad < 1 else ''}.pcap"
 
 
-def build(path: Path, packets: int = 1_000_000, seed: int = 1, abroad: float = 1) -> Totals:
+def build(
+    path: Path, packets: int = 1_000_000, seed: int = 1, abroad: float = 1, flows_wanted: int | None = None
+) -> Totals:
     """Write a capture of this many IP packets, and frames of other kinds between them.
 
     ``abroad`` is the share of flows that go anywhere, nearly all of which raise alerts; the others stay in the EEA.
+    ``flows_wanted`` is the number of flows, in place of one for every 31 packets.
     """
     random = np.random.default_rng(seed)
-    flows = _flows(random, packets)
+    flows = _flows(random, packets, flows_wanted or packets // PACKETS_PER_FLOW)
     _keep_home(random, flows, abroad)
     payloads = Payloads(random, max(16, len(flows) // FLOWS_PER_REMOTE))
     rows = _packets(random, flows, payloads, packets)
@@ -105,9 +108,9 @@ PACKET = np.dtype([("flow", "i4"), ("time_us", "i8"), ("back", "?"), ("flags", "
 """``flow`` is -1 for a frame that is no IP; ``text`` says which of the `Payloads` it carries, 0 for filler."""
 
 
-def _flows(random: np.random.Generator, packets: int) -> Columns:
+def _flows(random: np.random.Generator, packets: int, wanted: int) -> Columns:
     """Draw the flows: each has a 5-tuple of its own."""
-    count = max(len(KINDS), packets // PACKETS_PER_FLOW)
+    count = max(len(KINDS), wanted)
     flows = np.zeros(count, FLOW)
     flows["kind"] = random.choice(len(KINDS), count, p=[kind.share for kind in KINDS])
     devices, remotes = max(1, count // FLOWS_PER_DEVICE), max(16, count // FLOWS_PER_REMOTE)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def peers(path: Path, folder: Path) -> list[Program]:
     """Return the installed peers. None of them resolves a place, judges, or stores in a database.
 
     tcpdump only reads; softflowd (NetFlow to a port that nobody listens on), nfpcapd and argus make flows; ndpiReader
-    adds names; tshark dissects everything.
+    and nfstream add names; tshark dissects everything.
     """
     capture, out = str(path), folder / "nf"
     out.mkdir(exist_ok=True)
@@ -58,7 +59,15 @@ def peers(path: Path, folder: Path) -> list[Program]:
         Program("ndpiReader", ["ndpiReader", "-v", "0", "-i", capture]),
         Program("tshark -q -z conv,ip", ["tshark", "-n", "-q", "-z", "conv,ip", "-r", capture]),
     )
-    return [peer for peer in known if shutil.which(peer.command[0])]
+    return [peer for peer in known if shutil.which(peer.command[0])] + _nfstream(capture)
+
+
+def _nfstream(capture: str) -> list[Program]:
+    """Return nfstream, a library: one meter, flows and names, nothing written."""
+    if not find_spec("nfstream"):
+        return []
+    flows = "import sys, nfstream; print(sum(1 for _ in nfstream.NFStreamer(sys.argv[1], n_meters=1)))"
+    return [Program("nfstream", [sys.executable, "-c", flows, capture])]
 
 
 def timed(program: Program) -> Run:

@@ -416,4 +416,10 @@ def test_an_older_schema_is_brought_up_to_date(of_schema_1):
     with rewrite(of_schema_1, law(), NEW, "9"):
         pass
     assert told(of_schema_1)[0][0]["dataset"] == 2
+    with contextlib.closing(sqlite3.connect(of_schema_1)) as db:
+        now = "SELECT place, {} FROM {} GROUP BY place"
+        by_hour, by_flow = (
+            db.execute(now.format(*what)).fetchall() for what in (("sum(flows)", "hour"), ("count(*)", "flow"))
+        )
+        assert by_hour == by_flow != []
     assert sound(of_schema_1)

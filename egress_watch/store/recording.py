@@ -29,6 +29,7 @@ from egress_watch.model import (
     address_text,
     mac_text,
 )
+from egress_watch.store import hours
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch
 from egress_watch.store.devices import write_facts, write_listings
@@ -131,9 +132,10 @@ class Recording:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""
         newest = int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
-        of = np.array(devices, np.int64)
-        rows = zip(ids.tolist(), devices, *self._columns(judged), self._contacts.facts(judged, of), strict=True)
+        of, columns = np.array(devices, np.int64), self._columns(judged)
+        rows = zip(ids.tolist(), devices, *columns, self._contacts.facts(judged, of), strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
+        hours.add(self._db, self.id, judged.flows, of, np.array(columns[-1], np.int64))
         return Batch(self._db, judged, ids, of, newest, self._rollup)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:

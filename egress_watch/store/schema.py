@@ -284,8 +284,36 @@ def _version_6(db: Database) -> None:
     db.conn.execute("INSERT INTO sqlite_sequence VALUES ('alert', ?)", (given,))
 
 
+HOURS = """
+CREATE TABLE hour(
+  recording INTEGER NOT NULL REFERENCES recording, hour INTEGER NOT NULL, device INTEGER NOT NULL REFERENCES device,
+  vlan INTEGER NOT NULL, place INTEGER NOT NULL REFERENCES place, flows INTEGER NOT NULL, packets_out INTEGER NOT NULL,
+  bytes_out INTEGER NOT NULL, packets_in INTEGER NOT NULL, bytes_in INTEGER NOT NULL,
+  PRIMARY KEY(recording, hour, device, vlan, place)) WITHOUT ROWID;
+ALTER TABLE recording ADD COLUMN thinned_hour INTEGER;
+INSERT INTO hour
+  SELECT recording, max(0, first_ns + duration_ns) / 3600000000000, device, vlan, place, count(*), sum(packets_out),
+    sum(bytes_out), sum(packets_in), sum(bytes_in)
+  FROM flow GROUP BY 1, 2, 3, 4, 5;
+CREATE VIEW hours AS SELECT
+  hour.recording, hour.hour * 3600000000000 AS first_ns, device.ip AS device_ip, nullif(device.mac, '') AS device_mac,
+  nullif(hour.vlan, 0) AS vlan, asset.site, asset.segment, place.country, place.location_status,
+  coalesce(place.provider, place.as_name) AS provider, place.owner, place.owner_seat, place.zone, place.verdict,
+  hour.flows, hour.packets_out, hour.bytes_out, hour.packets_in, hour.bytes_in
+FROM hour JOIN device ON device.id = hour.device JOIN place ON place.id = hour.place
+  LEFT JOIN listing ON listing.recording = hour.recording AND listing.device = hour.device AND listing.vlan = hour.vlan
+  LEFT JOIN asset ON asset.id = listing.asset;
+"""
+"""Sums by the hour, kept when the flows are gone; ``thinned_hour`` is the newest hour that retention took flows of."""
+
+
+def _version_7(db: Database) -> None:
+    """Keep sums by the hour beside the flows."""
+    _run(db, HOURS)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
-    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6,
+    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 

@@ -1,0 +1,86 @@
+"""Sums by the hour: as exact as the flows, and kept when those go."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from judging import flows, judged, tally
+from running import city_db
+
+from egress_watch.model import Judged
+from egress_watch.store import Store
+from egress_watch.store.hours import HOUR_NS
+
+NOTHING = {"data": [], "rules": [], "version": "0"}
+FROM_FLOWS = f"""
+SELECT recording, max(0, first_ns + duration_ns) / {HOUR_NS}, device, vlan, place, count(*), sum(packets_out),
+  sum(bytes_out), sum(packets_in), sum(bytes_in) FROM flow GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+"""
+
+
+def both(path):
+    """Return the stored sums, and the same made of the flows now."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        kept = db.execute("SELECT * FROM hour ORDER BY 1, 2, 3, 4, 5").fetchall()
+        return kept, db.execute(FROM_FLOWS).fetchall()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.integers(-(10**15), 10**19 // 2), max_size=20), min_size=1, max_size=4))
+def test_hours_are_the_sums_of_the_flows(batches: list[list[int]]) -> None:
+    """Whatever the times of flows and however they come in batches, each hour holds what its flows sum up to."""
+    with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/a.db") as store:
+        recording = store.record(zone="eea", as_of="", inputs={"a": "1"}, **NOTHING)
+        for times in batches:
+            moved = replace(flows(len(times)), first_ns=np.array(times, np.int64), last_ns=np.array(times, np.int64))
+            like = judged(len(times))
+            batch = Judged(moved, like.judgement, like.places, like.verdicts, like.zones)
+            recording.write(batch, tally(len(times)))
+        kept, found = both(f"{folder}/a.db")
+        assert kept == found
+        assert sum(row[5] for row in kept) == sum(map(len, batches))
+
+
+def test_the_city_has_its_hours(tmp_path: Path) -> None:
+    """After a replay the view tells bytes by segment, country, owner and verdict, and they sum up to the flows'."""
+    path = city_db(tmp_path)
+    kept, found = both(path)
+    assert kept == found
+    assert len(kept) > 50
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        by_verdict = "SELECT verdict, sum(bytes_out) FROM {} GROUP BY 1 ORDER BY 1"
+        assert db.execute(by_verdict.format("hours")).fetchall() == db.execute(by_verdict.format("flows")).fetchall()
+
+
+def test_hours_go_with_their_recording(tmp_path: Path) -> None:
+    """A recording that is replaced takes its hours with it."""
+    with Store(str(tmp_path / "a.db")) as store:
+        recording = store.record(zone="eea", as_of="", inputs={"a": "1"}, **NOTHING)
+        recording.write(judged(5), tally(5))
+        assert both(tmp_path / "a.db")[0]
+        store.remove(recording)
+        assert both(tmp_path / "a.db") == ([], [])
+
+
+@pytest.mark.parametrize("before", [6])
+def test_a_database_without_hours_gets_them(tmp_path: Path, before: int) -> None:
+    """A file of an earlier schema has the sums of all its flows once it was opened for writing."""
+    path = city_db(tmp_path)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("DROP VIEW hours")
+        db.execute("DROP TABLE hour")
+        db.execute("ALTER TABLE recording DROP COLUMN thinned_hour")
+        db.execute(f"PRAGMA user_version = {before}")
+        db.commit()
+    Store(str(path)).close()
+    kept, found = both(path)
+    assert kept
+    assert kept == found
