@@ -81,8 +81,18 @@ _OF_THE_FLOW = (
 """What an alert takes from the newest flow of its episode."""
 _IDENTITY = {
     FLOW: (
-        "protocol", "device_ip", "device_port", "device_mac", "remote_ip", "remote_port", "vlan", "first_ns",
-        "packets_out", "bytes_out", "packets_in", "bytes_in",
+        "protocol",
+        "device_ip",
+        "device_port",
+        "device_mac",
+        "remote_ip",
+        "remote_port",
+        "vlan",
+        "first_ns",
+        "packets_out",
+        "bytes_out",
+        "packets_in",
+        "bytes_in",
     ),
     ALERT: ("recording", "id", "rule", "device_ip", "device_mac", "owner", "network", "country"),
 }

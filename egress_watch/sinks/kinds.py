@@ -16,10 +16,14 @@ from dataclasses import fields
 
 from egress_watch.config import SinkSettings
 from egress_watch.errors import ConfigError
+from egress_watch.sinks.datagrams import SYSLOG_UDP
+from egress_watch.sinks.log import FILE
+from egress_watch.sinks.relp import RELP, RELP_TLS
 from egress_watch.sinks.sink import Kind, Sink
 from egress_watch.sinks.stream import STDOUT
+from egress_watch.sinks.syslog import SYSLOG_TCP, SYSLOG_TLS
 
-SINKS: tuple[Kind, ...] = (STDOUT,)
+SINKS: tuple[Kind, ...] = (FILE, STDOUT, SYSLOG_UDP, SYSLOG_TCP, SYSLOG_TLS, RELP, RELP_TLS)
 
 NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,31}")
 RECORDS = ("alerts", "flows")
@@ -55,6 +59,9 @@ def checked(sinks: Sequence[SinkSettings]) -> None:
         if settings.name.lower() in seen:
             raise ConfigError("the name is taken", where=_where(settings), remedy="give each sink its own")
         seen.add(settings.name.lower())
+        if "@" in settings.to.partition("//")[2].partition("/")[0]:
+            remedy = "set user, and secret_file or secret_env"
+            raise ConfigError("to: holds a name or a password", where=_where(settings), remedy=remedy)
         _check_words(settings)
         _check_foreign(settings, kind(settings))
 

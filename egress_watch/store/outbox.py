@@ -19,11 +19,10 @@ from sqlite_utils import Database
 
 from egress_watch.errors import StoreError
 from egress_watch.store.file import open_for_writing, transaction, trouble
+from egress_watch.store.gaps import TABLES, skip
 from egress_watch.store.reader import plain
 from egress_watch.store.recording import alive, storable, writer
 
-ALERTS, FLOWS = "alerts", "flows"
-TABLES = {ALERTS: "alert_event", FLOWS: "flow"}
 MOST_REFUSALS = 1_000
 """Refusals whose reason is kept for each sink, the newest; all are counted."""
 SPARE = 10
@@ -48,7 +47,6 @@ _FAIL = "UPDATE sink SET failures = failures + 1, error = ?, tried_ns = ?, retry
 _REFUSE = "INSERT INTO refusal(sink, kind, number, event_id, reason, made_ns) VALUES (?, ?, ?, ?, ?, ?)"
 _FORGET = """DELETE FROM refusal WHERE sink = :name AND id <= (
   SELECT id FROM refusal WHERE sink = :name ORDER BY id DESC LIMIT 1 OFFSET :most)"""
-_DROP = "UPDATE sink SET {stream}_done = :last, dropped_{stream} = dropped_{stream} + :n WHERE name = :name"
 _WAITING = "SELECT count(*) AS n FROM (SELECT 1 FROM {table} WHERE id > :after LIMIT :most)"
 MOST_COUNTED = 1_000_000
 """Waiting records that are counted for a screen; beyond it there are at least so many."""
@@ -172,15 +170,8 @@ class Outbox:
         keep = limit - limit // SPARE
         query = f"SELECT id FROM {table} ORDER BY id DESC LIMIT 1 OFFSET :keep"  # noqa: S608 - our own names
         last = int(self._rows(query, {"keep": keep})[0]["id"])
-        query = f"SELECT count(*) AS n FROM {table} WHERE id > :after AND id <= :last"  # noqa: S608 - our own names
-        dropped = int(self._rows(query, {"after": after, "last": last})[0]["n"])
         with transaction(self._db, self.path):
-            self._db.conn.execute(_DROP.format(stream=stream), {"last": last, "n": dropped, "name": name})
-            gap = (name, stream, dropped, after, last, time.time_ns())
-            self._db.conn.execute(
-                "INSERT INTO gap(sink, stream, records, after, last, made_ns) VALUES (?, ?, ?, ?, ?, ?)", gap
-            )
-        return dropped
+            return skip(self._db, name, stream, after, last)
 
     def gaps(self, name: str) -> list[dict[str, Any]]:
         """Return what was dropped and not yet told to the receiver."""
@@ -200,15 +191,6 @@ class Outbox:
     def _rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         with trouble(self.path):
             return [plain(row) for row in self._db.query(query, dict(values or {}))]
-
-
-def rewind(db: Database, recording: int) -> None:
-    """Take every cursor back before a recording that is removed: what it held may come again, under the same ids.
-
-    Called within a transaction, while its flows are still there. News of alerts gets new numbers, flows may not.
-    """
-    query = "UPDATE sink SET flows_done = min(flows_done, coalesce((SELECT min(id) - 1 FROM flow WHERE recording = ?)"
-    db.conn.execute(f"{query}, flows_done))", (recording,))
 
 
 def states(db: Database) -> list[dict[str, Any]]:
