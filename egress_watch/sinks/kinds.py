@@ -70,6 +70,8 @@ def _check_words(settings: SinkSettings) -> None:
     if not settings.records or set(settings.records) - set(RECORDS):
         remedy = f"one or both of: {', '.join(RECORDS)}"
         raise ConfigError(f"records: {list(settings.records)}", where=_where(settings), remedy=remedy)
+    if settings.key_file and not settings.cert_file:
+        raise ConfigError("key_file without cert_file", where=_where(settings), remedy="name both, or neither")
     if settings.least not in LEVELS:
         remedy = f"one of: {', '.join(LEVELS)}"
         raise ConfigError(f"least: {settings.least!r} is no level", where=_where(settings), remedy=remedy)

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from egress_watch.config import SinkSettings
+from egress_watch.sinks import tls
 from egress_watch.sinks.frames import syslog
 from egress_watch.sinks.relp_session import RelpError, RelpSession
 from egress_watch.sinks.sink import RECEIVER_ACKNOWLEDGED, Kind, Message, Receipt, SinkDown
 from egress_watch.sinks.syslog import check_facility
-from egress_watch.sinks.wire import RECEIVE_BYTES, TLS_SETTINGS, address, connected, down, heard, send, tls
+from egress_watch.sinks.wire import RECEIVE_BYTES, address, connected, down, heard, send
 
 PORT = 2514
 """No number is assigned; rsyslog's documents use this one."""
@@ -113,7 +114,7 @@ class RelpTls(Relp):
 
     def __init__(self, settings: SinkSettings) -> None:
         super().__init__(settings)
-        tls(settings)  # a mistake in the files is told at the start
+        tls.context(settings)  # a mistake in the files is told at the start
 
 
 RELP = Kind(
@@ -121,5 +122,5 @@ RELP = Kind(
 )
 RELP_TLS = Kind(
     "relp+tls", "relp+tls://siem.example:2514", "RELP within TLS", RECEIVER_ACKNOWLEDGED, RelpTls,
-    ("facility", *TLS_SETTINGS),
+    ("facility", *tls.SETTINGS),
 )  # fmt: skip

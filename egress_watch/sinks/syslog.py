@@ -10,13 +10,15 @@ read everything, not that anything is on a disk. A connection that is reset, or 
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Sequence
 
 from egress_watch.config import SinkSettings
 from egress_watch.errors import ConfigError
+from egress_watch.sinks import tls
 from egress_watch.sinks.frames import counted, syslog
 from egress_watch.sinks.sink import CONNECTION_ACKNOWLEDGED, Kind, Message, Receipt
-from egress_watch.sinks.wire import RECEIVE_BYTES, TLS_SETTINGS, address, all_read, connected, down, ended, send, tls
+from egress_watch.sinks.wire import RECEIVE_BYTES, address, all_read, connected, down, ended, send
 
 TCP_PORT, TLS_PORT = 601, 6514
 """syslog-conn (RFC 3195) and syslog-tls (RFC 5425)."""
@@ -63,7 +65,7 @@ class SyslogTls(SyslogTcp):
         super().__init__(settings)
         self._port = TLS_PORT
         self._where = "{} port {}".format(*address(settings, TLS_PORT))
-        tls(settings)  # a mistake in the files is told at the start
+        tls.context(settings)  # a mistake in the files is told at the start
 
     def _connected(self) -> socket.socket:
         return connected(self._settings, self._port, secure=True)
@@ -74,8 +76,6 @@ class SyslogTls(SyslogTcp):
         rsyslog with GnuTLS never says it and closes the connection: that counts. One that is killed with bytes unread
         resets it, which raises.
         """
-        import ssl
-
         assert isinstance(connection, ssl.SSLSocket)
         try:
             connection.unwrap()
@@ -96,5 +96,5 @@ SYSLOG_TCP = Kind(
 )  # fmt: skip
 SYSLOG_TLS = Kind(
     "syslog+tls", "syslog+tls://siem.example:6514", "RFC 5424 over TLS (RFC 5425)",
-    CONNECTION_ACKNOWLEDGED, SyslogTls, ("facility", *TLS_SETTINGS),
+    CONNECTION_ACKNOWLEDGED, SyslogTls, ("facility", *tls.SETTINGS),
 )  # fmt: skip

@@ -7,26 +7,22 @@ checked against its authorities and its name.
 from __future__ import annotations
 
 import errno
-import os
 import select
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import ioctl
 from termios import TIOCOUTQ
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from egress_watch.config import SinkSettings
 from egress_watch.errors import ConfigError
+from egress_watch.sinks import tls
 from egress_watch.sinks.sink import SinkDown
 
-if TYPE_CHECKING:  # at run time only those load it that speak TLS
-    import ssl
-
-TLS_SETTINGS = ("ca_file", "cert_file", "key_file", "server_name")
 RECEIVE_BYTES = 65_536
 
 
@@ -44,28 +40,6 @@ def address(settings: SinkSettings, default_port: int) -> tuple[str, int]:
     return host, port
 
 
-def tls(settings: SinkSettings) -> ssl.SSLContext:
-    """Return how TLS is spoken: 1.2 or newer (RFC 9325), names checked (RFC 9525). Raises ConfigError."""
-    import ssl
-
-    where = f"sink {settings.name}"
-    if bool(settings.key_file) and not settings.cert_file:
-        raise ConfigError("key_file without cert_file", where=where, remedy="name both, or neither")
-    for name in ("ca_file", "cert_file", "key_file"):
-        if (path := getattr(settings, name)) and not os.access(path, os.R_OK):
-            raise ConfigError(f"{name}: {path} cannot be read", where=where, remedy="name a file (PEM) and allow it")
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.cert_file:
-            # a password would be asked for on the terminal; an empty one is refused instead
-            context.load_cert_chain(settings.cert_file, settings.key_file or None, password="")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        what = f"ca_file, cert_file or key_file: {getattr(error, 'reason', None) or error}"
-        raise ConfigError(what, where=where, remedy="give PEM files, the key without a password") from error
-    return context
-
-
 def connected(settings: SinkSettings, default_port: int, *, secure: bool = False) -> socket.socket:
     """Return a connected socket whose every wait ends after ``timeout_s``; raises SinkDown."""
     host, port = address(settings, default_port)
@@ -74,7 +48,7 @@ def connected(settings: SinkSettings, default_port: int, *, secure: bool = False
         if not secure:
             return plain
         try:
-            return tls(settings).wrap_socket(plain, server_hostname=settings.server_name or host)
+            return tls.context(settings).wrap_socket(plain, server_hostname=settings.server_name or host)
         except BaseException:
             plain.close()
             raise
@@ -94,12 +68,10 @@ def down(where: str) -> Iterator[None]:
 
 
 def words(error: BaseException) -> str:
-    """Return what went wrong, without what OpenSSL adds for its authors."""
-    verified = getattr(error, "verify_message", None)
-    if verified:
-        return f"its certificate is not accepted: {verified}"
-    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-    return str(reason).replace("_", " ").lower() if str(reason).isupper() else str(reason)
+    """Return what went wrong."""
+    if isinstance(error, ssl.SSLError):
+        return tls.said(error)
+    return str(getattr(error, "strerror", None) or error)
 
 
 def heard(connection: socket.socket) -> bytes | None:
@@ -107,8 +79,6 @@ def heard(connection: socket.socket) -> bytes | None:
 
     A TLS connection may have something to read that is no word of the peer's: tickets, or half a record.
     """
-    import ssl
-
     timeout_s = connection.gettimeout()
     connection.settimeout(0)
     try:
