@@ -42,8 +42,8 @@ FILL = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :alerts)
 INSERT INTO alert(recording, dataset, rule, title, level, device, remote_ip, owner, country, verdict, first_ns, last_ns,
   hits, bytes_out, bytes_in, first_flow, last_flow, why, network, kind, due_ns, updates, told_bytes)
-SELECT recording, dataset, rule, title, level, device, remote_ip, 'owner ' || i, country, verdict, first_ns, last_ns + i,
-  hits, bytes_out, bytes_in, first_flow, last_flow, why, network, kind, due_ns, updates, told_bytes
+SELECT recording, dataset, rule, title, level, device, remote_ip, 'owner ' || i, country, verdict, first_ns,
+  last_ns + i, hits, bytes_out, bytes_in, first_flow, last_flow, why, network, kind, due_ns, updates, told_bytes
 FROM n CROSS JOIN (SELECT * FROM alert ORDER BY id LIMIT 1);
 INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
 SELECT id, 'create', 'hit', last_ns, level, hits, bytes_out, bytes_in FROM alert WHERE owner LIKE 'owner %' ORDER BY id;
@@ -67,15 +67,13 @@ class Exporter:
 
     def __init__(self, db: Path, config: Path, out: Path) -> None:
         self._command = command("forward", db, "--config", config)
-        self._out = out
+        self._out, self.said = out, out.with_name("stderr")
         self.start()
 
     def start(self) -> None:
         """Begin, or go on where the one before was killed."""
-        with self._out.open("ab") as out:
-            self.process = subprocess.Popen(
-                self._command, env=environment(), stdout=out, stderr=subprocess.DEVNULL, start_new_session=True
-            )
+        with self._out.open("ab") as out, self.said.open("ab") as said:
+            self.process = subprocess.Popen(self._command, env=environment(), stdout=out, stderr=said)
 
     def kill(self) -> None:
         """End it at once."""
@@ -94,7 +92,7 @@ def reach(db: Path, number: int, exporter: Exporter) -> None:
     """Wait until the cursor is at a row."""
     end = time.monotonic() + PATIENCE_S
     while done(db) < number:
-        assert exporter.process.poll() is None, "the exporter left"
+        assert exporter.process.poll() is None, exporter.said.read_text()
         assert time.monotonic() < end, "no progress"
         time.sleep(0.005)
 
@@ -108,7 +106,7 @@ def trial(scheme: str, db: Path, kills: int, seed: int) -> dict[str, object]:
         last = int(connection.execute("SELECT max(id) FROM alert_event").fetchone()[0])
     with tempfile.TemporaryDirectory() as name, RECEIVERS[scheme](Path(name)) as receiver:
         out, config = Path(name) / "stdout", Path(name) / "settings.toml"
-        settings = replace(receiver.settings, format="ndjson", retry_s=0.05, retry_most_s=0.5, rotate_bytes=10**11)
+        settings = replace(receiver.settings, format="ndjson", retry_s=0.05, retry_most_s=0.5)
         config.write_text(render(Config(sink=(settings,))))
         wanted = expected(db, settings)
         begin = time.monotonic()
@@ -134,7 +132,7 @@ def killed(db: Path, exporter: Exporter, receiver: Receiver, moments: list[int],
     whom: Counter[str] = Counter()
     for moment in moments:
         reach(db, moment, exporter)
-        time.sleep(chance.random() / 50)
+        time.sleep(chance.random() / 4)  # anywhere within a batch
         if receiver.stop and receiver.start and chance.random() < 0.5:
             receiver.stop()
             time.sleep(chance.random() / 10)
