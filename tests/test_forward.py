@@ -20,7 +20,7 @@ from running import CITY, city_db, command, environment, run, spawn
 
 from egress_watch.config import Config, SinkSettings, render
 from egress_watch.errors import ConfigError, StoreError
-from egress_watch.forward import Forwarder
+from egress_watch.forward import Forwarder, beside
 from egress_watch.forward.lane import done_of
 from egress_watch.forward.pause import pause_s
 from egress_watch.forward.words import Row
@@ -430,3 +430,14 @@ def test_a_full_disk_under_the_database_sends_nothing_twice(db, tmp_path, monkey
     forwarder.stop.set()
     assert forwarder.wait(30)
     assert held <= len(sent(tmp_path)) == news
+
+
+def test_a_recorder_has_its_forwarder_beside_it(db, tmp_path):
+    """It runs in a process of its own while the block does, sends, and is gone with it."""
+    settings = tmp_path / "c.toml"
+    settings.write_text(render(Config(sink=(to_file(tmp_path),))))
+    with beside(str(db), str(settings)) as child:
+        assert eventually(lambda: _served(db))
+        assert child.pid != os.getpid()
+    assert child.returncode == 0
+    assert state(db)["state"] == "stopped"
