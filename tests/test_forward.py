@@ -382,7 +382,8 @@ def test_commands_show_and_test_sinks(db, tmp_path, capsys):
     assert (code, "Connection refused" in err) == (1, True)
     assert run(capsys, "sinks", "test", "nobody", "--config", settings)[0] == 2
     for promise in ("best effort", "connection-acknowledged", "receiver-acknowledged", "written"):
-        assert promise in run(capsys, "sinks", "kinds")[1]
+        for words in (("sinks", "kinds"), ("sinks", "--help"), ("forward", "--help")):
+            assert promise in run(capsys, *words)[1]
 
 
 def test_an_export_can_be_sent_once(db, tmp_path, capsys):

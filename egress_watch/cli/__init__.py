@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         options = parser(given).parse_args(given)
+        options.words = given
         return int(options.run(options))
     except EgressWatchError as error:
         _say(f"egress-watch: {_safe(str(error))}")

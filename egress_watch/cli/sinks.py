@@ -37,6 +37,9 @@ KINDS = ("to", "promise", "means", "about")
 
 def arguments(command: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from egress_watch.sinks.kinds import promises
+
+    command.description = f"{command.description}\n\n{promises()}"
     settings = "settings with the sinks (TOML)"
     command.add_argument("--config", default="", metavar="FILE", help=settings)
     command.add_argument("--db", default="", metavar="DB", help="the database; default: db of the settings")
@@ -44,8 +47,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.set_defaults(verb="list")
     verbs = command.add_subparsers(metavar="VERB", dest="verb", title="verbs; without one the sinks are listed")
     verbs.required = False
-    verbs.add_parser("kinds", help="every kind of sink, and what it promises", description=_promises(),
-                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    verbs.add_parser("kinds", help="every kind of sink, and what it promises", description="Tell every kind of sink.")
     test = verbs.add_parser("test", help="send one marked event", description="Send one event that says it is a test.")
     test.add_argument("name", metavar="NAME", help="a sink of the settings")
     test.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help=settings)
@@ -55,14 +57,6 @@ def arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """List the sinks, tell their kinds, or test one."""
     return {"kinds": _kinds, "test": _test}.get(options.verb, _list)(options)
-
-
-def _promises() -> str:
-    from egress_watch.sinks.kinds import SINKS
-
-    promises = dict.fromkeys(known.promise for known in SINKS)
-    kinds = [f"  {known.example}\n      {known.about}; {known.promise.word}" for known in SINKS]
-    return "\n".join([*(f"{one.word}: {one.about}." for one in promises), "", *kinds])
 
 
 def _kinds(options: argparse.Namespace) -> int:

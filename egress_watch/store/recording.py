@@ -43,6 +43,7 @@ from egress_watch.store.file import transaction
 from egress_watch.store.kept import links, write_kept
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
+from egress_watch.store.sums import Sums
 
 NONE: Mapping[str, str] = {}
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
@@ -79,6 +80,7 @@ class Recording:
         """Row of the table asset of each listing of the inventory."""
         self._enlisted: set[tuple[bytes, int, int]] = set()
         self._contacts, self._rollup, self._matcher = Contacts(db, row), Rollup(db, row), Matcher()
+        self._sums = Sums(db)
         self._remembered = (self._devices, self._remotes, self._names, self._aliases, self._places, self._contacts)
 
     def write(self, judged: Judged, tally: Tally, assets: Ints | None = None) -> Batch:
@@ -97,6 +99,7 @@ class Recording:
         except BaseException:
             for memory in self._remembered:
                 memory.forget()
+            self._sums.forget()
             raise
         for memory in self._remembered:
             memory.trim()
@@ -154,6 +157,7 @@ class Recording:
         with transaction(self._db, self._path):
             self._count(tally)
             self._episodes.end(tally.last_ns)
+            self._sums.settle()
             retention.note(self._db, self._newest(), time.time_ns())
             self._rollup.write()
             note_inputs(self._db, self.id, fingerprints, failed)
@@ -172,6 +176,7 @@ class Recording:
         facts = self._contacts.facts(judged, of)
         rows = zip(ids.tolist(), devices, *columns, facts, strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
+        self._sums.grow(len(ids))
         self._mark(int(ids[-1]) if len(ids) else newest)
         remote, name, source, _, _, place = columns[-6:]
         assets = np.zeros(len(ids), np.int64) if assets is None else assets
@@ -308,6 +313,11 @@ def alive(mark: str) -> int:
     """Return the number of the process that marked a recording, if it still runs and is another one, else 0."""
     pid = int(mark.partition(":")[0])
     return pid if pid != os.getpid() and writer(pid) == mark else 0
+
+
+def living(mark: str | None) -> bool:
+    """Return whether the process that marked a recording still runs."""
+    return bool(mark) and writer(int(str(mark).partition(":")[0])) == mark
 
 
 def flow_ids(last_ns: Ints, newest: int) -> Ints:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from sqlite_utils import Database
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
+from egress_watch.store import sums
 from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
 from egress_watch.store.schema_outbox import OUTBOX
 
@@ -346,13 +347,20 @@ def _version_9(db: Database) -> None:
 
 
 def _version_10(db: Database) -> None:
+    """Keep sums by remote and over days too, so that a screen opens at once whatever the number of flows."""
+    for statement in sums.tables():
+        db.conn.execute(statement)
+    sums.begin(db)
+
+
+def _version_11(db: Database) -> None:
     """Let sinks remember how far they came."""
     _run(db, OUTBOX)
 
 
 MIGRATIONS: list[Callable[[Database], None]] = [
     _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8, _version_9,
-    _version_10,
+    _version_10, _version_11,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
