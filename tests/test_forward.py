@@ -28,6 +28,7 @@ from egress_watch.sinks.sink import Receipt
 from egress_watch.store import Reader, Store
 from egress_watch.store.acts import Acts
 from egress_watch.store.outbox import Outbox
+from egress_watch.store.recording import writer
 from egress_watch.store.retained import Limits, make_room
 
 
@@ -216,6 +217,23 @@ def test_a_sink_may_begin_with_what_is_new(db, tmp_path):
     change(db, "UPDATE sink SET alerts_done = 0")
     forward(db, to_file(tmp_path), from_now=True)
     assert sent(tmp_path)
+
+
+def test_a_sink_that_is_forgotten_begins_anew(db, tmp_path, capsys):
+    """Its place, its gaps and refusals go; one that was never served, or is served right now, cannot be forgotten."""
+    forward(db, to_file(tmp_path, records=("alerts", "flows"), flows_limit=10))
+    before = len(sent(tmp_path))
+    assert run(capsys, "sinks", "forget", "log", "--db", db)[0] == 0
+    assert [ask(db, f"SELECT count(*) FROM {table}") for table in ("sink", "gap", "refusal")] == [[(0,)]] * 3
+    code, _, err = run(capsys, "sinks", "forget", "log", "--db", db)
+    assert (code, "was ever served" in err) == (2, True)
+    forward(db, to_file(tmp_path))
+    assert len(sent(tmp_path)) == before + ask(db, "SELECT count(*) FROM alert_event")[0][0]
+    with sqlite3.connect(db) as connection:
+        connection.execute("UPDATE sink SET forwarder = ?", (writer(os.getppid()),))
+    code, _, err = run(capsys, "sinks", "forget", "log", "--db", db)
+    assert (code, f"process {os.getppid()} forwards to log right now" in err) == (1, True)
+    connection.close()
 
 
 def test_a_sink_that_is_down_holds_up_no_other(db, tmp_path):

@@ -25,6 +25,7 @@ EXAMPLES = (
     "egress-watch sinks --config egress-watch.toml --format ndjson",
     "egress-watch sinks test siem --config egress-watch.toml",
     "egress-watch sinks kinds",
+    "egress-watch sinks forget old-siem --db egress.db",
 )
 COLUMNS = (
     "name", "state", "target", "promise", "alerts_waiting", "flows_waiting", "sent", "passed", "refused",
@@ -48,6 +49,13 @@ def arguments(command: argparse.ArgumentParser) -> None:
     verbs = command.add_subparsers(metavar="VERB", dest="verb", title="verbs; without one the sinks are listed")
     verbs.required = False
     verbs.add_parser("kinds", help="every kind of sink, and what it promises", description="Tell every kind of sink.")
+    gone = "forget how far a sink came; under the same name it begins anew"
+    forget = verbs.add_parser("forget", help=gone, description=gone)
+    forget.add_argument("name", metavar="NAME", help="a sink of the database")
+    forget.add_argument(
+        "--db", default=argparse.SUPPRESS, metavar="DB", help="the database; default: db of the settings"
+    )
+    forget.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help=settings)
     test = verbs.add_parser("test", help="send one marked event", description="Send one event that says it is a test.")
     test.add_argument("name", metavar="NAME", help="a sink of the settings")
     test.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help=settings)
@@ -55,8 +63,8 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """List the sinks, tell their kinds, or test one."""
-    return {"kinds": _kinds, "test": _test}.get(options.verb, _list)(options)
+    """List the sinks, tell their kinds, forget or test one."""
+    return {"kinds": _kinds, "test": _test, "forget": _forget}.get(options.verb, _list)(options)
 
 
 def _kinds(options: argparse.Namespace) -> int:
@@ -84,6 +92,14 @@ def _list(options: argparse.Namespace) -> int:
         found.setdefault(row.name, {**dict.fromkeys(COLUMNS), **known})
     _write(options, list(found.values()), COLUMNS, SHOWN)
     return DATA_TROUBLE if any(row["state"] == "down" for row in found.values()) else 0
+
+
+def _forget(options: argparse.Namespace) -> int:
+    from egress_watch.store.outbox import Outbox
+
+    with Outbox(options.db or load(options.config).db) as outbox:
+        outbox.forget(options.name)
+    return 0
 
 
 def _test(options: argparse.Namespace) -> int:
