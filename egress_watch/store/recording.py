@@ -211,7 +211,9 @@ class Recording:
         return Batch(self._db, self.id, judged, ids, numbers, newest, self._matcher, self._rollup)
 
     def _newest(self) -> int:
-        return int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
+        """Return the newest flow that is here, or that was when a sink was done with it."""
+        query = "SELECT max(id) FROM (SELECT max(id) AS id FROM flow UNION ALL SELECT max(flows_done) FROM sink)"
+        return int(self._db.conn.execute(query).fetchone()[0] or 0)
 
     def _mark(self, newest: int) -> None:
         """Write down once an hour, by the clock, how far the flows have come."""
