@@ -27,6 +27,7 @@ DOORS = {
     ("fast", "model"),  # the same work on the same columns, compiled
     ("library", "devices"),  # the registry of makers
     ("library", "inventory"),
+    ("sinks", "config"),  # a sink is opened from its settings
 }
 """Imports within one floor, or of a pure room by a door, that DESIGN.md allows."""
 TUI_MAY_SEE = {"errors", "model", "store"}
