@@ -1,6 +1,6 @@
 """Build what of contrib/ follows from the program's own tables: index template, Kibana and Grafana dashboards.
 
-In: the field tables of `egress_watch.exports`, and the panels listed in this folder. Out: JSON files beside this script.
+In: the field tables of `egress_watch.exports`, and the panels listed beside this script. Out: JSON files, same place.
 Never: a field or column of which the program knows nothing; tests/test_contrib.py runs every query.
 
     python contrib/build_contrib.py            write the files

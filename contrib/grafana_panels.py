@@ -13,6 +13,7 @@ SQLITE = {"type": "frser-sqlite-datasource", "uid": "${source}"}
 PROMETHEUS = {"type": "prometheus", "uid": "${source}"}
 _HOURS = "FROM hours WHERE first_ns BETWEEN ($__from - 3600000) * 1000000 AND $__to * 1000000"
 _ALERTS = "FROM alerts WHERE last_ns >= $__from * 1000000 AND first_ns <= $__to * 1000000 AND mute IS NULL"
+_WHO = "coalesce(owner, provider, 'unknown') AS who"
 _LEVEL = "CASE level WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 WHEN 'low' THEN 3 ELSE 4 END"
 
 
@@ -35,11 +36,11 @@ SQL_PANELS = (
           about="Sums by the hour, which stay when old flows are taken out."),
     Panel("Open alerts", f"SELECT level, count(*) AS alerts {_ALERTS} AND state = 'open' GROUP BY 1 ORDER BY {_LEVEL}",
           "bargauge", width=6),
-    Panel("Newest alerts", "SELECT last_ns / 1000000000 AS last_seen, level, device_ip, title, owner, country, verdict, "
-          f"hits, bytes_out, state {_ALERTS} ORDER BY last_ns DESC LIMIT 50", width=18),
+    Panel("Newest alerts", "SELECT last_ns / 1000000000 AS last_seen, level, device_ip, title, owner, country, "
+          f"verdict, hits, bytes_out, state {_ALERTS} ORDER BY last_ns DESC LIMIT 50", width=18),
     Panel("Owners outside the zone or under foreign law",
-          "SELECT coalesce(owner, provider, 'unknown') AS owner, owner_seat AS seat, verdict, "
-          f"sum(bytes_out) AS bytes_out, sum(flows) AS flows, count(DISTINCT device_ip) AS devices {_HOURS} AND verdict IN ('OUT', 'OWN') "
+          f"SELECT {_WHO}, owner_seat AS seat, verdict, sum(bytes_out) AS bytes_out, sum(flows) AS flows, "
+          f"count(DISTINCT device_ip) AS devices {_HOURS} AND verdict IN ('OUT', 'OWN') "
           "GROUP BY 1, 2, 3 ORDER BY 4 DESC LIMIT 25", unit="bytes"),
     Panel("Countries", "SELECT coalesce(country, 'cannot tell') AS country, location_status AS sure, sum(bytes_out) AS "
           f"bytes_out, sum(flows) AS flows {_HOURS} GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 25", unit="bytes"),
@@ -47,9 +48,9 @@ SQL_PANELS = (
           "sum(CASE WHEN verdict = 'OUT' THEN bytes_out ELSE 0 END) AS bytes_out_of_zone, "
           f"sum(CASE WHEN verdict = 'UNKNOWN' THEN bytes_out ELSE 0 END) AS bytes_unknown {_HOURS} "
           "GROUP BY 1 ORDER BY 3 DESC LIMIT 25", unit="bytes"),
-    Panel("Why it could not be told", "SELECT location_status AS status, coalesce(owner, provider, 'unknown') AS owner, "
-          f"sum(flows) AS flows, sum(bytes_out) AS bytes_out {_HOURS} AND verdict = 'UNKNOWN' GROUP BY 1, 2 "
-          "ORDER BY 4 DESC LIMIT 25", unit="bytes"),
+    Panel("Why it could not be told", f"SELECT location_status AS status, {_WHO}, sum(flows) AS flows, "
+          f"sum(bytes_out) AS bytes_out {_HOURS} AND verdict = 'UNKNOWN' GROUP BY 1, 2 ORDER BY 4 DESC LIMIT 25",
+          unit="bytes"),
     Panel("Recordings: frames, and what was lost", "SELECT id AS recording, state, zone, zone_as_of, frames, packets, "
           "frames - packets AS skipped, lost, evicted FROM recording ORDER BY id DESC LIMIT 25", width=24),
 )  # fmt: skip
@@ -58,7 +59,7 @@ METRIC_PANELS = (
     Panel("Packets a second", "sum(rate(egress_watch_packets_total[$__rate_interval]))", "timeseries", "pps",
           legend="packets"),
     Panel("Frames lost a second", "sum(rate(egress_watch_lost_total[$__rate_interval]))", "timeseries", "pps",
-          legend="lost", about="Drops of the kernel or the capture; anything above 0 means that the picture has holes."),
+          legend="lost", about="Drops of the kernel or the capture; above 0 the picture has holes."),
     Panel("Bytes a second by verdict", "sum by (verdict) (rate(egress_watch_flows_bytes[$__rate_interval]))",
           "timeseries", "Bps", legend="{{verdict}}"),
     Panel("Frames that are no IP packet, by reason",
