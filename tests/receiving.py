@@ -10,6 +10,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from receiving_brokers import BROKERS
+from receiving_web import WEB
+
 from egress_watch.config import SinkSettings
 from egress_watch.sinks.sink import Message, Sink, SinkDown
 
@@ -76,5 +79,5 @@ def stdout(folder: Path) -> Iterator[Receiver]:
             sys.stdout = before
 
 
-RECEIVERS: dict[str, Callable[[Path], AbstractContextManager[Receiver]]] = {"stdout": stdout}
+RECEIVERS: dict[str, Callable[[Path], AbstractContextManager[Receiver]]] = {"stdout": stdout, **WEB, **BROKERS}
 """By the scheme of the sink; each gets a folder of its own."""

@@ -20,10 +20,8 @@ from egress_watch.errors import ConfigError
 from egress_watch.sinks.secret import secret
 from egress_watch.sinks.sink import RECEIVER_ACKNOWLEDGED, Kind, Message, Receipt, SinkDown
 
-WAY = re.compile(r"kafka(?P<tls>\+tls)?://(?P<brokers>[^/\s@]+)/(?P<topic>[A-Za-z0-9._-]{1,249})")
+WAY = re.compile(r"kafka:(?P<tls>tls:)?//(?P<brokers>[^/\s@]+)/(?P<topic>[A-Za-z0-9._-]{1,249})")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-SETTINGS = ("secret_file", "secret_env", "user", "sasl")
-TLS_SETTINGS = ("ca_file", "cert_file", "key_file")
 _QUIET = logging.getLogger("egress_watch.sinks.kafka")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
@@ -119,7 +117,7 @@ def _options(settings: SinkSettings, way: re.Match[str]) -> dict[str, Any]:
         raise ConfigError(what, where=f"sink {settings.name}", remedy=remedy)
     if named and settings.sasl == "PLAIN" and not way["tls"]:
         what = "sasl PLAIN would send the password in the clear"
-        raise ConfigError(what, where=f"sink {settings.name}", remedy="write kafka+tls, or use SCRAM-SHA-512")
+        raise ConfigError(what, where=f"sink {settings.name}", remedy="write kafka:tls://, or use SCRAM-SHA-512")
     protocol = ("SASL_" if named else "") + ("SSL" if way["tls"] else "PLAINTEXT")
     options = {
         "bootstrap.servers": way["brokers"], "client.id": "egress-watch", "acks": "all", "enable.idempotence": True,
@@ -137,11 +135,8 @@ def _too_large(error: Any) -> bool:
     return getattr(error, "name", lambda: "")() == "MSG_SIZE_TOO_LARGE"
 
 
-_ABOUT = "a Kafka topic, acknowledged by all replicas, keyed by device; needs egress-watch[kafka]"
 KAFKA = Kind(
-    "kafka", "kafka://broker1:9092,broker2:9092/egress", _ABOUT, RECEIVER_ACKNOWLEDGED, Kafka, SETTINGS
-)  # fmt: skip
-KAFKA_TLS = Kind(
-    "kafka+tls", "kafka+tls://broker1:9093/egress", f"{_ABOUT}; over TLS", RECEIVER_ACKNOWLEDGED, Kafka,
-    (*SETTINGS, *TLS_SETTINGS),
+    "kafka", "kafka://broker1:9092,broker2:9092/egress",
+    "a Kafka topic, acknowledged by all replicas, keyed by device; kafka:tls:// over TLS; needs egress-watch[kafka]",
+    RECEIVER_ACKNOWLEDGED, Kafka, ("secret_file", "secret_env", "user", "sasl", "ca_file", "cert_file", "key_file"),
 )  # fmt: skip

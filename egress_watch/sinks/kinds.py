@@ -19,14 +19,12 @@ from egress_watch.errors import ConfigError
 from egress_watch.sinks.http_elastic import ELASTIC
 from egress_watch.sinks.http_splunk import SPLUNK, SPLUNK_UNACKNOWLEDGED
 from egress_watch.sinks.http_webhook import WEBHOOK
-from egress_watch.sinks.kafka import KAFKA, KAFKA_TLS
-from egress_watch.sinks.nats import NATS, NATS_TLS
+from egress_watch.sinks.kafka import KAFKA
+from egress_watch.sinks.nats import NATS
 from egress_watch.sinks.sink import Kind, Sink
 from egress_watch.sinks.stream import STDOUT
 
-SINKS: tuple[Kind, ...] = (
-    STDOUT, ELASTIC, SPLUNK, SPLUNK_UNACKNOWLEDGED, WEBHOOK, KAFKA, KAFKA_TLS, NATS, NATS_TLS,
-)  # fmt: skip
+SINKS: tuple[Kind, ...] = (STDOUT, ELASTIC, SPLUNK, SPLUNK_UNACKNOWLEDGED, WEBHOOK, KAFKA, NATS)
 
 NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,31}")
 RECORDS = ("alerts", "flows")

@@ -23,8 +23,7 @@ from egress_watch.sinks import tls
 from egress_watch.sinks.secret import secret
 from egress_watch.sinks.sink import RECEIVER_ACKNOWLEDGED, Kind, Message, Receipt, SinkDown
 
-WAY = re.compile(r"nats(?P<tls>\+tls)?://(?P<servers>[^/\s@]+)/(?P<subject>[^\s*>.]+(\.[^\s*>.]+)*)")
-SETTINGS = ("secret_file", "secret_env", "user")
+WAY = re.compile(r"nats:(?P<tls>tls:)?//(?P<servers>[^/\s@]+)/(?P<subject>[^\s*>.]+(\.[^\s*>.]+)*)")
 STILL_S = 30.0
 """A connection unused for longer is made anew: nobody answered the server's pings meanwhile."""
 TOO_LARGE = 10_054
@@ -143,9 +142,8 @@ def _options(settings: SinkSettings, way: re.Match[str]) -> dict[str, Any]:
     return options
 
 
-_ABOUT = "a NATS subject that a JetStream stream stores; it drops doubles within its window; needs egress-watch[nats]"
-NATS = Kind("nats", "nats://nats.example:4222/egress.alerts", _ABOUT, RECEIVER_ACKNOWLEDGED, Nats, SETTINGS)
-NATS_TLS = Kind(
-    "nats+tls", "nats+tls://nats.example:4222/egress.alerts", f"{_ABOUT}; over TLS", RECEIVER_ACKNOWLEDGED, Nats,
-    (*SETTINGS, *tls.SETTINGS),
+NATS = Kind(
+    "nats", "nats://nats.example:4222/egress.alerts",
+    "a subject that a JetStream stream stores, which drops doubles; nats:tls:// over TLS; needs egress-watch[nats]",
+    RECEIVER_ACKNOWLEDGED, Nats, ("secret_file", "secret_env", "user", *tls.SETTINGS),
 )  # fmt: skip

