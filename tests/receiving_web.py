@@ -1,6 +1,6 @@
 """Receivers over HTTP that keep to the documented protocols strictly, as good or as bad as a test wants them.
 
-Elasticsearch's bulk API, Splunk's HTTP Event Collector, and a webhook that verifies signatures with a library of others.
+Elasticsearch's bulk API, Splunk's HTTP Event Collector, and a webhook that verifies signatures with another's library.
 None of the real ones can be installed here.
 """
 

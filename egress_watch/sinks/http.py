@@ -181,9 +181,11 @@ def _watched(kind: Any, whole_s: float) -> Any:
 
 @contextmanager
 def _ended(connection: socket.socket | None, whole_s: float) -> Iterator[None]:
-    """Cut a connection that takes longer."""
+    """Cut a connection that takes longer; raises TimeoutError then, also where what came looks like an answer."""
+    over = threading.Event()
 
     def cut() -> None:
+        over.set()
         if connection is not None:
             with suppress(OSError):  # closed meanwhile
                 connection.shutdown(socket.SHUT_RDWR)
@@ -195,6 +197,8 @@ def _ended(connection: socket.socket | None, whole_s: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        if over.is_set():
+            raise TimeoutError("its answer comes too slowly")
 
 
 @contextmanager

@@ -94,11 +94,12 @@ class Nats:
 
     async def _stream(self) -> Any:
         """Return JetStream over a connection that is up; raises SinkDown."""
-        import nats
-
         if self._client is None or not self._client.is_connected:
+            from nats.aio.client import Client
+
+            self._client = Client()
             try:
-                self._client = await asyncio.wait_for(nats.connect(**self._options), self._timeout_s)
+                await asyncio.wait_for(self._client.connect(**self._options), self._timeout_s)
             except Exception as error:  # noqa: BLE001 - the client raises what the network, TLS or the server made of it
                 raise SinkDown(self._why(error)) from None
         return self._client.jetstream(timeout=self._timeout_s)
