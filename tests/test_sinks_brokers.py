@@ -70,12 +70,12 @@ def test_kafka_sets_aside_what_no_broker_takes():
 def test_kafka_over_tls_checks_the_broker(tmp_path):
     """With our authority the batch is stored; with another nothing is, and the words say why."""
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
-    with tansu(authority.issue("server")) as broker:
-        topic(broker.port, **{"security.protocol": "ssl", "ssl.ca.location": str(authority.file)})
+    with tansu(authority.signed("localhost")) as broker:
+        topic(broker.port, **{"security.protocol": "ssl", "ssl.ca.location": authority.ca_file})
         with pytest.raises(SinkDown, match=r"(?i)ssl|certificate"):
-            sent(to_kafka(broker.port, ca_file=str(other.file)), BATCH)
-        assert sent(to_kafka(broker.port, ca_file=str(authority.file)), BATCH).done == len(BATCH)
-        held = consumed(broker.port, **{"security.protocol": "ssl", "ssl.ca.location": str(authority.file)})
+            sent(to_kafka(broker.port, ca_file=other.ca_file), BATCH)
+        assert sent(to_kafka(broker.port, ca_file=authority.ca_file), BATCH).done == len(BATCH)
+        held = consumed(broker.port, **{"security.protocol": "ssl", "ssl.ca.location": authority.ca_file})
     assert [value for *_, value, _ in held] == [one.body for one in BATCH]
 
 
@@ -129,16 +129,25 @@ def test_a_full_stream_is_down_and_takes_the_rest_later(tmp_path):
 def test_nats_over_tls_with_a_client_certificate(tmp_path):
     """Server and client show certificates of our authority; another authority, or none of ours, is not accepted."""
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
-    chain, ours = str(authority.issue("server")), str(authority.issue("client"))
-    options = ("--tls", "--tlsverify", "--tlscert", chain, "--tlskey", chain, "--tlscacert", str(authority.file))
+    (server_cert, server_key), (cert, key) = authority.signed("localhost"), authority.signed("client")
+    options = (
+        "--tls",
+        "--tlsverify",
+        "--tlscert",
+        server_cert,
+        "--tlskey",
+        server_key,
+        "--tlscacert",
+        authority.ca_file,
+    )
     with nats_server(tmp_path, *options) as server:
-        files = {"ca_file": str(authority.file), "cert_file": ours}
+        files = {"ca_file": authority.ca_file, "cert_file": cert, "key_file": key}
         with pytest.raises(SinkDown, match="no stream"):  # so far did it come: TLS stands
             sent(to_nats(server.port, **files), BATCH)
         with pytest.raises(SinkDown, match="certificate is not accepted"):
-            sent(to_nats(server.port, **{**files, "ca_file": str(other.file)}), BATCH)
+            sent(to_nats(server.port, **{**files, "ca_file": other.ca_file}), BATCH)
         with pytest.raises(SinkDown):
-            sent(to_nats(server.port, ca_file=str(authority.file)), BATCH)
+            sent(to_nats(server.port, ca_file=authority.ca_file), BATCH)
 
 
 def test_nats_wants_its_password(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import contextmanager
-from datetime import timedelta
 from threading import Thread
 
 import pytest
@@ -276,7 +275,7 @@ def over_tls(authority, chain, **settings):
     bulk = Bulk()
     with running(bulk, chain) as receiver:
         to = f"elastic:https://localhost:{receiver.port}/egress"
-        sink = opened(SinkSettings("out", to, **{"ca_file": str(authority.file), "timeout_s": 3, **settings}))
+        sink = opened(SinkSettings("out", to, **{"ca_file": authority.ca_file, "timeout_s": 3, **settings}))
         try:
             sink.deliver(BATCH)
         except SinkDown as down:
@@ -289,30 +288,30 @@ def over_tls(authority, chain, **settings):
 
 def test_a_certificate_of_our_own_authority_is_accepted(authority):
     """Name and issuer fit: the batch is delivered."""
-    assert over_tls(authority, authority.issue("server")) == len(BATCH)
+    assert over_tls(authority, authority.signed("localhost")) == len(BATCH)
 
 
 def test_a_certificate_by_another_name_can_be_asked_for(authority):
     """server_name says what the certificate must bear, where the host of the address is not it."""
-    chain = authority.issue("server", "siem.example")
+    chain = authority.signed("siem.example")
     assert "mismatch" in over_tls(authority, chain)
     assert over_tls(authority, chain, server_name="siem.example") == len(BATCH)
 
 
 def test_a_certificate_that_is_over_or_foreign_is_not_accepted(tmp_path, authority):
     """Expired, of another authority, or not of the system's: nothing is sent, and the words say which."""
-    expired = authority.issue("old", left=-timedelta(hours=1))
+    expired = authority.signed("localhost", days=-0.1)
     assert "expired" in over_tls(authority, expired)
-    foreign = Authority(tmp_path, "other").issue("foreign")
+    foreign = Authority(tmp_path, "other").signed("localhost")
     assert "certificate is not accepted" in over_tls(authority, foreign)
-    assert "certificate is not accepted" in over_tls(authority, authority.issue("server"), ca_file="")
+    assert "certificate is not accepted" in over_tls(authority, authority.signed("localhost"), ca_file="")
 
 
 def test_a_server_that_speaks_no_tls_is_told(authority):
     """A plain server at an https address is down with a reason."""
     with running(Bulk()) as receiver:
         to = f"elastic:https://localhost:{receiver.port}/egress"
-        sink = opened(SinkSettings("out", to, ca_file=str(authority.file), timeout_s=2))
+        sink = opened(SinkSettings("out", to, ca_file=authority.ca_file, timeout_s=2))
         with pytest.raises(SinkDown, match=r"no TLS|closed the connection"):
             sink.deliver(BATCH)
         sink.close()

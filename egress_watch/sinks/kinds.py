@@ -16,15 +16,22 @@ from dataclasses import fields
 
 from egress_watch.config import SinkSettings
 from egress_watch.errors import ConfigError
+from egress_watch.sinks.datagrams import SYSLOG_UDP
 from egress_watch.sinks.http_elastic import ELASTIC
 from egress_watch.sinks.http_splunk import SPLUNK, SPLUNK_UNACKNOWLEDGED
 from egress_watch.sinks.http_webhook import WEBHOOK
 from egress_watch.sinks.kafka import KAFKA
+from egress_watch.sinks.log import FILE
 from egress_watch.sinks.nats import NATS
+from egress_watch.sinks.relp import RELP, RELP_TLS
 from egress_watch.sinks.sink import Kind, Sink
 from egress_watch.sinks.stream import STDOUT
+from egress_watch.sinks.syslog import SYSLOG_TCP, SYSLOG_TLS
 
-SINKS: tuple[Kind, ...] = (STDOUT, ELASTIC, SPLUNK, SPLUNK_UNACKNOWLEDGED, WEBHOOK, KAFKA, NATS)
+SINKS: tuple[Kind, ...] = (
+    FILE, STDOUT, SYSLOG_UDP, SYSLOG_TCP, SYSLOG_TLS, RELP, RELP_TLS, ELASTIC, SPLUNK, SPLUNK_UNACKNOWLEDGED, WEBHOOK,
+    KAFKA, NATS,
+)  # fmt: skip
 
 NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,31}")
 RECORDS = ("alerts", "flows")
@@ -60,6 +67,9 @@ def checked(sinks: Sequence[SinkSettings]) -> None:
         if settings.name.lower() in seen:
             raise ConfigError("the name is taken", where=_where(settings), remedy="give each sink its own")
         seen.add(settings.name.lower())
+        if "@" in settings.to.partition("//")[2].partition("/")[0]:
+            remedy = "set user, and secret_file or secret_env"
+            raise ConfigError("to: holds a name or a password", where=_where(settings), remedy=remedy)
         _check_words(settings)
         _check_foreign(settings, kind(settings))
 
@@ -68,6 +78,8 @@ def _check_words(settings: SinkSettings) -> None:
     if not settings.records or set(settings.records) - set(RECORDS):
         remedy = f"one or both of: {', '.join(RECORDS)}"
         raise ConfigError(f"records: {list(settings.records)}", where=_where(settings), remedy=remedy)
+    if settings.key_file and not settings.cert_file:
+        raise ConfigError("key_file without cert_file", where=_where(settings), remedy="name both, or neither")
     if settings.least not in LEVELS:
         remedy = f"one of: {', '.join(LEVELS)}"
         raise ConfigError(f"least: {settings.least!r} is no level", where=_where(settings), remedy=remedy)

@@ -14,6 +14,7 @@ from egress_watch.store.answers import dataset
 from egress_watch.store.backtest import Tried, backtest
 from egress_watch.store.difference import Difference
 from egress_watch.store.file import open_for_writing, transaction
+from egress_watch.store.gaps import rewind
 from egress_watch.store.reader import Reader
 from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, storable
 from egress_watch.store.rejudging import Law, compare, rewrite
@@ -29,7 +30,7 @@ CACHE_KIB = 32 * 1024
 """Pages SQLite keeps: the counts of an hour are looked up all over their table, and its own 2 MB do not hold them."""
 _OF_A_RECORDING = (
     "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
-    "hour",
+    "hour", "segment_hour",
 )  # fmt: skip
 _OF_AN_ALERT = ("alert_event", "folded")
 
@@ -103,6 +104,7 @@ class Store:
         return list(found)
 
     def _remove(self, number: int) -> None:
+        rewind(self._db, number)
         for table in _OF_AN_ALERT:
             of = "alert IN (SELECT id FROM alert WHERE recording = ?)"
             self._db.conn.execute(f"DELETE FROM {table} WHERE {of}", (number,))  # noqa: S608 - our own names

@@ -249,7 +249,7 @@ class Reader:
 
     def _rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         with trouble(self.path):
-            return [_plain(row) for row in self._db.query(query, dict(values or {}))]
+            return [plain(row) for row in self._db.query(query, dict(values or {}))]
 
 
 _parsed = lru_cache(4096)(json.loads)
@@ -264,7 +264,8 @@ def _where(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS) -> st
     return " AND ".join(f"({known[name]})" for name in filters) or "1"
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its lists as lists."""
     for column in JSON_COLUMNS:
         if isinstance(row.get(column), str):
             row[column] = _parsed(row[column])

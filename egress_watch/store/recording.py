@@ -6,6 +6,7 @@ In: `Judged` batches, `Tally`, `Alert` rows. Out: a committed `Batch` that rules
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from struct import Struct
@@ -29,10 +30,10 @@ from egress_watch.model import (
     address_text,
     mac_text,
 )
-from egress_watch.store import hours
+from egress_watch.store import hours, retention
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch
-from egress_watch.store.devices import write_facts, write_listings
+from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
@@ -62,19 +63,25 @@ class Recording:
         self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
         self._episodes = Episodes(db, row, dataset, pace=pace)
         self._rules_done = -1
+        self._marked_ns = 0
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
         self._places = Lookup[tuple[str, Answer]](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
+        self._asset_rows: list[int] = []
+        """Row of the table asset of each listing of the inventory."""
         self._enlisted: set[tuple[bytes, int, int]] = set()
         self._contacts, self._rollup = Contacts(db, row), Rollup(db, row)
         self._remembered = (self._devices, self._remotes, self._names, self._places, self._contacts)
 
-    def write(self, judged: Judged, tally: Tally) -> Batch:
-        """Store one batch with the counters so far, in one transaction, and return it for the rules."""
+    def write(self, judged: Judged, tally: Tally, assets: Ints | None = None) -> Batch:
+        """Store one batch with the counters so far, in one transaction, and return it for the rules.
+
+        ``assets`` (n,) is what `enlist` returned for the flows.
+        """
         try:
             with transaction(self._db, self._path):
-                batch = self._insert(judged)
+                batch = self._insert(judged, assets)
                 self._count(tally)
         except BaseException:
             for memory in self._remembered:
@@ -100,15 +107,22 @@ class Recording:
         with transaction(self._db, self._path):
             write_facts(self._db, self.id, facts, refused)
 
-    def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> None:
-        """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``."""
-        placed = dict.fromkeys(zip(_device_keys(flows), flows.vlan.tolist(), rows.tolist(), strict=True))
-        if fresh := [one for one in placed if one not in self._enlisted]:
+    def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> Ints:
+        """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``, which only grow.
+
+        Returns (n,) rows of the table asset.
+        """
+        keys = zip(_device_keys(flows), flows.vlan.tolist(), rows.tolist(), strict=True)
+        if fresh := [one for one in dict.fromkeys(keys) if one not in self._enlisted]:
             with transaction(self._db, self._path):
+                known = [*self._asset_rows, *asset_rows(self._db, listings[len(self._asset_rows) :])]
                 numbers = self._devices.numbers([device for device, _, _ in fresh])
-                devices = [(number, vlan) for number, (_, vlan, _) in zip(numbers, fresh, strict=True)]
-                write_listings(self._db, self.id, devices, [listings[row] for _, _, row in fresh])
+                placed = zip(numbers, fresh, strict=True)
+                of = [(self.id, number, vlan, known[row]) for number, (_, vlan, row) in placed]
+                self._db.conn.executemany("INSERT OR REPLACE INTO listing VALUES (?, ?, ?, ?)", of)
+            self._asset_rows = known
             self._enlisted = self._enlisted | set(fresh) if len(self._enlisted) < MOST_ENLISTED else set(fresh)
+        return np.array(self._asset_rows, np.int64)[rows]
 
     def finish(
         self, tally: Tally, fingerprints: Mapping[str, str], state: str = FINISHED, failed: Mapping[str, str] = NONE
@@ -120,6 +134,7 @@ class Recording:
         with transaction(self._db, self._path):
             self._count(tally)
             self._episodes.end(tally.last_ns)
+            retention.note(self._db, self._newest(), time.time_ns())
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
@@ -128,15 +143,28 @@ class Recording:
         with transaction(self._db, self._path):
             self._db.conn.executemany("UPDATE rule SET broken = ? WHERE id = ?", [(why, i) for i, why in rules.items()])
 
-    def _insert(self, judged: Judged) -> Batch:
+    def _insert(self, judged: Judged, assets: Ints | None = None) -> Batch:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""
-        newest = int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
+        newest = self._newest()
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
         of, columns = np.array(devices, np.int64), self._columns(judged)
         rows = zip(ids.tolist(), devices, *columns, self._contacts.facts(judged, of), strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
-        hours.add(self._db, self.id, judged.flows, of, np.array(columns[-1], np.int64))
+        self._mark(int(ids[-1]) if len(ids) else newest)
+        assets = np.zeros(len(ids), np.int64) if assets is None else assets
+        hours.add(self._db, self.id, judged.flows, of, np.array(columns[-1], np.int64), assets)
         return Batch(self._db, judged, ids, of, newest, self._rollup)
+
+    def _newest(self) -> int:
+        """Return the newest flow that is here, or that was when a sink was done with it."""
+        query = "SELECT max(id) FROM (SELECT max(id) AS id FROM flow UNION ALL SELECT max(flows_done) FROM sink)"
+        return int(self._db.conn.execute(query).fetchone()[0] or 0)
+
+    def _mark(self, newest: int) -> None:
+        """Write down once an hour, by the clock, how far the flows have come."""
+        if not 0 <= time.time_ns() - self._marked_ns < hours.HOUR_NS:
+            self._marked_ns = time.time_ns()
+            retention.note(self._db, newest, self._marked_ns)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:
         """Return the values of `_FLOW` behind id and device, in its order."""

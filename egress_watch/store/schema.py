@@ -307,13 +307,63 @@ FROM hour JOIN device ON device.id = hour.device JOIN place ON place.id = hour.p
 """Sums by the hour, kept when the flows are gone; ``thinned_hour`` is the newest hour that retention took flows of."""
 
 
+SEGMENTS = """
+CREATE TABLE segment_hour(
+  recording INTEGER NOT NULL REFERENCES recording, hour INTEGER NOT NULL, asset INTEGER NOT NULL,
+  place INTEGER NOT NULL REFERENCES place, flows INTEGER NOT NULL, packets_out INTEGER NOT NULL,
+  bytes_out INTEGER NOT NULL, packets_in INTEGER NOT NULL, bytes_in INTEGER NOT NULL,
+  PRIMARY KEY(recording, hour, asset, place)) WITHOUT ROWID;
+INSERT INTO segment_hour
+  SELECT hour.recording, hour, coalesce(listing.asset, 0), place, sum(flows), sum(packets_out), sum(bytes_out),
+    sum(packets_in), sum(bytes_in)
+  FROM hour LEFT JOIN listing ON listing.recording = hour.recording AND listing.device = hour.device
+    AND listing.vlan = hour.vlan
+  GROUP BY 1, 2, 3, 4;
+"""
+MARKS = """
+CREATE TABLE mark(flow INTEGER PRIMARY KEY, written_ns INTEGER NOT NULL);
+INSERT INTO mark SELECT max(id), strftime('%s', 'now') * 1000000000 FROM flow HAVING max(id) IS NOT NULL;
+"""
+
+
 def _version_7(db: Database) -> None:
     """Keep sums by the hour beside the flows."""
     _run(db, HOURS)
 
 
+OUTBOX = """
+CREATE TABLE sink(
+  name TEXT PRIMARY KEY, target TEXT NOT NULL DEFAULT '', promise TEXT NOT NULL DEFAULT '',
+  records TEXT NOT NULL DEFAULT '', forwarder TEXT NOT NULL DEFAULT '', alerts_done INTEGER NOT NULL,
+  flows_done INTEGER NOT NULL, sent INTEGER NOT NULL DEFAULT 0, passed INTEGER NOT NULL DEFAULT 0,
+  refused INTEGER NOT NULL DEFAULT 0, dropped_alerts INTEGER NOT NULL DEFAULT 0,
+  dropped_flows INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '',
+  tried_ns INTEGER NOT NULL DEFAULT 0, delivered_ns INTEGER NOT NULL DEFAULT 0, retry_ns INTEGER NOT NULL DEFAULT 0
+  ) WITHOUT ROWID;
+CREATE TABLE refusal(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL,
+  event_id TEXT NOT NULL, reason TEXT NOT NULL, made_ns INTEGER NOT NULL);
+CREATE INDEX refusal_of ON refusal(sink);
+CREATE TABLE gap(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, stream TEXT NOT NULL, records INTEGER NOT NULL,
+  after INTEGER NOT NULL, last INTEGER NOT NULL, made_ns INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0);
+"""
+"""How far each sink came, what receivers refused, and what was dropped: `docs/sinks.md`."""
+
+
+def _version_8(db: Database) -> None:
+    """Sum the hours of segments too, and know when flows were stored, by the clock: what retention goes by."""
+    _run(db, SEGMENTS + MARKS)
+
+
+def _version_9(db: Database) -> None:
+    """Let sinks remember how far they came."""
+    _run(db, OUTBOX)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
+    _version_8, _version_9,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 
