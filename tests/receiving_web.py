@@ -105,8 +105,10 @@ class Receiving:
         self.port = self.web.server_port
 
     def stop(self) -> None:
-        """End it."""
+        """End it, with what it had taken and not yet stored."""
         self.web.end()
+        if isinstance(self._answer, Collector):
+            self._answer.forget()
 
     def start(self) -> None:
         """Begin it again."""
@@ -195,6 +197,11 @@ class Collector:
         if page.path == "/services/collector/ack":
             return self._acks(page.body, channel)
         return 404, {"text": "The requested URL was not found on this server.", "code": 404}
+
+    def forget(self) -> None:
+        """Lose what is not indexed, and every channel, as a collector does that is killed."""
+        self.waiting.clear()
+        self.numbers.clear()
 
     def _events(self, body: bytes, channel: str) -> tuple[int, object]:
         text, events, at = body.decode(), [], 0

@@ -183,6 +183,27 @@ def test_nothing_is_done_before_an_indexer_has_it(tmp_path):
     assert len(collector.indexed) == len(BATCH)
 
 
+def test_what_a_killed_collector_had_only_taken_is_sent_again(tmp_path):
+    """A collector that took a batch and died before it was indexed has it in the end, once."""
+    collector = Collector(polls=10**6)
+    with running(collector) as receiver:
+        to, token = f"splunk:http://127.0.0.1:{receiver.port}", web.secret(tmp_path, web.TOKEN)
+        sink = opened(SinkSettings("out", to, secret_file=token, timeout_s=2, acknowledge_s=20))
+        receiver.web.faults += [_taken, lambda page: (Thread(target=receiver.stop).start(), web.hangs(page))]
+        with pytest.raises(SinkDown):
+            sink.deliver(BATCH)
+        collector.polls = 0
+        receiver.start()
+        assert deliver(sink, BATCH) == 0
+        sink.close()
+    assert [json_line(event["event"]).encode() for event in collector.indexed] == BODIES
+
+
+def _taken(page):
+    """Answer as the collector does."""
+    page.say(*page.server.answer(page))
+
+
 def test_a_token_without_acknowledgement_is_no_promise(tmp_path):
     """A sink that asks for it says so and counts nothing; the kind that does not ask takes what there is."""
     collector = Collector(acknowledges=False)
