@@ -52,7 +52,7 @@ FAULTS = {
     "307": answers(307, Location="https://evil.example/"), "hangs": web.hangs, "breaks off": web.breaks_off,
     "resets": web.resets, "drips": web.drips, "endless": web.endless, "no json": answers(200, b"<html>ok</html>"),
     "nothing": answers(200, b""), "a list": answers(200, [1]), "deep": answers(200, b"[" * 100_000),
-    "one item for all": answers(200, {"errors": False, "items": [{"create": {"status": 201}}]}),
+    "one item for all": answers(200, {"errors": True, "items": [{"create": {"status": 201}}]}),
     "acks by name": answers(200, {"code": 0, "ackId": "0"}), "stored, answer lost": web.takes_then_resets,
 }  # fmt: skip
 NO_FAULT_FOR_A_WEBHOOK = {"no json", "nothing", "a list", "deep", "one item for all", "acks by name"}
@@ -189,7 +189,7 @@ def test_what_a_killed_collector_had_only_taken_is_sent_again(tmp_path):
     with running(collector) as receiver:
         to, token = f"splunk:http://127.0.0.1:{receiver.port}", web.secret(tmp_path, web.TOKEN)
         sink = opened(SinkSettings("out", to, secret_file=token, timeout_s=2, acknowledge_s=20))
-        receiver.web.faults += [_taken, lambda page: (Thread(target=receiver.stop).start(), web.hangs(page))]
+        receiver.web.faults += [_taken, _taken, lambda page: (Thread(target=receiver.stop).start(), web.hangs(page))]
         with pytest.raises(SinkDown):
             sink.deliver(BATCH)
         collector.polls = 0
@@ -209,6 +209,7 @@ def test_a_token_without_acknowledgement_is_no_promise(tmp_path):
     collector = Collector(acknowledges=False)
     with sending(tmp_path, collector, "splunk") as (sink, _), pytest.raises(SinkDown, match="acknowledgement off"):
         sink.deliver(BATCH)
+    assert collector.indexed == []
     with sending(tmp_path, collector, "splunk-unacknowledged") as (sink, _):
         assert sink.deliver(BATCH).done == len(BATCH)
 

@@ -9,6 +9,7 @@ answer that comes byte by byte, is ended here.
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
@@ -118,6 +119,15 @@ def taken(answer: Answer) -> bool:
     if answer.status in CONTENT:
         return False
     raise SinkDown(_meaning(answer.status), retry_s=answer.retry_s)
+
+
+def spoken(answer: Answer) -> dict[str, Any]:
+    """Return the JSON object of an answer, an empty one where it is none."""
+    try:
+        said = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def narrowed(deliver: Callable[[Sequence[Message]], Receipt], messages: Sequence[Message], why: str) -> Receipt:

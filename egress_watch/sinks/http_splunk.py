@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from egress_watch.config import SinkSettings
 from egress_watch.errors import ConfigError
-from egress_watch.sinks.http import JSON_FORMATS, SETTINGS, Answer, Http, authorised, narrowed, plain, taken
+from egress_watch.sinks.http import JSON_FORMATS, SETTINGS, Answer, Http, authorised, narrowed, plain, spoken, taken
 from egress_watch.sinks.sink import CONNECTION_ACKNOWLEDGED, RECEIVER_ACKNOWLEDGED, Kind, Message, Receipt, SinkDown
 
 EVENT, ACK = "/services/collector/event", "/services/collector/ack"
@@ -38,11 +38,15 @@ class Splunk:
         channel = {"X-Splunk-Request-Channel": str(uuid4())}
         self._http = Http(settings, {"Authorization": f"Splunk {found}", **channel, "Content-Type": "application/json"})
         self._base = self._http.address.path.rstrip("/")
+        self._sure = not acknowledged
 
     def deliver(self, messages: Sequence[Message]) -> Receipt:
-        """Send one batch of events."""
+        """Send one batch of events; before the first, ask whether it acknowledges: else each try doubles."""
+        if not self._sure:
+            self._acked(0)
+            self._sure = True
         answer = self._http.post(self._base + EVENT, b"".join(map(self._event, messages)), {})
-        said = _said(answer)
+        said = spoken(answer)
         if not taken(answer):
             return self._refused(messages, answer, said)
         if not self._acknowledged:
@@ -78,8 +82,7 @@ class Splunk:
     def _wait(self, number: object) -> float:
         """Ask until the indexers have it; return the seconds, raises SinkDown where they do not say so in time."""
         if type(number) is not int:
-            what = "took the events but numbers no acknowledgement: its token has indexer acknowledgement off"
-            raise SinkDown(f"{what}; turn it on, or use splunk-unacknowledged:")
+            raise SinkDown("took the events but numbers no acknowledgement")
         begun_s, pause_s = time.monotonic(), FIRST_POLL_S
         while not self._acked(number):
             if time.monotonic() - begun_s > self._settings.acknowledge_s:
@@ -90,18 +93,12 @@ class Splunk:
 
     def _acked(self, number: int) -> bool:
         answer = self._http.post(self._base + ACK, json.dumps({"acks": [number]}).encode(), {})
-        if not taken(answer):
-            raise SinkDown(f"answers {answer.status} to a question for acknowledgements")
-        acks = _said(answer).get("acks")
-        return isinstance(acks, dict) and acks.get(str(number)) is True
-
-
-def _said(answer: Answer) -> dict[str, Any]:
-    try:
-        said = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
+        said = spoken(answer)
+        acks = said.get("acks")
+        if not taken(answer) or not isinstance(acks, dict):
+            why = OURS.get(said.get("code", 0), "does not answer a question for acknowledgements")
+            raise SinkDown(f"answers {answer.status}: it {why}")
+        return acks.get(str(number)) is True
 
 
 def _unacknowledged(settings: SinkSettings) -> Splunk:
