@@ -14,7 +14,7 @@ FLOORS = (
     {"countries", "errors", "model", "fast"},
     {"decode", "names", "devices", "inventory", "flows", "places", "rules", "exports"},
     {"sources", "library", "config", "store", "sinks", "dissection"},
-    {"watch"},
+    {"watch", "forward"},
     {"cli"},
     {"__main__"},
 )

@@ -15,10 +15,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
-from sqlite_utils import Database
-
 from egress_watch.errors import StoreError
 from egress_watch.store.file import open_for_writing, transaction, trouble
+from egress_watch.store.forwarding import WAITING
 from egress_watch.store.gaps import TABLES, skip
 from egress_watch.store.reader import plain
 from egress_watch.store.recording import alive, storable, writer
@@ -47,9 +46,6 @@ _FAIL = "UPDATE sink SET failures = failures + 1, error = ?, tried_ns = ?, retry
 _REFUSE = "INSERT INTO refusal(sink, kind, number, event_id, reason, made_ns) VALUES (?, ?, ?, ?, ?, ?)"
 _FORGET = """DELETE FROM refusal WHERE sink = :name AND id <= (
   SELECT id FROM refusal WHERE sink = :name ORDER BY id DESC LIMIT 1 OFFSET :most)"""
-_WAITING = "SELECT count(*) AS n FROM (SELECT 1 FROM {table} WHERE id > :after LIMIT :most)"
-MOST_COUNTED = 1_000_000
-"""Waiting records that are counted for a screen; beyond it there are at least so many."""
 
 
 class Cursor(NamedTuple):
@@ -183,7 +179,7 @@ class Outbox:
             self._db.conn.executemany("UPDATE gap SET told = 1 WHERE id = ?", [(number,) for number in gaps])
 
     def _waiting(self, table: str, after: int, most: int) -> int:
-        return int(self._rows(_WAITING.format(table=table), {"after": after, "most": most})[0]["n"])
+        return int(self._rows(WAITING.format(table=table), {"after": after, "most": most})[0]["n"])
 
     def _newest(self, table: str) -> int:
         return int(self._rows(f"SELECT coalesce(max(id), 0) AS id FROM {table}")[0]["id"])  # noqa: S608 - our own names
@@ -191,30 +187,3 @@ class Outbox:
     def _rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         with trouble(self.path):
             return [plain(row) for row in self._db.query(query, dict(values or {}))]
-
-
-def states(db: Database) -> list[dict[str, Any]]:
-    """Return every sink there ever was, for a screen.
-
-    Each row is one of the table sink, with ``state`` (``down``, ``sending``, ``caught up``, ``stopped``),
-    ``alerts_waiting`` and ``flows_waiting`` (None where the sink does not get them; counted up to `MOST_COUNTED`).
-    """
-    found = []
-    for row in db.query("SELECT * FROM sink ORDER BY name"):
-        streams = row["records"].split()
-        for stream, table in TABLES.items():
-            query = _WAITING.format(table=table)
-            values = {"after": row[f"{stream}_done"], "most": MOST_COUNTED}
-            counted = next(iter(db.query(query, values)))["n"] if stream in streams else None
-            row[f"{stream}_waiting"] = counted
-        found.append({**row, "state": _state(row)})
-    return found
-
-
-def _state(row: Mapping[str, Any]) -> str:
-    mark = row["forwarder"]
-    if not mark or writer(int(mark.partition(":")[0])) != mark:
-        return "stopped"
-    if row["failures"]:
-        return "down"
-    return "sending" if row["alerts_waiting"] or row["flows_waiting"] else "caught up"

@@ -14,6 +14,7 @@ from egress_watch.model import Snapshot
 from egress_watch.store.answers import known_dataset
 from egress_watch.store.devices import FACTS, LISTINGS, SIGHTINGS
 from egress_watch.store.file import open_for_reading, trouble
+from egress_watch.store.forwarding import states
 
 JSON_COLUMNS = ("laws", "ties", "data", "countries")
 PAGE_ROWS = 5_000
@@ -218,6 +219,11 @@ class Reader:
                 found.append(row)
                 place = row["id"]
         return found
+
+    def sinks(self) -> list[dict[str, Any]]:
+        """Return every sink that was ever served, with its state and what waits for it; see `outbox.states`."""
+        with trouble(self.path):
+            return states(self._db)
 
     def snapshot(self, recordings: Sequence[int] = ()) -> Snapshot:
         """Return everything a report or an overview shows, as of now, of all or of some recordings."""
