@@ -112,8 +112,9 @@ def stored(port: int) -> list[bytes]:
     """Return what the stream holds, in its order."""
 
     async def all_of(js: object) -> list[bytes]:
-        state = (await js.stream_info("EGRESS")).state
-        return [(await js.get_msg("EGRESS", seq)).data for seq in range(state.first_seq, state.last_seq + 1)]
+        held = (await js.stream_info("EGRESS")).state.messages
+        reader = await js.subscribe("egress.*", ordered_consumer=True)
+        return [(await reader.next_msg(PATIENCE_S)).data for _ in range(held)]
 
     return asked(port, all_of)
 
