@@ -13,14 +13,16 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from types import MappingProxyType
 
 import nats
 import pytest
+from certificates import Authority
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from running import STRICT
@@ -94,7 +96,7 @@ def asked(port: int, question: Callable, **options: object) -> object:
     """Return what a question over a connection of its own gives."""
 
     async def ask() -> object:
-        client = await nats.connect(f"nats://127.0.0.1:{port}", **options)
+        client = await nats.connect(f"nats://localhost:{port}", **options)
         try:
             return await question(client.jetstream())
         finally:
@@ -103,20 +105,22 @@ def asked(port: int, question: Callable, **options: object) -> object:
     return asyncio.run(ask())
 
 
-def stream(port: int, **limits: object) -> None:
+def stream(port: int, options: Mapping[str, object] = MappingProxyType({}), **limits: object) -> None:
     """Make the stream that takes the subject egress.alerts."""
-    asked(port, lambda js: js.add_stream(name="EGRESS", subjects=["egress.*"], **limits))
+    asked(port, lambda js: js.add_stream(name="EGRESS", subjects=["egress.*"], **limits), **options)
 
 
-def stored(port: int) -> list[bytes]:
+def stored(port: int, **options: object) -> list[bytes]:
     """Return what the stream holds, in its order."""
 
     async def all_of(js: object) -> list[bytes]:
         held = (await js.stream_info("EGRESS")).state.messages
         reader = await js.subscribe("egress.*", ordered_consumer=True)
-        return [(await reader.next_msg(PATIENCE_S)).data for _ in range(held)]
+        bodies = [(await reader.next_msg(PATIENCE_S)).data for _ in range(held)]
+        await reader.unsubscribe()
+        return bodies
 
-    return asked(port, all_of)
+    return asked(port, all_of, **options)
 
 
 @contextmanager
@@ -230,4 +234,34 @@ def kafka(_: Path) -> Iterator:
         yield Receiver(settings, values, server.freeze, server.thaw)
 
 
-BROKERS = {"kafka": kafka, "nats": jetstream}
+@contextmanager
+def kafka_tls(folder: Path) -> Iterator:
+    """Run a Kafka-wire broker behind TLS."""
+    from receiving import Receiver
+
+    authority = Authority(folder)
+    with tansu(authority.signed("localhost")) as server:
+        secure = {"security.protocol": "ssl", "ssl.ca.location": authority.ca_file}
+        topic(server.port, **secure)
+        to = f"kafka+tls://localhost:{server.port}/egress"
+        values = lambda: [value for _, _, value, _ in consumed(server.port, **secure)]  # noqa: E731
+        settings = SinkSettings("kafka", to, timeout_s=2, ca_file=authority.ca_file)
+        yield Receiver(settings, values, server.freeze, server.thaw)
+
+
+@contextmanager
+def jetstream_tls(folder: Path) -> Iterator:
+    """Run a NATS server with a stream behind TLS."""
+    from receiving import Receiver
+
+    authority = Authority(folder)
+    cert, key = authority.signed("localhost")
+    secure = {"tls": ssl.create_default_context(cafile=authority.ca_file)}
+    with nats_server(folder, "--tls", "--tlscert", cert, "--tlskey", key) as server:
+        stream(server.port, secure)
+        to = f"nats+tls://localhost:{server.port}/egress.alerts"
+        settings = SinkSettings("nats", to, timeout_s=5, ca_file=authority.ca_file)
+        yield Receiver(settings, lambda: stored(server.port, **secure), server.stop, server.start)
+
+
+BROKERS = {"kafka": kafka, "kafka+tls": kafka_tls, "nats": jetstream, "nats+tls": jetstream_tls}

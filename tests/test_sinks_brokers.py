@@ -28,15 +28,14 @@ def sent(settings, messages):
 
 def to_kafka(port, **settings):
     """Return the settings of a sink to a topic."""
-    way = "tls:" if "ca_file" in settings else ""
-    host = "localhost" if way else "127.0.0.1"
-    return SinkSettings("kafka", f"kafka:{way}//{host}:{port}/egress", **{"timeout_s": 3, **settings})
+    way = "+tls" if "ca_file" in settings else ""
+    return SinkSettings("kafka", f"kafka{way}://localhost:{port}/egress", **{"timeout_s": 3, **settings})
 
 
 def to_nats(port, subject="egress.alerts", **settings):
     """Return the settings of a sink to a subject."""
-    way = "tls:" if "ca_file" in settings else ""
-    return SinkSettings("nats", f"nats:{way}//localhost:{port}/{subject}", **{"timeout_s": 3, **settings})
+    way = "+tls" if "ca_file" in settings else ""
+    return SinkSettings("nats", f"nats{way}://localhost:{port}/{subject}", **{"timeout_s": 3, **settings})
 
 
 def test_kafka_keeps_the_order_of_each_device():
@@ -194,8 +193,8 @@ MISTAKES = {
     "a wildcard": {"to": "nats://server:4222/egress.>"}, "a star": {"to": "nats://server:4222/*"},
     "sasl": {"to": "kafka://broker:9092/egress", "user": "me", "sasl": "MAGIC"},
     "plain in the clear": {"to": "kafka://broker:9092/egress", "user": "me", "sasl": "PLAIN"},
-    "no ca": {"to": "nats:tls://server:4222/egress", "ca_file": "/nowhere.pem"},
-    "no ca for kafka": {"to": "kafka:tls://broker:9092/egress", "ca_file": "/nowhere.pem"},
+    "no ca": {"to": "nats+tls://server:4222/egress", "ca_file": "/nowhere.pem"},
+    "no ca for kafka": {"to": "kafka+tls://broker:9092/egress", "ca_file": "/nowhere.pem"},
 }  # fmt: skip
 
 

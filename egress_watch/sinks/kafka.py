@@ -20,11 +20,10 @@ from egress_watch.errors import ConfigError
 from egress_watch.sinks.secret import secret
 from egress_watch.sinks.sink import RECEIVER_ACKNOWLEDGED, Kind, Message, Receipt, SinkDown
 
-WAY = re.compile(r"kafka:(?P<tls>tls:)?//(?P<brokers>[^/\s@]+)/(?P<topic>[A-Za-z0-9._-]{1,249})")
+WAY = re.compile(r"kafka(?P<tls>\+tls)?://(?P<brokers>[^/\s@]+)/(?P<topic>[A-Za-z0-9._-]{1,249})")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _QUIET = logging.getLogger("egress_watch.sinks.kafka")
-_QUIET.addHandler(logging.NullHandler())
-_QUIET.propagate = False
+_QUIET.setLevel(logging.CRITICAL + 1)
 """librdkafka writes to standard error otherwise; what matters comes back as errors."""
 
 
@@ -47,7 +46,7 @@ class Kafka:
 
     def deliver(self, messages: Sequence[Message]) -> Receipt:
         """Produce a batch and wait until each record is acknowledged or failed."""
-        self._producer = self._producer or self._make()
+        self._producer, self._said = self._producer or self._make(), ""
         said: dict[int, Any] = {}
         for place, message in enumerate(messages):
             self._produce(place, message, said)
@@ -95,7 +94,8 @@ class Kafka:
         return (said or f"{own} {error.str() if own else error}").strip()
 
     def _hear(self, error: Any) -> None:
-        self._said = f"{error.name()} {error.str()}"
+        if not self._said or error.name() != "_ALL_BROKERS_DOWN":  # which only sums up what was said before
+            self._said = f"{error.name()} {error.str()}"
 
 
 def _tried(make: Any, where: str) -> Any:
@@ -117,7 +117,7 @@ def _options(settings: SinkSettings, way: re.Match[str]) -> dict[str, Any]:
         raise ConfigError(what, where=f"sink {settings.name}", remedy=remedy)
     if named and settings.sasl == "PLAIN" and not way["tls"]:
         what = "sasl PLAIN would send the password in the clear"
-        raise ConfigError(what, where=f"sink {settings.name}", remedy="write kafka:tls://, or use SCRAM-SHA-512")
+        raise ConfigError(what, where=f"sink {settings.name}", remedy="write kafka+tls://, or use SCRAM-SHA-512")
     protocol = ("SASL_" if named else "") + ("SSL" if way["tls"] else "PLAINTEXT")
     options = {
         "bootstrap.servers": way["brokers"], "client.id": "egress-watch", "acks": "all", "enable.idempotence": True,
@@ -135,8 +135,13 @@ def _too_large(error: Any) -> bool:
     return getattr(error, "name", lambda: "")() == "MSG_SIZE_TOO_LARGE"
 
 
+_SETTINGS = ("secret_file", "secret_env", "user", "sasl")
 KAFKA = Kind(
     "kafka", "kafka://broker1:9092,broker2:9092/egress",
-    "a Kafka topic, acknowledged by all replicas, keyed by device; kafka:tls:// over TLS; needs egress-watch[kafka]",
-    RECEIVER_ACKNOWLEDGED, Kafka, ("secret_file", "secret_env", "user", "sasl", "ca_file", "cert_file", "key_file"),
+    "a Kafka topic, stored by all replicas, keyed by device; needs egress-watch[kafka]",
+    RECEIVER_ACKNOWLEDGED, Kafka, _SETTINGS,
+)  # fmt: skip
+KAFKA_TLS = Kind(
+    "kafka+tls", "kafka+tls://broker1:9093,broker2:9093/egress", "Kafka within TLS", RECEIVER_ACKNOWLEDGED, Kafka,
+    (*_SETTINGS, "ca_file", "cert_file", "key_file"),
 )  # fmt: skip

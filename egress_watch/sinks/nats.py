@@ -23,7 +23,7 @@ from egress_watch.sinks import tls
 from egress_watch.sinks.secret import secret
 from egress_watch.sinks.sink import RECEIVER_ACKNOWLEDGED, Kind, Message, Receipt, SinkDown
 
-WAY = re.compile(r"nats:(?P<tls>tls:)?//(?P<servers>[^/\s@]+)/(?P<subject>[^\s*>.]+(\.[^\s*>.]+)*)")
+WAY = re.compile(r"nats(?P<tls>\+tls)?://(?P<servers>[^/\s@]+)/(?P<subject>[^\s*>.]+(\.[^\s*>.]+)*)")
 STILL_S = 30.0
 """A connection unused for longer is made anew: nobody answered the server's pings meanwhile."""
 TOO_LARGE = 10_054
@@ -70,8 +70,7 @@ class Nats:
     def _leave(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            with suppress(Exception):  # whatever ends it, it is ended
-                self._loop.run_until_complete(asyncio.wait_for(client.close(), 1))
+            self._loop.run_until_complete(_ended(client))
 
     async def _deliver(self, messages: Sequence[Message]) -> Receipt:
         stream = await self._stream()
@@ -125,6 +124,16 @@ def _too_large(error: BaseException) -> bool:
     return isinstance(error, MaxPayloadError) or (isinstance(error, APIError) and error.err_code == TOO_LARGE)
 
 
+async def _ended(client: Any) -> None:
+    """Close a connection, and wait for all that it had begun."""
+    with suppress(Exception):  # whatever ends it, it is ended
+        await asyncio.wait_for(client.close(), 1)
+    begun = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in begun:
+        task.cancel()
+    await asyncio.gather(*begun, return_exceptions=True)
+
+
 async def _no_word(_: Exception) -> None:
     """Say nothing: what matters is raised to the batch."""
 
@@ -143,8 +152,13 @@ def _options(settings: SinkSettings, way: re.Match[str]) -> dict[str, Any]:
     return options
 
 
+_SETTINGS = ("secret_file", "secret_env", "user")
 NATS = Kind(
     "nats", "nats://nats.example:4222/egress.alerts",
-    "a subject that a JetStream stream stores, which drops doubles; nats:tls:// over TLS; needs egress-watch[nats]",
-    RECEIVER_ACKNOWLEDGED, Nats, ("secret_file", "secret_env", "user", *tls.SETTINGS),
+    "a subject that a NATS JetStream stream stores, which drops doubles; needs egress-watch[nats]",
+    RECEIVER_ACKNOWLEDGED, Nats, _SETTINGS,
+)  # fmt: skip
+NATS_TLS = Kind(
+    "nats+tls", "nats+tls://nats.example:4222/egress.alerts", "NATS JetStream within TLS", RECEIVER_ACKNOWLEDGED, Nats,
+    (*_SETTINGS, *tls.SETTINGS),
 )  # fmt: skip
