@@ -65,7 +65,7 @@ class Log:
         """Cut off what did not become whole, so that the next line begins at the beginning of one."""
         if self._file >= 0:
             try:
-                os.ftruncate(self._file, self._size)
+                os.ftruncate(self._file, min(self._size, os.fstat(self._file).st_size))
             except OSError:
                 return  # the next `_open` does it
 
@@ -90,11 +90,13 @@ class Log:
 
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(self._path, flags, OWNER_ONLY)
+        opened = os.open(self._path, flags, OWNER_ONLY)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(opened)  # it is not ours: nothing in it is taken back
             raise OSError(error.errno, "another process writes to it") from error
+        self._file, self._size = opened, os.fstat(opened).st_size
         status = os.fstat(self._file)
         self._slot = int(status.st_mtime) // self._settings.rotate_s if status.st_size else self._now()
         self._size = self._whole(status.st_size)
