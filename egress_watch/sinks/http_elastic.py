@@ -112,6 +112,6 @@ def _error(error: Any) -> str:
 
 ELASTIC = Kind(
     "elastic", "elastic:https://es.example:9200/logs-egress_watch.{kind}-default",
-    "Elasticsearch or OpenSearch, created under the event id, so a double is dropped there; {kind} is alert or flow",
+    "Elasticsearch or OpenSearch: bulks, created under the event id, so doubles are dropped",
     RECEIVER_ACKNOWLEDGED, Elastic, (*SETTINGS, "user"),
 )  # fmt: skip

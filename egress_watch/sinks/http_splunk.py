@@ -107,11 +107,11 @@ def _unacknowledged(settings: SinkSettings) -> Splunk:
 
 SPLUNK = Kind(
     "splunk", "splunk:https://splunk.example:8088",
-    "Splunk's HTTP Event Collector, a token with indexer acknowledgement; doubles are told by event.id",
+    "Splunk's HTTP Event Collector, with a token that has indexer acknowledgement",
     RECEIVER_ACKNOWLEDGED, Splunk, (*SETTINGS, "acknowledge_s"),
 )  # fmt: skip
 SPLUNK_UNACKNOWLEDGED = Kind(
     "splunk-unacknowledged", "splunk-unacknowledged:https://http-inputs.example.splunkcloud.com",
-    "the same for a token without it, as in Splunk Cloud: what it took may still be lost inside",
+    "the same for a token without it, as in Splunk Cloud",
     CONNECTION_ACKNOWLEDGED, _unacknowledged, SETTINGS,
 )  # fmt: skip

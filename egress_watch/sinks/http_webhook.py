@@ -87,6 +87,6 @@ def _key(found: str, settings: SinkSettings) -> bytes:
 
 WEBHOOK = Kind(
     "webhook", "webhook:https://hooks.example/egress",
-    "an address of your own, which takes a JSON array or lines, signed as Standard Webhooks says",
+    "an address of your own: a JSON array or lines, signed as Standard Webhooks says",
     RECEIVER_ACKNOWLEDGED, Webhook, (*SETTINGS, "body", "auth"),
 )  # fmt: skip

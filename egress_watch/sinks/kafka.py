@@ -138,7 +138,7 @@ def _too_large(error: Any) -> bool:
 _SETTINGS = ("secret_file", "secret_env", "user", "sasl")
 KAFKA = Kind(
     "kafka", "kafka://broker1:9092,broker2:9092/egress",
-    "a Kafka topic, stored by all replicas, keyed by device; needs egress-watch[kafka]",
+    "a Kafka topic, stored by all replicas, keyed by device (extra: kafka)",
     RECEIVER_ACKNOWLEDGED, Kafka, _SETTINGS,
 )  # fmt: skip
 KAFKA_TLS = Kind(

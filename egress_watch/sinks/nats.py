@@ -155,7 +155,7 @@ def _options(settings: SinkSettings, way: re.Match[str]) -> dict[str, Any]:
 _SETTINGS = ("secret_file", "secret_env", "user")
 NATS = Kind(
     "nats", "nats://nats.example:4222/egress.alerts",
-    "a subject that a NATS JetStream stream stores, which drops doubles; needs egress-watch[nats]",
+    "a NATS subject that a JetStream stream stores, which drops doubles (extra: nats)",
     RECEIVER_ACKNOWLEDGED, Nats, _SETTINGS,
 )  # fmt: skip
 NATS_TLS = Kind(
