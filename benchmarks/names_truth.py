@@ -27,6 +27,7 @@ from egress_watch.decode import decode
 from egress_watch.model import Packets, address_words
 from egress_watch.names import TRUST, Names, http
 from egress_watch.names.bearers import connections
+from egress_watch.names.book import NAME, RANK, Run
 from egress_watch.names.reader import Bearer, Refusal, Said
 from egress_watch.names.text import domain, host
 from egress_watch.sources import open_inputs
@@ -83,6 +84,11 @@ class Listening(Names):
         self.facts.add((source, said.address.hex() if said.address else _words(bearer.connection), name))
         super()._note(rank, bearer, said)
 
+    def _note_all(self, servers: list[tuple[bytes, Run]], answers: list[tuple[bytes, Run]]) -> None:
+        self.facts.update((TRUST[run[RANK]], _words(connection), run[NAME]) for connection, run in servers)
+        self.facts.update((TRUST[run[RANK]], pair[16:].hex(), run[NAME]) for pair, run in answers)
+        super()._note_all(servers, answers)
+
 
 def _words(connection: bytes) -> str:
     return f"{connection[:16].hex()} {connection[16:32].hex()} {connection[32:36].hex()}"
@@ -125,7 +131,7 @@ def _name(kind: str, raw: str) -> str:
     """Return a name of the truth in our form, "" for what is no name to us."""
     payload = raw.encode("utf-8", "surrogateescape")
     try:
-        return http._bare(payload) if kind == "http" else host(payload)  # noqa: SLF001 - the same reading of a port
+        return http.bare(payload) if kind == "http" else host(payload)
     except Refusal:
         return ""
 

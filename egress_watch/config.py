@@ -32,6 +32,9 @@ ZONE_NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 _TAKEN = {*ZONES, *(name.replace("+", "_") for name in ZONES)}
 
+LEAST_FILE_BYTES = 10_000
+"""Room for some packets in a file of evidence."""
+
 UNWRAP, COPIES = ("mirrors", "all", "none"), ("once", "all")
 COLLECTORS = (
     "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10",
@@ -145,11 +148,23 @@ class RetentionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """The first packets of flows that raised an alert, with their payload; none are kept unless a folder is named."""
+
+    folder: str = _setting("", "where pcapng files of evidence lie, beside this file; empty: no packet is kept")
+    packets: int = _setting(20, "first packets of a flow")
+    flows: int = _setting(10, "flows of one alert")
+    file_bytes: int = _setting(16_000_000, "size of a file; the next packets go into another")
+    files: int = _setting(10, "files kept; the oldest goes when there would be more")
+    waiting_bytes: int = _setting(64_000_000, "memory for packets of flows that may still raise an alert")
+
+
+@dataclass(frozen=True, slots=True)
 class SinkSettings:
     """A receiver that alerts or flows are sent to; docs/sinks.md has one of each kind."""
 
     name: str = _setting("", "one word, by which lists and `sinks test` know it; its place in the stream hangs on it")
-    to: str = _setting("", "where to, such as relp://siem.example:2514; `egress-watch sinks --kinds` lists all")
+    to: str = _setting("", "where to, such as relp://siem.example:2514; `egress-watch sinks kinds` lists all")
     format: str = _setting("ecs", "a format with one line a record: ecs, ocsf, cef, leef, eve, ndjson or zeek-json")
     records: tuple[str, ...] = _setting(("alerts",), "what is sent: alerts, flows, or both")
     least: str = _setting("informational", "alerts below this level are not sent: informational, low ... critical")
@@ -199,6 +214,7 @@ class Config:
     data: DataSettings = field(default_factory=DataSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     own_zone: tuple[OwnZone, ...] = field(default=(), metadata={"rows": OwnZone})
@@ -214,11 +230,13 @@ def load(path: str = "") -> Config:
         tables["inventory"] = [one]
     config: Config = _fill(Config, tables, path, "")
     _check(config, path)
-    overrides, key = (str(folder / name) if name else "" for name in (config.data.overrides, config.privacy.key_file))
+    named = config.data.overrides, config.privacy.key_file, config.evidence.folder
+    overrides, key, kept = (str(folder / name) if name else "" for name in named)
     return replace(
         config, inventory=tuple(str(folder / name) for name in config.inventory),
         data=replace(config.data, overrides=overrides), privacy=replace(config.privacy, key_file=key),
         sink=tuple(_beside(folder, row) for row in config.sink),
+        evidence=replace(config.evidence, folder=kept),
     )  # fmt: skip
 
 
@@ -361,6 +379,9 @@ def _check(config: Config, path: str) -> None:
     if config.decode.copies not in COPIES:
         what = f"decode.copies: unknown choice {config.decode.copies!r}"
         raise ConfigError(what, where=path, remedy=f"one of: {', '.join(COPIES)}")
+    if config.evidence.file_bytes < LEAST_FILE_BYTES:
+        what = f"evidence.file_bytes must be at least {LEAST_FILE_BYTES:,}"
+        raise ConfigError(what, where=path, remedy="give each file room for some packets")
     _networks("networks", config.networks, path)
     _networks("decode.collectors", config.decode.collectors, path)
 

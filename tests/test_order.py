@@ -13,7 +13,7 @@ PACKAGES = {"egress_watch": ROOT / "egress_watch", "egress_watch_tui": ROOT / "t
 FLOORS = (
     {"countries", "errors", "model", "fast"},
     {"decode", "names", "devices", "inventory", "flows", "places", "rules", "exports"},
-    {"sources", "library", "config", "store", "sinks", "dissection"},
+    {"sources", "library", "config", "store", "sinks", "dissection", "evidence"},
     {"watch", "forward"},
     {"cli"},
     {"__main__"},

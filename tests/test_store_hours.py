@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import flows, judged, tally
 from running import CITY, city_db, spawn
+from sqlite_utils import Database
 
 from egress_watch.model import Judged
 from egress_watch.store import Store
 from egress_watch.store.hours import HOUR_NS
+from egress_watch.store.schema import _version_7
 
 NOTHING = {"data": [], "rules": [], "version": "0"}
 FROM_FLOWS = f"""
@@ -86,17 +88,14 @@ def test_hours_go_with_their_recording(tmp_path: Path) -> None:
 
 
 def test_a_database_without_hours_gets_them(tmp_path: Path) -> None:
-    """A file of an earlier schema has the sums of all its flows once it was opened for writing."""
+    """The step that brings the hours sums all flows that are there."""
     path = city_db(tmp_path)
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("DROP VIEW hours")
-        for table in ("hour", "mark", "sink", "refusal", "gap"):
-            db.execute(f"DROP TABLE {table}")
-        db.execute("DROP TABLE segment_hour")
+        db.execute("DROP TABLE hour")
         db.execute("ALTER TABLE recording DROP COLUMN thinned_hour")
-        db.execute("PRAGMA user_version = 6")
+        _version_7(Database(db))
         db.commit()
-    Store(str(path)).close()
     kept, found = both(path)
     assert kept
     assert kept == found

@@ -63,6 +63,19 @@ class FlowPiece(Structure):
     )  # fmt: skip
 
 
+class NameSift(Structure):
+    """``struct sift`` in names.c."""
+
+    _fields_ = (
+        _columns("first", "beginning", "ports", "protocols") + _numbers("tls", "http", "dns")
+        + _numbers("room", "text_room", "address_room") + _columns("left", "wanting", "row", "reader", "connection")
+        + _columns("bytes", "text", "addresses", "address", "ttl_s")
+        + _numbers("left_count", "count", "text_bytes", "address_count")
+        + _columns("data") + _numbers("size", "packets")
+        + _columns("src", "dst", "src_port", "dst_port", "protocol", "payload", "payload_bytes")
+    )  # fmt: skip
+
+
 def place_of(column: NDArray[np.generic]) -> int:
     """Return where the column lies in memory; ValueError where its rows do not lie side by side."""
     interface = column.__array_interface__

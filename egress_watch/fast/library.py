@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
 from egress_watch.fast.layout import BlockWalk, FlowPiece, FrameBatch, PcapWalk, place_of
+from egress_watch.fast.names import NameFinder, NameTables
 from egress_watch.model import Bytes, Flags, Frames, Ints
 
 LIKELY_BYTES = 96
@@ -73,6 +74,7 @@ class Accelerator:
         self._library = library
         for name in ("ew_pcap", "ew_pcapng", "ew_frames", "ew_flows", "ew_row_bytes"):
             getattr(library, name).restype = c_int64
+        library.ew_names.restype = None
         self.row_bytes: int = library.ew_row_bytes()
         """Size of a row of the flow table."""
 
@@ -121,6 +123,10 @@ class Accelerator:
         rows = self._library.ew_frames(byref(batch))
         easy = {name: column[:rows] for name, column in columns.items()}
         return Easy(easy, left[: batch.left_count], place[: batch.left_count], reason[: batch.reason_count])
+
+    def names(self, tables: NameTables) -> NameFinder:
+        """Return what finds names by these tables."""
+        return NameFinder(self._library.ew_names, tables)
 
     def flows(self, piece: FlowPiece, at: int) -> int:
         """Take packets into the flow table from row ``at`` on; return the first row for which there was no room."""

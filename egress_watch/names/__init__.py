@@ -10,15 +10,17 @@ batch is heard before its flows are named, and nothing had to be forgotten (`Nam
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
+from egress_watch.fast import PlainNames
 from egress_watch.model import END_REASONS, Flows, Packets
-from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, quic, tls
-from egress_watch.names.bearers import Sieve, bearers, connections, stretch_of
+from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, plain, quic, tls
+from egress_watch.names.bearers import Sieve, Stretch, bearers, connections, stretch_of
 from egress_watch.names.book import HEARD, NAME, RANK, START, UNTIL, Book, Run, find
 from egress_watch.names.reader import (
     Bearer,
@@ -28,6 +30,7 @@ from egress_watch.names.reader import (
     MessageReader,
     Reader,
     Reading,
+    Refusal,
     Said,
     StreamReader,
 )  # fmt: skip
@@ -36,6 +39,8 @@ from egress_watch.names.streams import Streams
 MESSAGES: list[MessageReader] = [dns, mdns, llmnr]
 STREAMS: list[StreamReader] = [dns_tcp, tls, http]
 DIALOGUES: list[DialogueReader] = [quic, dtls]
+PLAINEST: tuple[MessageReader, ...] = (tls, http, dns)
+"""Whose plainest packets the accelerator reads."""
 
 SECOND_NS = 1_000_000_000
 CONNECTION_NS = 600 * SECOND_NS
@@ -55,6 +60,7 @@ _RANK = {source: rank for rank, source in enumerate(TRUST)}
 _LOCAL_RANKS = (_RANK[mdns.SOURCE], _RANK[llmnr.SOURCE])
 _ADDRESS = slice(16, 32)
 """The server's address in the key of a connection; the 32 bytes up to its end are who talks to whom."""
+_ASKER_BYTES = 16
 _SYN = 2
 _CONTINUED = [END_REASONS.index("active"), END_REASONS.index("evicted")]
 _Flow = tuple[bytes, int, int, int, bool]
@@ -71,7 +77,8 @@ class Names:
         """Names heard, by source."""
         self.refused: dict[str, int] = {}
         """Packets whose names could not be read or not be read to the end, by ``source: reason``."""
-        self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES])
+        self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES], PLAINEST)
+        self._plainest = {self._sieve.bit(reader): reader for reader in PLAINEST}
         self._streams = Streams(waiting)
         self._dialogues: dict[Reader, Dialogue] = {reader: reader.open(waiting) for reader in DIALOGUES}
         self._row = 0
@@ -91,14 +98,23 @@ class Names:
             "forgotten": self.forgotten, "waiting": len(self._streams), "kept": sum(map(len, self._books())),
         }  # fmt: skip
 
+    def told(self) -> dict[str, int]:
+        """Return the counters that say something: none that is 0, and not how much is kept."""
+        return {name: count for name, count in self.counters().items() if count and name != "kept"}
+
     def hear(self, packets: Packets) -> None:
         """Take in the names in a batch of packets."""
         stretch = stretch_of(packets, self._row)
         self._row += len(packets)
-        found = self._sieve.sift(stretch)
-        borne = zip(found, bearers(stretch, [row for row, _ in found]), strict=True)
+        found, plainest = self._sieve.find(packets, stretch)
+        borne = zip(found, bearers(stretch, [row for row, _ in found]), strict=True) if found else ()
         heard = [Heard(reader, bearer, self._read(reader, bearer)) for (_, reader), bearer in borne]
-        for one in self._streams.follow(stretch, heard):
+        if self._streams.idle(heard):
+            self._streams.remember(stretch)
+            self._learn_in_turn(heard, plainest, stretch)
+            return
+        heard += plain.heard(plainest, self._plainest, bearers(stretch, plainest.row))
+        for one in self._streams.follow(stretch, sorted(heard, key=_row)):
             self._learn(one)
 
     def name(self, flows: Flows) -> Flows:
@@ -133,6 +149,46 @@ class Names:
         dialogue = self._dialogues.get(reader)
         return dialogue.read(bearer) if dialogue else cast("MessageReader", reader).read(bearer.payload)
 
+    def _learn_in_turn(self, heard: list[Heard], plainest: PlainNames, stretch: Stretch) -> None:
+        """Learn what single packets said, in their order."""
+        times_ns, done = stretch.time_ns[plainest.row].tolist() if plainest.row else [], 0
+        for one in heard:
+            until = bisect_left(plainest.row, _row(one) - stretch.row)
+            self._take(plainest, times_ns, range(done, until))
+            self._learn(one)
+            done = until
+        self._take(plainest, times_ns, range(done, len(times_ns)))
+
+    def _take(self, plainest: PlainNames, times_ns: list[int], rows: range) -> None:
+        """Note some of the names that the accelerator found: many at once, as `_learn` does one by one."""
+        servers: list[tuple[bytes, Run]] = []
+        answers: list[tuple[bytes, Run]] = []
+        ends = plainest.ends
+        for number in rows:
+            reader = self._plainest[plainest.reader[number]]
+            try:
+                name = plain.TEXTS[reader](plainest.name[number])
+            except Refusal as refusal:
+                _count(self.refused, f"{reader.SOURCE}: {refusal}")
+                continue
+            start_ns, start = times_ns[number], ends[number - 1] if number else 0
+            rank = _RANK[reader.SOURCE]
+            if reader is not dns:
+                servers += [(plainest.connection[number], (start_ns, start_ns, name, rank, start_ns))] if name else []
+                continue
+            for at in range(start, ends[number]):
+                until_ns = _until_ns(start_ns, plainest.ttl_s[at])
+                answers.append((plainest.asked[at], (start_ns, until_ns, name, rank, start_ns)))
+        self._note_all(servers, answers)
+
+    def _note_all(self, servers: list[tuple[bytes, Run]], answers: list[tuple[bytes, Run]]) -> None:
+        """Note names of connections, and names of addresses under (who asked, address)."""
+        for run in (run for _, run in (*servers, *answers)):
+            _count(self.heard, _SOURCES[run[RANK]])
+        self._connections.note_all(servers)
+        self._asked.note_all(answers)  # an answer goes to the one who asked
+        self._known.note_all([(pair[_ASKER_BYTES:], run) for pair, run in answers])
+
     def _learn(self, heard: Heard) -> None:
         """Note the names found in a packet, and count them."""
         said, reason = heard.reading
@@ -149,8 +205,7 @@ class Names:
         if said.address is None:
             self._connections.note(bearer.connection, (start_ns, start_ns, said.name, rank, start_ns))
             return
-        until_ns = start_ns + min(max(said.ttl_s, LEAST_TTL_S), MOST_TTL_S) * SECOND_NS
-        run = (start_ns, until_ns, said.name, rank, start_ns)
+        run = (start_ns, _until_ns(start_ns, said.ttl_s), said.name, rank, start_ns)
         if rank in _LOCAL_RANKS:
             self._local.note(said.address, run)
             return
@@ -175,6 +230,14 @@ class Names:
         if not known or (len(known) == 1 and known[0][NAME] == run[NAME]):
             return run, ""
         return run, _others(known, run[NAME], first_ns)
+
+
+def _row(heard: Heard) -> int:
+    return heard.bearer.row
+
+
+def _until_ns(start_ns: int, ttl_s: int) -> int:
+    return start_ns + min(max(ttl_s, LEAST_TTL_S), MOST_TTL_S) * SECOND_NS
 
 
 def _others(line: list[Run], name: str, when_ns: int) -> str:

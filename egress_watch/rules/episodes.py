@@ -38,8 +38,8 @@ class Batch(Protocol):
     def matching(self, predicates: Sequence[str]) -> Sequence[Ints | RuleError]:
         """Return for each predicate the rows for which it holds, rising, or why it cannot be run to its end."""
 
-    def counted(self, rule: str, predicate: str, count: Count) -> Sequence[Crossing] | RuleError:
-        """Return the groups that the batch took to the limit of a correlation rule, or why it cannot be counted."""
+    def counted(self, rule: str, rows: Ints, count: Count) -> Sequence[Crossing] | RuleError:
+        """Return the groups that some rows took to the limit of a correlation rule, or why they cannot be counted."""
 
 
 class RuleSet:
@@ -59,27 +59,26 @@ class RuleSet:
 
     def evaluate(self, batch: Batch) -> list[Alert]:
         """Return the batch's episodes, in the order of the rules and of each episode's first flow."""
-        rules = [rule for rule in self.rules if rule.id not in self.broken and rule.count is None]
+        rules = [rule for rule in self.rules if rule.id not in self.broken]
         alerts: list[Alert] = []
+        crossing: list[Alert] = []
         ends = _Ends(batch)
         for rule, found in zip(rules, batch.matching([rule.predicate for rule in rules]), strict=True):
             if isinstance(found, RuleError):
                 self.broken[rule.id] = str(found)
+            elif rule.count:
+                crossing += self._correlated(rule, rule.count, found, batch)
             elif len(found):
                 alerts += _episodes(rule, found, batch, ends)
-        return alerts + self._correlated(batch)
+        return alerts + crossing
 
-    def _correlated(self, batch: Batch) -> list[Alert]:
-        """Return the episodes of the rules that count over time."""
-        alerts: list[Alert] = []
-        for rule in self.rules:
-            if rule.count and rule.id not in self.broken:
-                found = batch.counted(rule.id, rule.predicate, rule.count)
-                if isinstance(found, RuleError):
-                    self.broken[rule.id] = str(found)
-                else:
-                    alerts += [crossed(rule, rule.count, crossing) for crossing in found]
-        return alerts
+    def _correlated(self, rule: Rule, count: Count, rows: Ints, batch: Batch) -> list[Alert]:
+        """Return the episodes of a rule that counts over time."""
+        found = batch.counted(rule.id, rows, count)
+        if isinstance(found, RuleError):
+            self.broken[rule.id] = str(found)
+            return []
+        return [crossed(rule, count, crossing) for crossing in found]
 
 
 def evaluate(rules: Sequence[Rule], batch: Batch) -> list[Alert]:

@@ -30,7 +30,7 @@ CACHE_KIB = 32 * 1024
 """Pages SQLite keeps: the counts of an hour are looked up all over their table, and its own 2 MB do not hold them."""
 _OF_A_RECORDING = (
     "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
-    "hour", "segment_hour",
+    "hour", "segment_hour", "heard", "evidence",
 )  # fmt: skip
 _OF_AN_ALERT = ("alert_event", "folded")
 

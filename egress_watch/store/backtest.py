@@ -17,8 +17,8 @@ from egress_watch.model import Count, Crossing
 from egress_watch.store.batch import limited
 from egress_watch.store.file import open_for_reading, trouble
 from egress_watch.store.recording import SEQUENCE_BITS
-from egress_watch.store.rollup import Rollup
 from egress_watch.store.trial import register_regexp
+from egress_watch.store.windows import stored
 
 LIMIT_S = 120.0
 SILENCE_NS = 24 * 3600 * 1_000_000_000
@@ -128,9 +128,6 @@ class Backtest:
         return [row[0] for row in self._db.conn.execute("SELECT id FROM recording ORDER BY id")]
 
     def _crossings(self, rule: Runnable, count: Count, recording: int) -> list[Crossing]:
-        """Return the groups of one recording that reached the limit; no recording is number 0, so nothing is known."""
+        """Return the groups of one recording that reached the limit."""
         predicate = f"recording = {recording:d} AND ({rule.predicate})"
-        rollup = Rollup(self._db, 0)
-        found = rollup.counted("", predicate, count, (self._first, self._last), lambda: limited(self._db, LIMIT_S))
-        self._db.conn.execute("DELETE FROM temp.counted")
-        return found
+        return stored(self._db, predicate, count, (self._first, self._last), lambda: limited(self._db, LIMIT_S))

@@ -16,7 +16,7 @@ from egress_watch.store.devices import FACTS, LISTINGS, SIGHTINGS
 from egress_watch.store.file import open_for_reading, trouble
 from egress_watch.store.forwarding import states
 
-JSON_COLUMNS = ("laws", "ties", "data", "countries")
+JSON_COLUMNS = ("laws", "ties", "data", "countries", "other_names")
 PAGE_ROWS = 5_000
 _NEWER_THAN_ALL = 2**63 - 1
 LEVELS = ("critical", "high", "medium", "low", "informational")
@@ -43,6 +43,12 @@ GROUP BY device.id, verdict
 _RECORDINGS = "SELECT * FROM recording WHERE {of} ORDER BY id"
 _DAMAGE = "SELECT path, offset, reason, lost_bytes FROM damage WHERE {of}"
 _SKIPPED = "SELECT reason, sum(frames) AS frames FROM skipped WHERE {of} GROUP BY reason ORDER BY 2 DESC, 1"
+_HEARD = "SELECT counter, sum(count) AS count FROM heard WHERE {of} GROUP BY counter ORDER BY 1"
+_EVIDENCE = """
+SELECT path, count(*) AS flows, sum(packets) AS packets, sum(missing) AS missing
+FROM (SELECT path, flow, max(packets) AS packets, max(missing) AS missing FROM evidence
+  WHERE {of} GROUP BY path, flow) GROUP BY path ORDER BY path
+"""
 _DATA = "SELECT files FROM dataset WHERE id IN (SELECT dataset FROM recording WHERE {of}) ORDER BY id"
 
 _EARLIER = """
@@ -240,6 +246,8 @@ class Reader:
             muted=self.muted({}, of=of),
             skipped=tuple(self._rows(_SKIPPED.format(of=of))),
             damage=tuple(self._rows(_DAMAGE.format(of=of))),
+            heard=tuple(self._rows(_HEARD.format(of=of))),
+            evidence=tuple(self._rows(_EVIDENCE.format(of=of))),
             data=tuple(self._data(of_id)),
         )
 

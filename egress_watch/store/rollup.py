@@ -1,209 +1,279 @@
-"""Counts over time for correlation rules: a few slots a group, in place of the flows of an hour.
+"""Counts over time for the correlation rules of one recording: a few slots a group, in place of the flows of an hour.
 
-In: a committed batch, a predicate and what to count. Out: the groups that reached the limit, and rows of the table
-rollup. Never: a look at older flows, or a hit told twice.
+In: the rows of a committed batch that a rule's predicate holds for. Out: the groups that reached the limit, and rows of
+the table rollup. Never: a look at older flows, or more than `LIMIT` counts in memory.
 
-A timespan is `SLOTS` slots long, each a twelfth of it: 5 minutes for an hour. A flow counts in the slot of its last
-packet. A window is the slot of a flow and the eleven before it, so it spans eleven to twelve twelfths of the timespan:
-never more. What is told are the flows of every slot within a window that reached the limit, each once; so the sum does
-not depend on how the flows were cut into batches.
+The counts live in memory: nobody else reads them while the recording runs, and one that was killed comes again as a
+whole. They go to the table when the recording ends, and when they are too many; from then on a group is read back when
+it is touched again. What makes a window, and what is told of it, is in `windows`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from itertools import groupby
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from sqlite_utils import Database
 
-from egress_watch.model import Count, Crossing
+from egress_watch.model import Count, Crossing, Ints, Judged
+from egress_watch.store.kinds import PASSING, ROW_OF, Codes, alike
+from egress_watch.store.windows import SLOTS, Row, crossings, reached, slot_ns
 
-SLOTS = 12
+LIMIT = 200_000
 KEPT = 3 * SLOTS
 """Slots behind the newest that are kept: flows end out of order, by the time-outs at most."""
 
-_KEY, _SUMS = "grouped, slot, item", "amount, hits, bytes_out, bytes_in, first_ns, last_ns, first_flow, last_flow"
-_TABLE = f"""
-CREATE TEMP TABLE IF NOT EXISTS counted(rule TEXT, grouped TEXT, slot INTEGER, item TEXT,
-  {", ".join(f"{name} INTEGER" for name in _SUMS.split(", "))}, PRIMARY KEY(rule, grouped, slot, item)) WITHOUT ROWID
-"""
-_COUNT = """
-INSERT INTO temp.counted SELECT :rule, json_array({group}), last_ns / :slot_ns, {item}, {amount}, count(*),
-  sum(bytes_out), sum(bytes_in), min(first_ns), max(last_ns), min(id), max(id)
-FROM flows WHERE id BETWEEN :first AND :last AND ({predicate}) GROUP BY 2, 3, 4
-"""
-_RANGE = "SELECT min(slot), max(slot) FROM temp.counted WHERE rule = ?"
-_GROUPS = """
-SELECT grouped FROM (
-  SELECT grouped, item, amount FROM temp.counted WHERE rule = :rule
-  UNION ALL SELECT rollup.grouped, rollup.item, rollup.amount
-  FROM (SELECT DISTINCT grouped FROM temp.counted WHERE rule = :rule) AS touched CROSS JOIN rollup
-    ON rollup.recording = :recording AND rollup.rule = :rule AND rollup.grouped = touched.grouped
-      AND rollup.slot BETWEEN :since AND :until)
-GROUP BY grouped HAVING {metric} >= :least
-"""
-_ROWS = f"""
-SELECT {_KEY}, {_SUMS}, 0, 0, 0 FROM temp.counted
-WHERE rule = :rule AND grouped IN (SELECT value FROM json_each(:groups))
-UNION ALL SELECT {_KEY}, {_SUMS}, told, told_out, told_in FROM rollup
-WHERE recording = :recording AND rule = :rule AND grouped IN (SELECT value FROM json_each(:groups))
-  AND slot BETWEEN :since AND :until
-ORDER BY grouped, slot
-"""  # noqa: S608 - constants
-_KEEP = f"""
-INSERT INTO rollup(recording, rule, {_KEY}, {_SUMS}) SELECT ?, rule, {_KEY}, {_SUMS} FROM temp.counted WHERE true
-ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, hits = hits + excluded.hits,
-  bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in,
-  first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns), last_flow = excluded.last_flow
-"""  # noqa: S608 - constants
-_TOLD = """
-UPDATE rollup SET told = hits, told_out = bytes_out, told_in = bytes_in
-WHERE recording = ? AND rule = ? AND grouped = ? AND slot = ?
-"""
+_COLUMNS = ", ".join(Row._fields)
+_READ = f"""SELECT {_COLUMNS} FROM rollup
+WHERE recording = ? AND rule = ? AND grouped IN (SELECT value FROM json_each(?))"""  # noqa: S608 - constants
+_WRITE = f"INSERT OR REPLACE INTO rollup(recording, rule, {_COLUMNS}) VALUES (?, ?{', ?' * len(Row._fields)})"  # noqa: S608 - constants
 _FORGET = "DELETE FROM rollup WHERE recording = ? AND rule = ? AND slot < ?"
-_METRIC = {"value_count": "count(DISTINCT item)"}
-_AMOUNT = {"value_sum": "total({field})", "event_count": "count(*)", "value_count": "1"}
-_NEWEST = "SELECT * FROM flows WHERE id IN (SELECT value FROM json_each(?))"
+GROUP, SLOT, ITEM, AMOUNT, HITS, OUT, IN, FIRST_NS, LAST_NS, FIRST, LAST, TOLD, TOLD_OUT, TOLD_IN = range(
+    len(Row._fields)
+)
+_SUMMED = slice(AMOUNT, IN + 1)
 
 
-class _Row(NamedTuple):
-    """What one group came to in one slot, for one value where values are counted."""
+class Asked(Protocol):
+    """A committed batch, as far as counting needs it; see `batch.Batch`."""
 
-    grouped: str
-    slot: int
-    item: str
-    amount: int
-    hits: int
-    bytes_out: int
-    bytes_in: int
-    first_ns: int
-    last_ns: int
-    first_flow: int
-    last_flow: int
-    told: int
-    told_out: int
-    told_in: int
+    judged: Judged
+    ids: Ints
+
+    def numbers(self, names: Sequence[str]) -> Mapping[str, Ints]:
+        """Return numbers of the flows by name, (n,) each."""
+
+    def ask(self, expressions: Sequence[str], ids: Ints) -> Sequence[tuple[Any, ...]]:
+        """Return what SQL expressions say of flows."""
+
+
+class _Fresh(NamedTuple):
+    """What a batch adds to the counts of a rule."""
+
+    rows: Ints
+    """(n, 14) As `Row`, group and item as numbers."""
+    told: Sequence[tuple[int, int]]
+    """Groups and slots that are told with it."""
+
+
+class _Counts:
+    """The counts of one rule: a matrix of rows, as `Row` with numbers for its texts."""
+
+    def __init__(self, count: Count) -> None:
+        self.count = count
+        self.size = 0
+        self.texts: list[str] = []
+        """The group's values as a JSON list, by its number."""
+        self.read: set[int] = set()
+        """Groups whose rows of the table are here, where there are any."""
+        self._rows = np.zeros((256, len(Row._fields)), np.int64)
+        self._at: dict[tuple[int, int, int], int] = {}
+        self._groups: dict[tuple[int, ...], int] = {}
+        self._totals = np.zeros(256, np.int64)
+        self._forgotten: int | None = None
+
+    @property
+    def rows(self) -> Ints:
+        """(size, 14) The rows."""
+        return self._rows[: self.size]
+
+    def group(self, codes: tuple[int, ...], texts: Sequence[Codes]) -> int:
+        """Return the number of a group, by the codes of its values."""
+        number = self._groups.setdefault(codes, len(self.texts))
+        if number == len(self.texts):
+            words = (str(text.told[code][0]) for code, text in zip(codes, texts, strict=True))
+            self.texts.append(f"[{','.join(words)}]")
+        return number
+
+    def likely(self, fresh: Ints) -> Ints:
+        """Return the groups that may have reached the limit with some more rows: all together they come to it."""
+        groups, which = np.unique(fresh[:, GROUP], return_inverse=True)
+        more = np.zeros(len(groups), np.int64)
+        np.add.at(more, which, fresh[:, AMOUNT])
+        self._room(int(groups.max(initial=0)))
+        return groups[more + self._totals[groups] >= self.count.least]
+
+    def add(self, fresh: Ints) -> None:
+        """Add rows to those of the same group, slot and item, or put them beside."""
+        keys = list(zip(*fresh[:, : ITEM + 1].T.tolist(), strict=True))
+        at = np.array([self._at.get(key, -1) for key in keys], np.int64)
+        old, new = np.flatnonzero(at >= 0), np.flatnonzero(at < 0)
+        rows, found = at[old], fresh[old]
+        self._rows[rows, _SUMMED] += found[:, _SUMMED]
+        self._rows[rows, FIRST_NS] = np.minimum(self._rows[rows, FIRST_NS], found[:, FIRST_NS])
+        self._rows[rows, LAST_NS] = np.maximum(self._rows[rows, LAST_NS], found[:, LAST_NS])
+        self._rows[rows, LAST] = found[:, LAST]
+        self._append(fresh[new], [keys[one] for one in new.tolist()])
+        counted = fresh[new] if self.count.kind == "value_count" else fresh
+        self._room(int(fresh[:, GROUP].max(initial=0)))
+        np.add.at(self._totals, counted[:, GROUP], counted[:, AMOUNT])
+
+    def tell(self, told: Sequence[tuple[int, int]]) -> None:
+        """Note that all of these groups and slots was told."""
+        if not told:
+            return
+        pairs = np.array(sorted(told), np.int64)
+        for group in np.unique(pairs[:, 0]).tolist():
+            slots = pairs[pairs[:, 0] == group, 1]
+            rows = np.flatnonzero(self.rows[:, GROUP] == group)
+            rows = rows[np.isin(self._rows[rows, SLOT], slots)]
+            self._rows[rows[:, None], [TOLD, TOLD_OUT, TOLD_IN]] = self._rows[rows[:, None], [HITS, OUT, IN]]
+
+    def forget(self) -> None:
+        """Drop what lies far behind the newest slot, once in a timespan."""
+        newest = int(self.rows[:, SLOT].max(initial=0))
+        if self._forgotten is not None and newest - self._forgotten < SLOTS:
+            return
+        self._forgotten = newest
+        rows = self.rows[self.rows[:, SLOT] >= newest - KEPT]
+        self.size, self._at = 0, {}
+        self._totals[:] = 0
+        self._append(rows, list(zip(*rows[:, : ITEM + 1].T.tolist(), strict=True)))
+        amounts = np.ones(len(rows), np.int64) if self.count.kind == "value_count" else rows[:, AMOUNT]
+        np.add.at(self._totals, rows[:, GROUP], amounts)
+
+    def _append(self, rows: Ints, keys: Sequence[tuple[int, int, int]]) -> None:
+        if (size := self.size + len(rows)) > len(self._rows):
+            self._rows = np.concatenate((self._rows, np.zeros((size, len(Row._fields)), np.int64)))
+        self._rows[self.size : size] = rows
+        self._at |= dict(zip(keys, range(self.size, size), strict=True))
+        self.size = size
+
+    def _room(self, group: int) -> None:
+        if group >= len(self._totals):
+            self._totals = np.concatenate((self._totals, np.zeros(group + 1, np.int64)))
 
 
 class Rollup:
     """The counts of one recording; what a batch adds is kept once its alerts are."""
 
-    def __init__(self, db: Database, recording: int) -> None:
-        self._db, self._recording = db, recording
-        self._told: list[tuple[int, str, str, int]] = []
+    def __init__(self, db: Database, recording: int, limit: int = LIMIT) -> None:
+        self._db, self._recording, self._limit = db, recording, limit
+        self._rules: dict[str, _Counts] = {}
+        self._codes: dict[str, Codes] = {}
+        self._fresh: dict[str, _Fresh] = {}
         self._newest: dict[str, int] = {}
-        self._forgotten: dict[str, int] = {}
-        self._begun = False
+        self._spilled: set[str] = set()
 
     def begin(self) -> None:
         """Start with a new batch: what was counted of one before and never kept is dropped."""
-        self._told = []
-        if self._begun:
-            self._db.conn.execute("DELETE FROM temp.counted")
+        self._fresh = {}
 
-    def counted(
-        self, rule: str, predicate: str, count: Count, flows: tuple[int, int],
-        limited: Callable[[], AbstractContextManager[None]],
-    ) -> list[Crossing]:  # fmt: skip
-        """Return the groups that ``flows``, from one id to another, took to the limit; raises what ``limited`` does."""
-        self._begun = self._begun or bool(self._db.conn.execute(_TABLE))
-        values = {
-            "rule": rule, "recording": self._recording, "first": flows[0], "last": flows[1], "least": count.least,
-            "slot_ns": count.timespan_s * 1_000_000_000 // SLOTS,
-        }  # fmt: skip
-        with limited():
-            self._db.conn.execute(_counting(predicate, count), values)
-            low, high = self._db.conn.execute(_RANGE, (rule,)).fetchone()
-            if low is None:
-                return []
-            self._newest[rule] = max(high, self._newest.get(rule, high))
-            values |= {"since": low - SLOTS + 1, "until": high + SLOTS - 1}
-            query = _GROUPS.format(metric=_METRIC.get(count.kind, "sum(amount)"))
-            groups = [row[0] for row in self._db.conn.execute(query, values)]
-            rows = map(_Row._make, self._db.conn.execute(_ROWS, {**values, "groups": json.dumps(groups)}).fetchall())
-            by_group = [list(some) for _, some in groupby(rows, lambda row: row.grouped)]
-            found = [new for some in by_group if (new := self._new(some, values, count))]
-            newest = self._flows([new.last_flow for new in found])
-            return [new.crossing(newest[new.last_flow]) for new in found]
+    def counted(self, rule: str, count: Count, rows: Ints, batch: Asked) -> list[Crossing]:
+        """Return the groups that ``rows`` of a batch took to the limit."""
+        counts = self._rules.setdefault(rule, _Counts(count))
+        fresh = self._summed(counts, rows, batch)
+        if not len(fresh):
+            return []
+        self._read_back(rule, counts, fresh)
+        low, high = int(fresh[:, SLOT].min()), int(fresh[:, SLOT].max())
+        self._newest[rule] = max(high, self._newest.get(rule, high))
+        likely = counts.likely(fresh)
+        before = counts.rows[np.isin(counts.rows[:, GROUP], likely)] if len(likely) else counts.rows[:0]
+        before = before[(before[:, SLOT] > low - SLOTS) & (before[:, SLOT] < high + SLOTS)]
+        both = np.concatenate((before, fresh[np.isin(fresh[:, GROUP], likely)]))
+        found = reached(sorted(self._told(counts, both)), count, int(batch.ids[0]))
+        group = {counts.texts[one]: one for one in likely.tolist()}
+        told = [(group[one.rows[0].grouped], slot) for one in found for slot in one.hot]
+        self._fresh[rule] = _Fresh(fresh, told)
+        return crossings(self._db, found)
 
     def keep(self) -> None:
-        """Add what the batch came to; called in the transaction that stores its alerts."""
-        if not self._begun:
+        """Keep what the batch came to: its alerts are committed."""
+        for rule, fresh in self._fresh.items():
+            counts = self._rules[rule]
+            counts.add(fresh.rows)
+            counts.tell(fresh.told)
+        for counts in self._rules.values():
+            counts.forget()
+        self._fresh = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether `write` and then `clear` are due."""
+        return sum(counts.size + len(counts.texts) for counts in self._rules.values()) > self._limit
+
+    def write(self) -> None:
+        """Write all counts to the table; called within a transaction."""
+        for rule, counts in self._rules.items():
+            rows = ((self._recording, rule, *row) for row in self._told(counts, counts.rows))
+            self._db.conn.executemany(_WRITE, rows)
+            if rule in self._newest:
+                self._db.conn.execute(_FORGET, (self._recording, rule, self._newest[rule] - KEPT))
+
+    def clear(self) -> None:
+        """Forget what `write` wrote, once that is committed; it is read back where it is needed."""
+        self._spilled |= set(self._rules)
+        self._rules, self._codes = {}, {}
+
+    def _summed(self, counts: _Counts, rows: Ints, batch: Asked) -> Ints:
+        """Return what rows of a batch come to by group, slot and item."""
+        count = counts.count
+        items = np.zeros(len(rows), np.int64)
+        if count.kind == "value_count" and len(rows):
+            texts, items = self._coded(f"CAST({count.field} AS TEXT)", count.field, rows, batch)
+            known = np.array([told[0] is not None for told in texts.told])[items]
+            rows, items = rows[known], items[known]
+        if not len(rows):
+            return np.zeros((0, len(Row._fields)), np.int64)
+        slots = np.abs(batch.judged.flows.last_ns[rows]) // slot_ns(count) * np.sign(batch.judged.flows.last_ns[rows])
+        return _sums((self._groups(counts, rows, batch), slots, items), rows, batch, count)
+
+    def _groups(self, counts: _Counts, rows: Ints, batch: Asked) -> Ints:
+        """Return the number of the group of each row."""
+        coded = [self._coded(f"json_quote({column})", column, rows, batch) for column in counts.count.group_by]
+        first, which = alike([codes for _, codes in coded], len(rows))
+        groups = zip(*(codes[first].tolist() for _, codes in coded), strict=True)
+        texts = [text for text, _ in coded]
+        numbers: Ints = np.array([counts.group(group, texts) for group in groups], np.int64)[which]
+        return numbers
+
+    def _coded(self, expression: str, column: str, rows: Ints, batch: Asked) -> tuple[Codes, Ints]:
+        """Return the codes of what an expression says of each row."""
+        of = ROW_OF.get(column, column)
+        codes = self._codes.setdefault(expression, Codes([expression], passing=of in PASSING))
+        return codes, codes.of(batch.numbers([of])[of][rows], batch.ids[rows], batch.ask)
+
+    def _read_back(self, rule: str, counts: _Counts, fresh: Ints) -> None:
+        """Take in what the table has of groups that were written there and are touched again."""
+        missing = set(fresh[:, GROUP].tolist()) - counts.read if rule in self._spilled else set()
+        if not missing:
             return
-        self._db.conn.execute(_KEEP, (self._recording,))
-        self._db.conn.executemany(_TOLD, self._told)
-        for rule, newest in self._newest.items():
-            if newest - self._forgotten.get(rule, newest - SLOTS) >= SLOTS:
-                self._db.conn.execute(_FORGET, (self._recording, rule, newest - KEPT))
-                self._forgotten[rule] = newest
-        self._db.conn.execute("DELETE FROM temp.counted")
-        self._told = []
+        counts.read |= missing
+        group = {counts.texts[one]: one for one in missing}
+        items = self._codes.get(f"CAST({counts.count.field} AS TEXT)")
+        found = self._db.conn.execute(_READ, (self._recording, rule, json.dumps(list(group))))
+        rows = [
+            (group[row[GROUP]], row[SLOT], items.number((row[ITEM],)) if items else 0, *row[AMOUNT:]) for row in found
+        ]
+        if rows:
+            counts.add(np.array(rows, np.int64))
 
-    def _new(self, rows: Sequence[_Row], values: Mapping[str, Any], count: Count) -> _New | None:
-        """Return what is new of one group, if it came to the limit within a window."""
-        hot, amount = _hot(rows, count)
-        new = [row for row in rows if row.slot in hot and row.hits > row.told]
-        if not new:
-            return None
-        self._told += [(self._recording, values["rule"], rows[0].grouped, slot) for slot in hot]
-        # The flows before this batch are new to an alert, unless it has begun: then they may lie before its newest.
-        before = any(row.told for row in rows)
-        first = [row.first_flow for row in new if not before or row.first_flow >= values["first"]]
-        last_flow = max(row.last_flow for row in new)
-        return _New(new, amount, min(first, default=last_flow), last_flow)
-
-    def _flows(self, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
-        cursor = self._db.conn.execute(_NEWEST, (json.dumps(numbers),))
-        names = [column[0] for column in cursor.description]
-        rows = [dict(zip(names, row, strict=True)) for row in cursor]
-        return {row["id"]: row for row in rows}
+    def _told(self, counts: _Counts, rows: Ints) -> Iterator[Row]:
+        """Yield rows with their texts."""
+        items = self._codes.get(f"CAST({counts.count.field} AS TEXT)") if counts.count.kind == "value_count" else None
+        for group, slot, item, *numbers in rows.tolist():
+            yield Row(counts.texts[group], slot, items.told[item][0] if items else "", *numbers)
 
 
-class _New(NamedTuple):
-    """The slots of one group that hold something untold."""
-
-    rows: Sequence[_Row]
-    amount: int
-    first_flow: int
-    last_flow: int
-
-    def crossing(self, newest: dict[str, Any]) -> Crossing:
-        """Return the sums of what is untold, with the newest flow."""
-        rows = self.rows
-        return Crossing(
-            tuple(json.loads(rows[0].grouped)), self.amount, newest, min(row.first_ns for row in rows),
-            max(row.last_ns for row in rows), sum(row.hits - row.told for row in rows),
-            sum(row.bytes_out - row.told_out for row in rows), sum(row.bytes_in - row.told_in for row in rows),
-            self.first_flow, self.last_flow,
-        )  # fmt: skip
-
-
-def _counting(predicate: str, count: Count) -> str:
-    """Return the query that counts a batch by group, slot and value; a flow without the value does not count."""
-    wanted = f"({predicate}) AND {count.field} IS NOT NULL" if count.field else predicate
-    item = f"CAST({count.field} AS TEXT)" if count.kind == "value_count" else "''"
-    amount = f"CAST({_AMOUNT[count.kind].format(field=count.field)} AS INTEGER)"
-    return _COUNT.format(group=", ".join(count.group_by), item=item, amount=amount, predicate=wanted)
-
-
-def _hot(rows: Sequence[_Row], count: Count) -> tuple[set[int], int]:
-    """Return the slots of windows that reach the limit, and the most that one came to; rows come by slot."""
-    hot: set[int] = set()
-    most = begin = 0
-    for end, row in enumerate(rows):
-        if end + 1 < len(rows) and rows[end + 1].slot == row.slot:
-            continue
-        while rows[begin].slot <= row.slot - SLOTS:
-            begin += 1
-        window = rows[begin : end + 1]
-        if (amount := _amount(window, count)) >= count.least:
-            hot |= {one.slot for one in window}
-            most = max(most, amount)
-    return hot, most
-
-
-def _amount(window: Sequence[_Row], count: Count) -> int:
-    return len({row.item for row in window}) if count.kind == "value_count" else sum(row.amount for row in window)
+def _sums(keys: tuple[Ints, Ints, Ints], rows: Ints, batch: Asked, count: Count) -> Ints:
+    """Return a row for each group, slot and item that is there."""
+    first, which = alike(keys, len(rows))
+    order = np.argsort(which, kind="stable")
+    starts = np.searchsorted(which[order], np.arange(len(first)))
+    flows, taken = batch.judged.flows, rows[order]
+    found = np.zeros((len(first), len(Row._fields)), np.int64)
+    found[:, GROUP], found[:, SLOT], found[:, ITEM] = (key[first] for key in keys)
+    found[:, HITS] = np.diff(starts, append=len(order))
+    found[:, OUT], found[:, IN] = (np.add.reduceat(one[taken], starts) for one in (flows.bytes_out, flows.bytes_in))
+    found[:, FIRST_NS] = np.minimum.reduceat(flows.first_ns[taken], starts)
+    found[:, LAST_NS] = np.maximum.reduceat(flows.last_ns[taken], starts)
+    found[:, FIRST] = np.minimum.reduceat(batch.ids[taken], starts)
+    found[:, LAST] = np.maximum.reduceat(batch.ids[taken], starts)
+    if count.kind == "value_sum":
+        found[:, AMOUNT] = np.add.reduceat(getattr(flows, count.field)[taken], starts)
+    else:
+        found[:, AMOUNT] = found[:, HITS] if count.kind == "event_count" else 1
+    return found

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from sqlite_utils import Database
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
+from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
+from egress_watch.store.schema_outbox import OUTBOX
 
 APPLICATION = 0x45677257
 """``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
@@ -331,39 +333,26 @@ def _version_7(db: Database) -> None:
     _run(db, HOURS)
 
 
-OUTBOX = """
-CREATE TABLE sink(
-  name TEXT PRIMARY KEY, target TEXT NOT NULL DEFAULT '', promise TEXT NOT NULL DEFAULT '',
-  records TEXT NOT NULL DEFAULT '', forwarder TEXT NOT NULL DEFAULT '', alerts_done INTEGER NOT NULL,
-  flows_done INTEGER NOT NULL, sent INTEGER NOT NULL DEFAULT 0, passed INTEGER NOT NULL DEFAULT 0,
-  refused INTEGER NOT NULL DEFAULT 0, dropped_alerts INTEGER NOT NULL DEFAULT 0,
-  dropped_flows INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '',
-  tried_ns INTEGER NOT NULL DEFAULT 0, delivered_ns INTEGER NOT NULL DEFAULT 0, retry_ns INTEGER NOT NULL DEFAULT 0
-  ) WITHOUT ROWID;
-CREATE TABLE refusal(
-  id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL,
-  event_id TEXT NOT NULL, reason TEXT NOT NULL, made_ns INTEGER NOT NULL);
-CREATE INDEX refusal_of ON refusal(sink);
-CREATE TABLE gap(
-  id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, stream TEXT NOT NULL, records INTEGER NOT NULL,
-  after INTEGER NOT NULL, last INTEGER NOT NULL, made_ns INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0);
-"""
-"""How far each sink came, what receivers refused, and what was dropped: `docs/sinks.md`."""
-
-
 def _version_8(db: Database) -> None:
     """Sum the hours of segments too, and know when flows were stored, by the clock: what retention goes by."""
     _run(db, SEGMENTS + MARKS)
 
 
 def _version_9(db: Database) -> None:
+    """Flows say when their name was heard and which others there were; alerts their segment and their evidence."""
+    _run(db, HEARD)
+    widen(db, "flows", "flow", HEARD_SHOWN)
+    widen(db, "alerts", "alert", ALERT_LISTED, BY_NEWEST_LISTING)
+
+
+def _version_10(db: Database) -> None:
     """Let sinks remember how far they came."""
     _run(db, OUTBOX)
 
 
 MIGRATIONS: list[Callable[[Database], None]] = [
-    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
-    _version_8, _version_9,
+    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8, _version_9,
+    _version_10,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 

@@ -15,8 +15,8 @@ from sqlite_utils import Database
 from egress_watch.errors import RuleError
 from egress_watch.model import Count
 from egress_watch.store.batch import RULE_LIMIT_S, limited
-from egress_watch.store.rollup import Rollup
 from egress_watch.store.schema import FACTS, MIGRATIONS
+from egress_watch.store.windows import stored
 
 
 def holds(predicate: str, count: Count | None, flows: Sequence[Mapping[str, Any]], table: str) -> bool:
@@ -33,8 +33,7 @@ def holds(predicate: str, count: Count | None, flows: Sequence[Mapping[str, Any]
         slots = ", ".join(f":{name}" for name in row)
         db.conn.execute(f"INSERT INTO flows({', '.join(row)}) VALUES ({slots})", row)  # noqa: S608 - names are fields
     if count:
-        found = Rollup(db, 0).counted("", predicate, count, (1, len(flows)), lambda: limited(db, RULE_LIMIT_S))
-        return bool(found)
+        return bool(stored(db, predicate, count, (1, len(flows)), lambda: limited(db, RULE_LIMIT_S)))
     with limited(db, RULE_LIMIT_S):
         query = f"SELECT count(*) FROM flows WHERE ({predicate})"  # noqa: S608 - compiled by us
         return bool(db.conn.execute(query).fetchone()[0] == len(flows))

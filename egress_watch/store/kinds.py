@@ -1,0 +1,180 @@
+"""Which flows are alike to the rules: what a predicate said of one flow it says of all others of its kind.
+
+In: the numbers in the rows of a committed batch, and a way to ask the view ``flows``. Out: the answers of predicates,
+or the texts of a column, for each flow. Never: an answer that is not the view's own for a flow of that very kind.
+
+Most of what a rule asks is a text that thousands of flows share: of a place, a name, a device. Rows of those tables
+never change, so what a comparison says of one is asked once and remembered by the row's number. Counts and ports are
+compared here, with the numbers that the rules name. What is left are few kinds of flows, and the predicate as a whole
+is asked of one flow of each new kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from egress_watch.model import Ints
+from egress_watch.store.reading import VALUE, Reads, cuts
+
+Ask = Callable[[Sequence[str], Ints], Sequence[tuple[Any, ...]]]
+"""Returns what SQL expressions say of flows, given by id: a row for each of them, in their order."""
+
+LIMIT_KINDS = 50_000
+LIMIT_ROWS = 1 << 22
+"""Row numbers remembered of a table; what lies above is asked anew for each batch."""
+LIMIT_COMPARISONS = 500
+"""Comparisons asked of one row; where rules make more, each row is a kind of its own."""
+UNKNOWN = -1
+
+OF_ROWS: Mapping[str, tuple[str, ...]] = {
+    "place": (
+        "country", "location_status", "asn", "as_name", "provider", "region", "owner", "owner_seat", "laws", "ties",
+        "zone", "verdict", "why", "countries", "evidence", "note", "dataset", "data", "adequate",
+    ),
+    "name": ("name",),
+    "remote": ("remote_ip",),
+    "device": ("device_ip", "device_mac"),
+    "listing": ("device_name", "site", "segment", "segment_class", "role", "supplier", "listed"),
+    "protocol": ("protocol",),
+    "name_source": ("name_source",),
+    "end_reason": ("end_reason",),
+}  # fmt: skip
+"""The columns of the view that follow from a number of the flow: a row of a table, or a code."""
+NUMBERS = (
+    "device_port", "remote_port", "vlan", "packets_out", "bytes_out", "packets_in", "bytes_in", "first_country",
+    "first_owner", "first_provider", "device_age_s",
+)  # fmt: skip
+"""Those that are numbers themselves; only ``vlan`` can be NULL, which is 0 in the table."""
+SAME = ("recording",)
+"""Those that are the same for all flows of a batch."""
+ROW_OF = {column: row for row, columns in OF_ROWS.items() for column in columns}
+KNOWN = frozenset((*ROW_OF, *NUMBERS, *SAME))
+PASSING = frozenset(("listing",))
+"""Rows that may change between batches."""
+
+
+class Codes:
+    """Numbers for what expressions say of the rows of one table: the same for rows of which they say the same."""
+
+    def __init__(self, expressions: Sequence[str], *, passing: bool = False) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        """What was said, by code."""
+        self._expressions, self._passing = expressions, passing
+        self._code: dict[tuple[Any, ...], int] = {}
+        self._of_row = np.full(0, UNKNOWN, np.int32)
+
+    def of(self, rows: Ints, ids: Ints, ask: Ask) -> Ints:
+        """Return the code of each flow; ``rows`` and ``ids`` (n,) are its row in that table, and its own id."""
+        codes = self._remembered(rows)
+        unknown = np.flatnonzero(codes == UNKNOWN)
+        if len(unknown):
+            some, first, which = np.unique(rows[unknown], return_index=True, return_inverse=True)
+            found = ask(self._expressions, ids[unknown[first]])
+            fresh = np.array([self.number(one) for one in found], np.int64)
+            codes[unknown] = fresh[which]
+            self._remember(some, fresh)
+        return codes
+
+    def number(self, told: tuple[Any, ...]) -> int:
+        """Return the code of what was said."""
+        number = self._code.setdefault(told, len(self.told))
+        if number == len(self.told):
+            self.told.append(told)
+        return number
+
+    def _remembered(self, rows: Ints) -> Ints:
+        small = (rows >= 0) & (rows < len(self._of_row))
+        codes = np.full(len(rows), UNKNOWN, np.int64)
+        codes[small] = self._of_row[rows[small]]
+        return codes
+
+    def _remember(self, rows: Ints, codes: Ints) -> None:
+        keep = (rows >= 0) & (rows < LIMIT_ROWS)
+        if self._passing or not keep.any():
+            return
+        rows, codes = rows[keep], codes[keep]
+        if (more := int(rows.max()) + 1 - len(self._of_row)) > 0:
+            room = np.full(min(LIMIT_ROWS - len(self._of_row), 2 * more + 1024), UNKNOWN, np.int32)
+            self._of_row = np.concatenate((self._of_row, room))
+        self._of_row[rows] = codes
+
+
+class Kinds:
+    """The answers of some predicates by kind of flow; only for those that `reading.reads` understands."""
+
+    def __init__(self, predicates: Sequence[str], asked: Sequence[Reads]) -> None:
+        self._predicates = predicates
+        comparisons: dict[str, set[str]] = {}
+        for column, made in (pair for one in asked for pair in one.items()):
+            comparisons.setdefault(column, set()).update(made)
+        self._cuts = {column: _steps(column, some) for column, some in comparisons.items() if column in NUMBERS}
+        of_rows: dict[str, set[str]] = {}
+        for column, some in comparisons.items():
+            if column in ROW_OF:
+                of_rows.setdefault(ROW_OF[column], set()).update(some)
+        self._of_rows = {row: _codes(row, sorted(some)) for row, some in of_rows.items()}
+        self._answers: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+    def numbers(self) -> tuple[str, ...]:
+        """Return the names of the numbers that `matching` needs of each flow."""
+        return (*self._of_rows, *self._cuts)
+
+    def matching(self, numbers: Mapping[str, Ints], ids: Ints, ask: Ask) -> list[Ints]:
+        """Return for each predicate the flows for which it holds, as positions in ``ids``."""
+        columns = [_class(numbers[column], cut) for column, cut in self._cuts.items()]
+        for row, codes in self._of_rows.items():
+            columns.append(codes.of(numbers[row], ids, ask) if codes else numbers[row])
+        first, kind = alike(columns, len(ids))
+        kinds = list(zip(*(column[first].tolist() for column in columns), strict=True)) or [()] * len(first)
+        self._learn(kinds, ids[first], ask)
+        answers = np.array([self._answers[one] for one in kinds], bool).reshape(len(kinds), len(self._predicates))
+        none = np.zeros(0, np.int64)
+        return [np.flatnonzero(one[kind]) if one.any() else none for one in answers.T]
+
+    def _learn(self, kinds: Sequence[tuple[int, ...]], ids: Ints, ask: Ask) -> None:
+        if len(self._answers) + len(kinds) > LIMIT_KINDS:
+            self._answers.clear()
+        new = [at for at, kind in enumerate(kinds) if kind not in self._answers]
+        if new:
+            wholes = [f"CASE WHEN ({predicate}) THEN 1 ELSE 0 END" for predicate in self._predicates]
+            for at, found in zip(new, ask(wholes, ids[new]), strict=True):
+                self._answers[kinds[at]] = found
+
+
+def alike(columns: Sequence[Ints], count: int) -> tuple[Ints, Ints]:
+    """Return the first flow of each kind, and each flow's kind: a position there; alike are those equal everywhere."""
+    kind, most = np.zeros(count, np.int64), 1
+    for column in columns if count else ():
+        part, least, span = column, int(column.min()), int(column.max()) - int(column.min()) + 1
+        if most * span >= 1 << 62:
+            kind, most = np.unique(kind, return_inverse=True)[1], count
+            part, least, span = np.unique(column, return_inverse=True)[1], 0, count
+        kind, most = kind * span + (part - least), most * span
+    _, first, which = np.unique(kind, return_index=True, return_inverse=True)
+    return first, which
+
+
+def _codes(row: str, comparisons: Sequence[str]) -> Codes | None:
+    """Return what tells the rows of a table apart, None where they are as good as their numbers."""
+    plain = VALUE in comparisons or len(comparisons) > LIMIT_COMPARISONS
+    if row in PASSING:
+        return Codes(OF_ROWS[row] if plain else comparisons, passing=True)
+    return None if plain else Codes(comparisons)
+
+
+def _steps(column: str, comparisons: Collection[str]) -> tuple[int, ...] | None:
+    """Return the numbers a column is compared with, and where it is NULL; None where the value itself is read."""
+    steps = cuts(comparisons)
+    return steps if steps is None or column != "vlan" else tuple(sorted({0, *steps}))
+
+
+def _class(numbers: Ints, steps: tuple[int, ...] | None) -> Ints:
+    """Return which of the spaces between some numbers, or which of them, each number is."""
+    if steps is None:
+        return numbers
+    places = np.array(steps, np.int64)
+    found: Ints = np.searchsorted(places, numbers, "left") + np.searchsorted(places, numbers, "right")
+    return found
