@@ -72,6 +72,8 @@ METRIC_PANELS = (
     Panel("Records that wait for a sink", "egress_watch_sink_lag_records", "timeseries", legend="{{sink}}"),
     Panel("Sinks that are up", "egress_watch_sink_up", "stat", width=6, legend="{{sink}}"),
     Panel("Oldest data file", "max(egress_watch_data_age_days)", "stat", "d", 6),
+    Panel("Room on the disk", "egress_watch_disk_free_bytes", "timeseries", "bytes", legend="free"),
+    Panel("Database can be read", "egress_watch_up", "stat", width=6),
 )  # fmt: skip
 
 

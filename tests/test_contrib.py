@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import promql_parser
 import pytest
 from exporting import ECS_FIELDS
-from running import ROOT, city_db
+from running import ROOT, city_db, run
 
 from egress_watch.exports import cef
 from egress_watch.exports.ecs import FIELDS, FIXED
@@ -279,6 +279,16 @@ def test_the_metrics_asked_for_are_those_listed():
         grouped = re.findall(r"by \((\w+)\)", target["expr"])
         assert name in listed
         assert set(grouped) <= {listed[name]}
+
+
+def test_the_metrics_listed_are_those_that_are_given(tmp_path, capsys):
+    """Each name and kind of the table is among what the program gives of the demo's database."""
+    pytest.importorskip("egress_watch.cli.metrics")
+    text = (CONTRIB / "README.md").read_text("utf-8")
+    listed = dict(re.findall(r"^\| `(egress_watch_\w+)(?:\{\w+\})?` \| (counter|gauge) \|", text, re.MULTILINE))
+    code, said, _ = run(capsys, "metrics", city_db(tmp_path))
+    assert code == 0
+    assert listed.items() <= dict(re.findall(r"^# TYPE (\w+) (\w+)$", said, re.MULTILINE)).items()
 
 
 def test_the_metrics_queries_are_promql():
