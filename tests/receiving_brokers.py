@@ -180,11 +180,12 @@ def _hand_on(client: socket.socket, context: ssl.SSLContext, port: int) -> None:
         client, suppress(OSError), context.wrap_socket(client, server_side=True) as secure,
         socket.create_connection(("127.0.0.1", port)) as server,
     ):  # fmt: skip
-        Thread(target=_copy, args=(server, secure), daemon=True).start()
-        _copy(secure, server)
+        Thread(target=copied, args=(server, secure), daemon=True).start()
+        copied(secure, server)
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def copied(source: socket.socket, target: socket.socket) -> None:
+    """Hand on what comes until its end."""
     with suppress(OSError):
         while piece := source.recv(65_536):
             target.sendall(piece)

@@ -11,6 +11,7 @@ import pytest
 import receiving_web as web
 from certificates import Authority
 from receiving import HOSTILE, deliver, message
+from receiving_brokers import copied
 from receiving_web import Bulk, Collector, Hook, answers, running
 
 from egress_watch.config import SinkSettings
@@ -263,6 +264,45 @@ def test_the_proxy_of_the_environment_is_not_asked(tmp_path, monkeypatch):
         settings = SinkSettings("out", "webhook:http://siem.example/in", proxy=f"http://127.0.0.1:{through.port}")
         opened(settings).deliver(BATCH[:1])
     assert asked == ["http://siem.example/in"]
+
+
+def test_https_goes_through_a_proxy_as_a_tunnel(authority, tmp_path):
+    """The proxy hears a CONNECT and no secret; the certificate is that of the receiver; its refusal is told."""
+    heard, bulk = [], Bulk("ApiKey a2V5")
+    with (
+        running(bulk, authority.signed("localhost")) as receiver, socket.create_server(("127.0.0.1", 0)) as listener,
+    ):  # fmt: skip
+        Thread(target=_tunnel, args=(listener, heard, receiver.port), daemon=True).start()
+        settings = SinkSettings(
+            "out", f"elastic:https://localhost:{receiver.port}/egress", ca_file=authority.ca_file, timeout_s=3,
+            proxy=f"http://127.0.0.1:{listener.getsockname()[1]}", secret_file=web.secret(tmp_path, "a2V5"),
+        )  # fmt: skip
+        sink = opened(settings)
+        assert sink.deliver(BATCH).done == len(BATCH)
+        sink.close()
+        sink = opened(settings)
+        with pytest.raises(SinkDown, match="the proxy refuses: Tunnel connection failed: 403"):
+            sink.deliver(BATCH)
+        sink.close()
+    assert all(head.startswith(f"CONNECT localhost:{receiver.port} ".encode()) for head in heard)
+    assert not any(b"a2V5" in head for head in heard)
+    assert len(bulk.held) == len(BATCH)
+
+
+def _tunnel(listener, heard, port):
+    """Be a proxy for one connection, and refuse the next."""
+    client, _ = listener.accept()
+    with client, socket.create_connection(("127.0.0.1", port)) as server:
+        heard.append(client.recv(65_536))
+        client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        back = Thread(target=copied, args=(server, client), daemon=True)
+        back.start()
+        copied(client, server)
+        back.join()
+    client, _ = listener.accept()
+    with client:
+        heard.append(client.recv(65_536))
+        client.sendall(b"HTTP/1.1 403 No\x1b[31m\r\nContent-Length: 0\r\n\r\n")
 
 
 def test_a_webhook_signs_as_others_verify(tmp_path):

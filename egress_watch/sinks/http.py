@@ -253,8 +253,8 @@ def _words(error: Exception, settings: SinkSettings) -> str:
             return plain(tls.said(reason))
         if isinstance(reason, TimeoutError):
             return str(reason) if str(reason).startswith("its") else f"is silent for {settings.timeout_s:g} s"
-        if isinstance(reason, OSError) and reason.strerror:
-            return plain(reason.strerror)
+        if isinstance(reason, OSError) and (reason.strerror or str(reason).startswith("Tunnel")):
+            return plain(reason.strerror or f"the proxy refuses: {reason}")
     if "Timeout" in type(error).__name__:
         return f"is silent for {settings.timeout_s:g} s"
     return "closed the connection before it answered"
