@@ -197,6 +197,15 @@ class SinkSettings:
     rotate_s: int = _setting(86_400, "file: a new one is begun after this time")
     keep: int = _setting(14, "file: older ones that are kept", least=0)
     facility: int = _setting(13, "syslog and RELP: the facility (RFC 5424, table 1); 13 is log audit")
+    proxy: str = _setting("", "over HTTP: the proxy to go through, such as http://proxy.example:3128; empty: none")
+    acknowledge_s: float = _setting(60.0, "splunk: an indexer that has not acknowledged for so long counts as down")
+    body: str = _setting("array", "webhook: array (one JSON array a batch) or lines (a line a record)")
+    auth: str = _setting(
+        "signature", "webhook: signature (signs each request with the secret) or bearer (sends it as a token)"
+    )
+    sasl: str = _setting(
+        "SCRAM-SHA-512", "kafka: where user is set: PLAIN (over TLS only), SCRAM-SHA-256, SCRAM-SHA-512"
+    )
     datagram_bytes: int = _setting(8000, "syslog over UDP: the longest datagram; a longer message is refused, counted")
 
 

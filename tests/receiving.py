@@ -10,6 +10,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from receiving_brokers import BROKERS
+from receiving_web import WEB
+
 from egress_watch.config import SinkSettings
 from egress_watch.sinks.sink import Message, Sink, SinkDown
 
@@ -96,5 +99,7 @@ RECEIVERS: dict[str, Callable[[Path], AbstractContextManager[Receiver]]] = {
     "file": log,
     "stdout": stdout,
     **{scheme: _rsyslog(scheme) for scheme in ("syslog+udp", "syslog+tcp", "syslog+tls", "relp", "relp+tls")},
+    **WEB,
+    **BROKERS,
 }
 """By the scheme of the sink; each gets a folder of its own."""

@@ -17,13 +17,21 @@ from dataclasses import fields
 from egress_watch.config import SinkSettings
 from egress_watch.errors import ConfigError
 from egress_watch.sinks.datagrams import SYSLOG_UDP
+from egress_watch.sinks.http_elastic import ELASTIC
+from egress_watch.sinks.http_splunk import SPLUNK, SPLUNK_UNACKNOWLEDGED
+from egress_watch.sinks.http_webhook import WEBHOOK
+from egress_watch.sinks.kafka import KAFKA, KAFKA_TLS
 from egress_watch.sinks.log import FILE
+from egress_watch.sinks.nats import NATS, NATS_TLS
 from egress_watch.sinks.relp import RELP, RELP_TLS
 from egress_watch.sinks.sink import Kind, Sink
 from egress_watch.sinks.stream import STDOUT
 from egress_watch.sinks.syslog import SYSLOG_TCP, SYSLOG_TLS
 
-SINKS: tuple[Kind, ...] = (FILE, STDOUT, SYSLOG_UDP, SYSLOG_TCP, SYSLOG_TLS, RELP, RELP_TLS)
+SINKS: tuple[Kind, ...] = (
+    FILE, STDOUT, SYSLOG_UDP, SYSLOG_TCP, SYSLOG_TLS, RELP, RELP_TLS, ELASTIC, SPLUNK, SPLUNK_UNACKNOWLEDGED, WEBHOOK,
+    KAFKA, KAFKA_TLS, NATS, NATS_TLS,
+)  # fmt: skip
 
 NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,31}")
 RECORDS = ("alerts", "flows")
