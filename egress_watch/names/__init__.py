@@ -131,6 +131,8 @@ class Names:
         if self._streams.idle(heard):
             self._streams.remember(stretch)
             self._later += heard
+            if not self._sieve.waiting:  # without the accelerator nothing is gained by waiting
+                self.catch_up()
         else:
             self._follow(stretch, heard)
 
