@@ -1,8 +1,8 @@
 """Look at everything that a recording hangs on, and say what to do about each thing that is wrong.
 
-Rights, interface, offloads, what a few seconds of the mirror look like (both directions? duplicates? own traffic?), disk,
-clock, age of the data, rules, receivers. Nothing is changed and nothing is sent. The exit code is 1 where anything is in
-trouble.
+Rights, interface, offloads, what a few seconds of the mirror look like (both directions? duplicates? own traffic?),
+disk, clock, age of the data, rules, receivers. Nothing is changed and nothing is sent. The exit code is 1 where anything
+is in trouble.
 
 In: settings, interfaces, a database if there is one. Out: a line for each thing looked at. Never: a setting changed.
 """
@@ -135,10 +135,10 @@ def _interfaces(names: Sequence[str], seconds: float, config: Config) -> Iterato
             yield Finding("interface", BAD, f"{name}: there is none", "see `egress-watch interfaces`")
             continue
         speed = f"{told.speed_mbit:,} Mbit/s" if told.speed_mbit else "speed unknown"
-        yield Finding("interface", GOOD if told.state == "up" else BAD, f"{name}: {told.state}, {speed}, MTU {told.mtu}",
-                      "" if told.state == "up" else told.findings[0])  # fmt: skip
-        for finding in told.findings[told.state != "up" :]:
+        what, up = f"{name}: {told.state}, {speed}, MTU {told.mtu}", told.state == "up"
+        yield Finding("interface", GOOD if up else BAD, what, "" if up else told.findings[0])
+        for finding in told.findings[not up :]:
             what, _, remedy = finding.partition(": ")
             yield Finding("interface", ODD, f"{name}: {what}", remedy or "name another")
-        if told.state == "up" and seconds > 0:
+        if up and seconds > 0:
             yield from listened(name, seconds, config)

@@ -1,8 +1,8 @@
 """Print the figures of a database for Prometheus, or serve them.
 
-Without --listen they are printed once, in the text format that Prometheus and the collectors of others read. With it an
-HTTP server answers every scrape from the database as it is then; it listens on this machine alone unless told otherwise,
-and knows nothing but /metrics. The recorder itself opens no port.
+Without --listen they are printed once, in the text format that Prometheus and other collectors read. With it an HTTP
+server answers every scrape from the database as it is then; it listens where it is told to and knows nothing but
+/metrics. The recorder itself opens no port.
 
 In: a database. Out: metrics. Never: a write, or a port that was not asked for.
 """

@@ -1,4 +1,4 @@
-"""What a few seconds of a mirrored port look like: is it a mirror, and a whole one?
+"""What a few seconds of a mirrored port look like, to tell whether it is a mirror, and a whole one.
 
 In: an interface that is up. Out: `Finding` rows. Never: a frame sent, or stored.
 """

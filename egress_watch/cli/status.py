@@ -1,8 +1,8 @@
 """Say how a database stands: is it being recorded, since when, at what rate, what was lost, what waits.
 
-Reads the database alone, so it can be asked beside the recorder, by anyone who may read the file. Each line is something
-that was looked at; what is wrong ends with what to do. For a service monitor: the exit code is 1 where anything is in
-trouble.
+Reads the database alone, so it can be asked beside the recorder, by anyone who may read the file. Each line is
+something that was looked at; what is wrong ends with what to do. For a service monitor: the exit code is 1 where
+anything is in trouble.
 
 In: a database. Out: lines or one JSON object. Never: a write.
 """
@@ -63,7 +63,8 @@ def _head(told: Mapping[str, Any]) -> Iterator[str]:
     for row in told["rates"]:
         seconds = 60 * row["minutes"]
         rate = f"{row['frames'] / seconds:,.0f} frames and {row['bytes'] * 8 / seconds / 1e6:,.1f} Mbit a second"
-        yield f"{row['interface']}: {rate} over {row['minutes']} minutes, read at most {row['lag_ns'] / 1e6:,.0f} ms late"
+        late = f"read at most {row['lag_ns'] / 1e6:,.0f} ms late"
+        yield f"{row['interface']}: {rate} over {row['minutes']} minutes, {late}"
     levels = ", ".join(f"{count:,} {level}" for level, count in told["open_alerts"].items())
     yield f"open alerts: {levels or 'none'}"
     for row in told["happened"][:3]:

@@ -11,7 +11,7 @@ import sys
 STA_UNSYNC = 0x40
 """Flag of struct timex.status (adjtimex(2), linux/timex.h)."""
 _STATUS_AT = 40
-"""Offset of ``status`` in struct timex where long has eight bytes: modes, offset, freq, maxerror, esterror before it."""
+"""Offset of ``status`` in struct timex where long has eight bytes; before it: modes and four longs."""
 _TIMEX_BYTES = 208
 
 

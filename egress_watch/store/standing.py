@@ -1,12 +1,11 @@
 """How a database stands: is anybody recording, how much was lost lately, what waits, how much room there is.
 
-In: a database, perhaps being written. Out: plain rows, for `status`, `doctor`, metrics and screens. Never: a write, or a
-recorder believed to run because it once said so.
+In: a database, perhaps being written. Out: plain rows, for `status`, `doctor`, metrics and screens.
+Never: a write, or a recorder believed to run because it once said so.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +29,7 @@ FROM recording ORDER BY id DESC LIMIT 5
 """
 _INTERFACES = """
 SELECT interface, sum(frames) AS frames, sum(bytes) AS bytes, sum(lost) AS lost, sum(overruns) AS overruns,
-  sum(dropped) AS dropped, sum(errors) AS errors, max(lag_ns) AS lag_ns, max(minute_ns) AS minute_ns, count(*) AS minutes
+  sum(dropped) AS dropped, sum(errors) AS errors, max(lag_ns) AS lag_ns, count(*) AS minutes
 FROM health WHERE recording = :recording AND minute_ns >= :since GROUP BY interface ORDER BY interface
 """
 _HAPPENED = "SELECT time_ns, interface, what FROM happening ORDER BY rowid DESC LIMIT 10"
@@ -68,7 +67,8 @@ def _told(db: Database, path: str) -> dict[str, Any]:
         "interfaces": _lately(db, newest, last_ns, LATELY_S // 60), "rates": _lately(db, newest, last_ns, RATE_MINUTES),
         "happened": list(db.query(_HAPPENED)), "open_alerts": _by_level(db, _OPEN), "alerts": _by_level(db, _OPENED),
         "sinks": states(db), "files": next((row["files"] for row in data), "[]"),
-        "broken_rules": list(db.query(_BROKEN)), "skipped": {row["reason"]: row["frames"] for row in db.query(_SKIPPED)},
+        "broken_rules": list(db.query(_BROKEN)),
+        "skipped": {row["reason"]: row["frames"] for row in db.query(_SKIPPED)},
         "bytes": {row["verdict"]: (row["bytes_out"], row["bytes_in"]) for row in db.query(_BYTES)},
         "totals": next(iter(db.query(_TOTALS))), "space": space(db, path)._asdict(),
     }  # fmt: skip
@@ -99,7 +99,7 @@ def _by_level(db: Database, query: str) -> dict[str, int]:
 
 def _written_ns(path: str) -> int:
     """Return when the file or its log was last written, by the clock."""
-    times = [os.stat(one).st_mtime_ns for one in (path, f"{path}-wal") if os.path.exists(one)]
+    times = [one.stat().st_mtime_ns for one in (Path(path), Path(f"{path}-wal")) if one.exists()]
     return max(times, default=0)
 
 
