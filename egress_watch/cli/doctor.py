@@ -1,8 +1,8 @@
 """Look at everything that a recording hangs on, and say what to do about each thing that is wrong.
 
 Rights, interface, offloads, what a few seconds of the mirror look like (both directions? duplicates? own traffic?),
-disk, clock, age of the data, rules, receivers. Nothing is changed and nothing is sent. The exit code is 1 where anything
-is in trouble.
+disk, clock, age of the data, rules, receivers. Nothing is changed and nothing is sent. The exit code is 1 where
+anything is in trouble.
 
 In: settings, interfaces, a database if there is one. Out: a line for each thing looked at. Never: a setting changed.
 """
