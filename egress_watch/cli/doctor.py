@@ -75,8 +75,8 @@ def _rules(config: Config) -> Iterator[Finding]:
     yield Finding(
         "rules", GOOD if good else BAD, f"{len(good)} rules run", "" if good else "see [rules] in the settings"
     )
-    for error in broken:
-        yield Finding("rules", ODD, f"{error.where}: {error.what}", error.remedy or "egress-watch rules check")
+    for one in broken:
+        yield Finding("rules", ODD, f"{one.where}: {one.what}", one.remedy or "egress-watch rules check")
 
 
 def _data(config: Config) -> Iterator[Finding]:

@@ -105,4 +105,4 @@ def _written_ns(path: str) -> int:
 
 def age_s(told: Mapping[str, Any]) -> float:
     """Return how many seconds ago something was last written."""
-    return max(0.0, time.time() - told["written_ns"] / 1e9)
+    return max(0.0, time.time() - float(told["written_ns"]) / 1e9)
