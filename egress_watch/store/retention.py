@@ -43,13 +43,14 @@ _ALERTS = "SELECT id FROM alert WHERE closed_ns IS NOT NULL AND last_flow <= ? O
 _ORPHANS = (
     "DELETE FROM remote WHERE id NOT IN (SELECT remote FROM flow UNION SELECT remote FROM rejudged)",
     "DELETE FROM name WHERE id NOT IN (SELECT name FROM flow WHERE name IS NOT NULL UNION SELECT name FROM rejudged)",
+    "DELETE FROM alias WHERE id NOT IN (SELECT alias FROM flow WHERE alias IS NOT NULL)",
 )
 _COUNTS = (
     "SELECT count(*) FROM flow WHERE id <= ?",
     "SELECT count(*) FROM hour JOIN recording ON id = recording WHERE hour < ? AND hour <= thinned_hour",
     "SELECT count(*) FROM alert WHERE closed_ns IS NOT NULL AND last_flow <= ?",
 )
-_OF_AN_ALERT = ("alert_event WHERE alert", "folded WHERE alert", "alert WHERE id")
+_OF_AN_ALERT = ("alert_event WHERE alert", "folded WHERE alert", "evidence WHERE alert", "alert WHERE id")
 
 
 class Limits(NamedTuple):
@@ -152,7 +153,7 @@ def _too_much(held: Space, limits: Limits, spare_bytes: int) -> str:
 
 
 def sweep(db: Database, path: str) -> None:
-    """Take out remotes and names that no flow leads to any more; not while somebody records, who remembers them.
+    """Take out remotes, names and lists of names that no flow leads to; not while somebody records, who remembers them.
 
     It reads all flows. Raises StoreError.
     """
