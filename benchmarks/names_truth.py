@@ -185,6 +185,7 @@ def listen(path: Path) -> Listening:
     names = Listening()
     for frames in open_inputs([str(path)]).frames():
         names.hear(decode(frames, OPENED))
+    names.catch_up()
     return names
 
 
