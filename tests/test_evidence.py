@@ -82,6 +82,13 @@ def test_nothing_is_kept_unless_a_folder_is_named(capsys, tmp_path, monkeypatch)
     assert {row[0] for row in ask(tmp_path, "SELECT evidence_flows FROM alerts")} == {0}
 
 
+def test_a_trial_of_rules_keeps_nothing(capsys, tmp_path):
+    """`rules test --pcap` with settings that keep evidence leaves no packet in the ring."""
+    words = ("rules", "test", shipped("rules"), "--pcap", CITY, "--config", settings(tmp_path))
+    assert "no such" not in run(capsys, *words)[2]
+    assert not list(tmp_path.rglob("*.pcapng"))
+
+
 def test_the_city_keeps_the_first_packets_of_each_flow_that_alerts(capsys, tmp_path):
     """Of each such flow the ring has the very packets with which it begins in the capture, byte for byte."""
     found = replay(capsys, tmp_path)
