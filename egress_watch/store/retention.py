@@ -42,17 +42,20 @@ LIMIT 1 OFFSET :many
 """
 _HOURS = "DELETE FROM hour WHERE recording = :recording AND hour < :before AND (hour, device) <= (:hour, :device)"
 _ALERTS = "SELECT id FROM alert WHERE closed_ns IS NOT NULL AND last_flow <= ? ORDER BY id LIMIT ?"
-_ORPHANS = tuple(
-    f"""DELETE FROM {one} WHERE id NOT IN (SELECT {one} FROM flow WHERE {one} IS NOT NULL
+_ORPHANS = (
+    *(
+        f"""DELETE FROM {one} WHERE id NOT IN (SELECT {one} FROM flow WHERE {one} IS NOT NULL
       UNION SELECT {one} FROM rejudged UNION SELECT {one} FROM sum_pair)"""  # noqa: S608 - ours
-    for one in ("remote", "name")
+        for one in ("remote", "name")
+    ),
+    "DELETE FROM alias WHERE id NOT IN (SELECT alias FROM flow WHERE alias IS NOT NULL)",
 )
 _COUNTS = (
     "SELECT count(*) FROM flow WHERE id <= ?",
     "SELECT count(*) FROM hour JOIN recording ON id = recording WHERE hour < ? AND hour <= thinned_hour",
     "SELECT count(*) FROM alert WHERE closed_ns IS NOT NULL AND last_flow <= ?",
 )
-_OF_AN_ALERT = ("alert_event WHERE alert", "folded WHERE alert", "alert WHERE id")
+_OF_AN_ALERT = ("alert_event WHERE alert", "folded WHERE alert", "evidence WHERE alert", "alert WHERE id")
 
 
 class Limits(NamedTuple):
@@ -155,7 +158,7 @@ def _too_much(held: Space, limits: Limits, spare_bytes: int) -> str:
 
 
 def sweep(db: Database, path: str) -> None:
-    """Take out remotes and names that no flow leads to any more; not while somebody records, who remembers them.
+    """Take out remotes, names and lists of names that no flow leads to; not while somebody records, who remembers them.
 
     It reads all flows. Raises StoreError.
     """
