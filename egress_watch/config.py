@@ -35,7 +35,7 @@ _TAKEN = {*ZONES, *(name.replace("+", "_") for name in ZONES)}
 LEAST_FILE_BYTES = 10_000
 """Room for some packets in a file of evidence."""
 
-UNWRAP, COPIES = ("mirrors", "all", "none"), ("once", "all")
+UNWRAP, COPIES, TIMES = ("mirrors", "all", "none"), ("once", "all"), ("kernel", "hardware")
 COLLECTORS = (
     "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10",
 )  # fmt: skip
@@ -133,6 +133,18 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """Live traffic: what `watch` listens to, and as whom."""
+
+    interfaces: tuple[str, ...] = _setting((), "network interfaces, where the command line names none")
+    filter: str = _setting("", "only frames that match, as for tcpdump, where the command line has none")
+    ring_bytes: int = _setting(268_435_456, "memory of each interface's ring: what waits there while flows are stored")
+    times: str = _setting(TIMES[0], "kernel, or hardware: the interface's own, where it is set up to give them")
+    user: str = _setting("", "become this user once the interfaces are open; empty: stay who you are")
+    commit_s: float = _setting(1.0, "a flow that ended is stored at most so long after")
+
+
+@dataclass(frozen=True, slots=True)
 class RetentionSettings:
     """How long what is recorded live is kept; 0 is for ever. `egress-watch retain` does the same by hand."""
 
@@ -216,6 +228,7 @@ class Config:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     own_zone: tuple[OwnZone, ...] = field(default=(), metadata={"rows": OwnZone})
     sink: tuple[SinkSettings, ...] = field(default=(), metadata={"rows": SinkSettings})
@@ -379,6 +392,9 @@ def _check(config: Config, path: str) -> None:
     if config.decode.copies not in COPIES:
         what = f"decode.copies: unknown choice {config.decode.copies!r}"
         raise ConfigError(what, where=path, remedy=f"one of: {', '.join(COPIES)}")
+    if config.watch.times not in TIMES:
+        what = f"watch.times: unknown choice {config.watch.times!r}"
+        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(TIMES)}")
     if config.evidence.file_bytes < LEAST_FILE_BYTES:
         what = f"evidence.file_bytes must be at least {LEAST_FILE_BYTES:,}"
         raise ConfigError(what, where=path, remedy="give each file room for some packets")

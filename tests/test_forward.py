@@ -28,6 +28,7 @@ from egress_watch.sinks.sink import Receipt
 from egress_watch.store import Reader, Store
 from egress_watch.store.acts import Acts
 from egress_watch.store.outbox import Outbox
+from egress_watch.store.recording import writer
 from egress_watch.store.retained import Limits, make_room
 
 
@@ -218,6 +219,23 @@ def test_a_sink_may_begin_with_what_is_new(db, tmp_path):
     assert sent(tmp_path)
 
 
+def test_a_sink_that_is_forgotten_begins_anew(db, tmp_path, capsys):
+    """Its place, its gaps and refusals go; one that was never served, or is served right now, cannot be forgotten."""
+    forward(db, to_file(tmp_path, records=("alerts", "flows"), flows_limit=10))
+    before = len(sent(tmp_path))
+    assert run(capsys, "sinks", "forget", "log", "--db", db)[0] == 0
+    assert [ask(db, f"SELECT count(*) FROM {table}") for table in ("sink", "gap", "refusal")] == [[(0,)]] * 3
+    code, _, err = run(capsys, "sinks", "forget", "log", "--db", db)
+    assert (code, "was ever served" in err) == (2, True)
+    forward(db, to_file(tmp_path))
+    assert len(sent(tmp_path)) == before + ask(db, "SELECT count(*) FROM alert_event")[0][0]
+    with sqlite3.connect(db) as connection:
+        connection.execute("UPDATE sink SET forwarder = ?", (writer(os.getppid()),))
+    code, _, err = run(capsys, "sinks", "forget", "log", "--db", db)
+    assert (code, f"process {os.getppid()} forwards to log right now" in err) == (1, True)
+    connection.close()
+
+
 def test_a_sink_that_is_down_holds_up_no_other(db, tmp_path):
     """One writes, the other says why it does not; both stand in the store as they are."""
     down = SinkSettings("down", "relp://127.0.0.1:9", timeout_s=1.0)
@@ -382,7 +400,8 @@ def test_commands_show_and_test_sinks(db, tmp_path, capsys):
     assert (code, "Connection refused" in err) == (1, True)
     assert run(capsys, "sinks", "test", "nobody", "--config", settings)[0] == 2
     for promise in ("best effort", "connection-acknowledged", "receiver-acknowledged", "written"):
-        assert promise in run(capsys, "sinks", "kinds")[1]
+        for words in (("sinks", "kinds"), ("sinks", "--help"), ("forward", "--help")):
+            assert promise in run(capsys, *words)[1]
 
 
 def test_an_export_can_be_sent_once(db, tmp_path, capsys):

@@ -37,6 +37,9 @@ LOOK_S = 0.25
 
 def arguments(command: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from egress_watch.sinks.kinds import promises
+
+    command.description = f"{command.description}\n\n{promises()}"
     command.add_argument("db", metavar="DB", help="a database that replay or watch writes")
     command.add_argument("--config", required=True, metavar="FILE", help="settings with the sinks (TOML)")
     command.add_argument("--sink", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
@@ -63,10 +66,10 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: made.stop.set())
     made.start(once=options.once, from_now=options.from_now)
     _follow(made, options)
+    gave_up = not (options.once or options.until_eof or made.stop.is_set())  # then whoever runs services starts it anew
     made.stop.set()
     made.wait(LEAVE_S)
-    down = made.down()
-    return DATA_TROUBLE if options.once and down else 0
+    return DATA_TROUBLE if gave_up or (options.once and made.down()) else 0
 
 
 def _check(config: Config, options: argparse.Namespace) -> None:

@@ -25,6 +25,7 @@ EXAMPLES = (
     "egress-watch sinks --config egress-watch.toml --format ndjson",
     "egress-watch sinks test siem --config egress-watch.toml",
     "egress-watch sinks kinds",
+    "egress-watch sinks forget old-siem --db egress.db",
 )
 COLUMNS = (
     "name", "state", "target", "promise", "alerts_waiting", "flows_waiting", "sent", "passed", "refused",
@@ -37,6 +38,9 @@ KINDS = ("to", "promise", "means", "about")
 
 def arguments(command: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from egress_watch.sinks.kinds import promises
+
+    command.description = f"{command.description}\n\n{promises()}"
     settings = "settings with the sinks (TOML)"
     command.add_argument("--config", default="", metavar="FILE", help=settings)
     command.add_argument("--db", default="", metavar="DB", help="the database; default: db of the settings")
@@ -44,8 +48,14 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.set_defaults(verb="list")
     verbs = command.add_subparsers(metavar="VERB", dest="verb", title="verbs; without one the sinks are listed")
     verbs.required = False
-    verbs.add_parser("kinds", help="every kind of sink, and what it promises", description=_promises(),
-                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    verbs.add_parser("kinds", help="every kind of sink, and what it promises", description="Tell every kind of sink.")
+    gone = "forget how far a sink came; under the same name it begins anew"
+    forget = verbs.add_parser("forget", help=gone, description=gone)
+    forget.add_argument("name", metavar="NAME", help="a sink of the database")
+    forget.add_argument(
+        "--db", default=argparse.SUPPRESS, metavar="DB", help="the database; default: db of the settings"
+    )
+    forget.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help=settings)
     test = verbs.add_parser("test", help="send one marked event", description="Send one event that says it is a test.")
     test.add_argument("name", metavar="NAME", help="a sink of the settings")
     test.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help=settings)
@@ -53,16 +63,8 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """List the sinks, tell their kinds, or test one."""
-    return {"kinds": _kinds, "test": _test}.get(options.verb, _list)(options)
-
-
-def _promises() -> str:
-    from egress_watch.sinks.kinds import SINKS
-
-    promises = dict.fromkeys(known.promise for known in SINKS)
-    kinds = [f"  {known.example}\n      {known.about}; {known.promise.word}" for known in SINKS]
-    return "\n".join([*(f"{one.word}: {one.about}." for one in promises), "", *kinds])
+    """List the sinks, tell their kinds, forget or test one."""
+    return {"kinds": _kinds, "test": _test, "forget": _forget}.get(options.verb, _list)(options)
 
 
 def _kinds(options: argparse.Namespace) -> int:
@@ -90,6 +92,14 @@ def _list(options: argparse.Namespace) -> int:
         found.setdefault(row.name, {**dict.fromkeys(COLUMNS), **known})
     _write(options, list(found.values()), COLUMNS, SHOWN)
     return DATA_TROUBLE if any(row["state"] == "down" for row in found.values()) else 0
+
+
+def _forget(options: argparse.Namespace) -> int:
+    from egress_watch.store.outbox import Outbox
+
+    with Outbox(options.db or load(options.config).db) as outbox:
+        outbox.forget(options.name)
+    return 0
 
 
 def _test(options: argparse.Namespace) -> int:

@@ -52,6 +52,13 @@ def kind(settings: SinkSettings) -> Kind:
     raise ConfigError(f"to: {settings.to!r} is no way to a receiver", where=_where(settings), remedy=remedy)
 
 
+def promises() -> str:
+    """Return what each promise means and which kinds make it, for the help of commands."""
+    told = dict.fromkeys(known.promise for known in SINKS)
+    kinds = [f"  {known.example}\n      {known.about}; {known.promise.word}" for known in SINKS]
+    return "\n".join(["What a delivery means:", *(f"  {one.word}: {one.about}" for one in told), "", "Sinks:", *kinds])
+
+
 def opened(settings: SinkSettings) -> Sink:
     """Return a sink that is ready to deliver; raises ConfigError or UsageError."""
     checked([settings])

@@ -16,9 +16,10 @@ from egress_watch.store.difference import Difference
 from egress_watch.store.file import open_for_writing, transaction
 from egress_watch.store.gaps import rewind
 from egress_watch.store.reader import Reader
-from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, storable
+from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, write_rules
 from egress_watch.store.rejudging import Law, compare, rewrite
 from egress_watch.store.schema import NEWEST
+from egress_watch.store.sums import CUBES, step_back
 from egress_watch.store.trial import holds, prepare, register_regexp
 
 __all__ = [
@@ -30,7 +31,8 @@ CACHE_KIB = 32 * 1024
 """Pages SQLite keeps: the counts of an hour are looked up all over their table, and its own 2 MB do not hold them."""
 _OF_A_RECORDING = (
     "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
-    "hour", "segment_hour", "heard", "evidence",
+    *(cube.table for cube in CUBES),
+    "hour", "segment_hour", "heard", "evidence", "health", "happening", "habit",
 )  # fmt: skip
 _OF_AN_ALERT = ("alert_event", "folded")
 
@@ -77,8 +79,7 @@ class Store:
             for number in self._unfinished(inputs.values()):
                 self._remove(number)
             judged_by = dataset(self._db, data)
-            rows = [tuple(map(storable, row)) for row in rules]
-            self._db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
+            write_rules(self._db, rules)
             number = begin(
                 self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs, narrowed=narrowed,
                 adequate=" ".join(adequate),
@@ -110,4 +111,5 @@ class Store:
             self._db.conn.execute(f"DELETE FROM {table} WHERE {of}", (number,))  # noqa: S608 - our own names
         for table in _OF_A_RECORDING:
             self._db.conn.execute(f"DELETE FROM {table} WHERE recording = ?", (number,))  # noqa: S608 - our own names
+        step_back(self._db)
         self._db.conn.execute("DELETE FROM recording WHERE id = ?", (number,))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
-from egress_watch.errors import StoreError
+from egress_watch.errors import StoreError, UsageError
 from egress_watch.store.file import open_for_writing, transaction, trouble
 from egress_watch.store.forwarding import WAITING
 from egress_watch.store.gaps import TABLES, skip
@@ -116,6 +116,18 @@ class Outbox:
         """Say that nobody forwards to a sink any more."""
         with transaction(self._db, self.path):
             self._db.conn.execute("UPDATE sink SET forwarder = '' WHERE name = ?", (name,))
+
+    def forget(self, name: str) -> None:
+        """Take a sink out: what waits for it is nobody's any more. Raises UsageError, StoreError while it is served."""
+        with transaction(self._db, self.path):
+            found = self._rows("SELECT forwarder FROM sink WHERE name = :name", {"name": name})
+            if not found:
+                remedy = "`egress-watch sinks` lists those there are"
+                raise UsageError(f"no sink {name!r} was ever served", where=self.path, remedy=remedy)
+            if (mark := found[0]["forwarder"]) and (pid := alive(mark)):
+                raise StoreError(f"process {pid} forwards to {name} right now", where=self.path, remedy="end it first")
+            for column, table in (("name", "sink"), ("sink", "refusal"), ("sink", "gap")):
+                self._db.conn.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))  # noqa: S608 - our own names
 
     def cursor(self, name: str) -> Cursor:
         """Return how far a sink came."""

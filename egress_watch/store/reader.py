@@ -116,6 +116,14 @@ class Reader:
         """Return the day of the zone that each recording was judged under, by the recording's number."""
         return {row["id"]: row["zone_as_of"] for row in self._rows("SELECT id, zone_as_of FROM recording")}
 
+    def health(self, recording: int) -> list[dict[str, Any]]:
+        """Return the minutes of a live recording by interface."""
+        return self._rows("SELECT * FROM health WHERE recording = :of ORDER BY minute_ns, interface", {"of": recording})
+
+    def happened(self, recording: int) -> list[dict[str, Any]]:
+        """Return what became of the interfaces of a live recording, in order."""
+        return self._rows("SELECT * FROM happening WHERE recording = :of ORDER BY time_ns", {"of": recording})
+
     def flows(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield flow rows by id, in pages, so that no transaction stays open; ``limit`` 0 gives all."""
         return self._by_id("flows", filters, FILTERS, limit)
@@ -130,7 +138,7 @@ class Reader:
         last, left = 0, limit or -1
         while left:
             size = min(PAGE_ROWS, left) if left > 0 else PAGE_ROWS
-            clause = f"{_where(filters, known)} AND id > :after ORDER BY id LIMIT :size"
+            clause = f"{conditions_of(filters, known)} AND id > :after ORDER BY id LIMIT :size"
             query = f"SELECT * FROM {view} WHERE {clause}"  # noqa: S608 - view and clauses are ours, values are bound
             rows = self._rows(query, {**filters, "after": last, "size": size})
             yield from rows
@@ -144,7 +152,7 @@ class Reader:
         Ids grow with the time of writing, so a page costs the same wherever it lies.
         """
         beside = "id > :after ORDER BY id" if after else "id < :before ORDER BY id DESC"
-        query = f"SELECT * FROM flows WHERE {_where(filters)} AND {beside} LIMIT :size"  # noqa: S608 - ours
+        query = f"SELECT * FROM flows WHERE {conditions_of(filters)} AND {beside} LIMIT :size"  # noqa: S608 - ours
         rows = self._rows(query, {**filters, "size": size, "before": before or _NEWER_THAN_ALL, "after": after})
         return rows[::-1] if after else rows
 
@@ -155,12 +163,15 @@ class Reader:
         of = of if muted else f"({of}) AND mute IS NULL"
         rank = " ".join(f"WHEN '{level}' THEN {n}" for n, level in enumerate(LEVELS))
         order = f"CASE level {rank} ELSE 9 END, bytes_out DESC, id"
-        query = f"SELECT * FROM alerts WHERE ({of}) AND {_where(filters, _OF_ALERTS)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
+        query = (
+            f"SELECT * FROM alerts WHERE ({of}) AND {conditions_of(filters, _OF_ALERTS)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
+        )
         return self._rows(query, {**filters, "size": limit or -1})
 
     def muted(self, filters: Mapping[str, Any], *, of: str = "1") -> int:
         """Return how many alerts are left out because somebody muted them."""
-        query = f"SELECT count(*) AS n FROM alerts WHERE ({of}) AND mute IS NOT NULL AND {_where(filters, _OF_ALERTS)}"  # noqa: S608 - ours
+        where = conditions_of(filters, _OF_ALERTS)
+        query = f"SELECT count(*) AS n FROM alerts WHERE ({of}) AND mute IS NOT NULL AND {where}"  # noqa: S608 - ours
         return int(self._rows(query, filters)[0]["n"]) if self._rows("SELECT 1 FROM mute LIMIT 1") else 0
 
     def events(self, alert: int) -> list[dict[str, Any]]:
@@ -191,6 +202,18 @@ class Reader:
         """Return the files that a recording was made from, with their fingerprints."""
         rows = self._rows("SELECT path, fingerprint FROM input WHERE recording = :of ORDER BY path", {"of": recording})
         return {row["path"]: row["fingerprint"] for row in rows}
+
+    def evidence(self, flow: int) -> list[str]:
+        """Return the files that packets of a flow were kept in as evidence; the ring may have let them go since."""
+        query = "SELECT DISTINCT path FROM evidence WHERE flow = :flow AND packets > 0 ORDER BY path"
+        return [row["path"] for row in self._rows(query, {"flow": flow})]
+
+    def flows_of(self, alert: int) -> list[int]:
+        """Return flows of an alert, those with packets kept as evidence, else its newest; nothing for no alert."""
+        query = """SELECT flow FROM evidence WHERE alert = :alert AND packets > 0
+          UNION ALL SELECT last_flow FROM alert WHERE id = :alert
+            AND NOT EXISTS (SELECT 1 FROM evidence WHERE alert = :alert AND packets > 0) ORDER BY 1"""
+        return [row["flow"] for row in self._rows(query, {"alert": alert})]
 
     def failed_inputs(self) -> dict[str, str]:
         """Return why an input gave nothing, by its fingerprint."""
@@ -274,7 +297,8 @@ def _positions(columns: Sequence[str]) -> str:
     return ", ".join(str(number) for number in range(1, len(columns) + 1))
 
 
-def _where(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS) -> str:
+def conditions_of(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS) -> str:
+    """Return the condition on a view for filters of its kind."""
     return " AND ".join(f"({known[name]})" for name in filters) or "1"
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
+from egress_watch.store import sums
 from egress_watch.store.file import transaction, trouble
 from egress_watch.store.gaps import note_unsent, overtake
 from egress_watch.store.hours import HOUR_NS
@@ -41,9 +42,10 @@ LIMIT 1 OFFSET :many
 """
 _HOURS = "DELETE FROM hour WHERE recording = :recording AND hour < :before AND (hour, device) <= (:hour, :device)"
 _ALERTS = "SELECT id FROM alert WHERE closed_ns IS NOT NULL AND last_flow <= ? ORDER BY id LIMIT ?"
-_ORPHANS = (
-    "DELETE FROM remote WHERE id NOT IN (SELECT remote FROM flow UNION SELECT remote FROM rejudged)",
-    "DELETE FROM name WHERE id NOT IN (SELECT name FROM flow WHERE name IS NOT NULL UNION SELECT name FROM rejudged)",
+_ORPHANS = tuple(
+    f"""DELETE FROM {one} WHERE id NOT IN (SELECT {one} FROM flow WHERE {one} IS NOT NULL
+      UNION SELECT {one} FROM rejudged UNION SELECT {one} FROM sum_pair)"""  # noqa: S608 - ours
+    for one in ("remote", "name")
 )
 _COUNTS = (
     "SELECT count(*) FROM flow WHERE id <= ?",
@@ -177,6 +179,8 @@ def _take(db: Database, path: str, up_to: int, because: str) -> Taken:
         last, flows = db.conn.execute(_SLICE, (up_to, SLICE_FLOWS)).fetchone()
         if not flows:
             return Taken()
+        if sums.up_to(db) < last:
+            sums.add(db)
         db.conn.execute(_THIN, (last,))
         overtake(db, "flows", last)
         db.conn.execute("DELETE FROM flow WHERE id <= ?", (last,))
@@ -196,6 +200,7 @@ def _take_hours(db: Database, path: str, before: int) -> Iterator[Taken]:
                 yield Taken(hours=hours)
         with transaction(db, path):
             db.conn.execute("DELETE FROM segment_hour WHERE recording = ? AND hour < ?", (recording, end))
+            sums.trim(db, recording, end)
 
 
 def _take_alerts(db: Database, path: str, up_to: int) -> Taken:
