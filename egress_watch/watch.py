@@ -140,7 +140,7 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
     recording.tell(stages.devices.take(), stages.devices.refused)
     if listed:
         recording.enlist(named, listed.rows, listed.listings)
-    recording.alert(stages.rules.evaluate(batch), batch)
+    recording.alert(stages.rules.hits(batch), batch)
 
 
 def count(tally: Tally, frames: Frames, packets: Packets) -> None:

@@ -1,6 +1,6 @@
 """The alerts of one recording: an episode opens, grows, is told again when it is due, and ends after silence.
 
-In: `Alert` rows of a batch. Out: rows of the tables alert, alert_event and folded. Never: a clock, or a decision that
+In: the `Hits` of a batch, or `Alert` rows. Out: rows of the tables alert, alert_event and folded. Never: a clock, or a decision that
 depends on how flows were cut into batches.
 
 Every decision is made hit by hit, in the order of the flows. Hits that were summed by the rules are taken together only
@@ -9,87 +9,55 @@ where no decision falls between them, which their sums tell; else they come one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
-from itertools import groupby
-from typing import NamedTuple
+from itertools import chain, groupby, islice
+from math import ceil
+from typing import Protocol
 
+import numpy as np
 from sqlite_utils import Database
 
-from egress_watch.model import Alert, Pace
+from egress_watch.model import Alert, Ints, Pace
+from egress_watch.store import episode as rows
+from egress_watch.store.episode import EPISODE, LATEST_NS, STORM, Episode, Key, gravity, key_of, later
 
 LIMIT = 200_000
 """Episodes whose row is remembered; any further one is found by its key."""
 HOUR_NS = 3_600_000_000_000
 STEPS_NS = (HOUR_NS, 6 * HOUR_NS, 24 * HOUR_NS)
 """How long after it was told an episode is told again: the first time, the second, and from then on."""
-LATEST_NS = 2**63 - 1
-GRAVITY = {level: n for n, level in enumerate(("informational", "low", "medium", "high", "critical"))}
-EPISODE, STORM = "episode", "storm"
-
-_LIVING = (
-    "level", "first_ns", "last_ns", "hits", "bytes_out", "bytes_in", "remote_ip", "verdict", "last_flow", "why",
-    "due_ns", "updates", "told_bytes", "closed_ns",
-)  # fmt: skip
-_BORN = ("rule", "device", "owner", "country", "network", "kind", "title", "first_flow")
-_GROW = f"UPDATE alert SET {', '.join(f'{name} = ?' for name in _LIVING[:-1])} WHERE id = ?"  # noqa: S608 - constants
-_CLOSE = "UPDATE alert SET closed_ns = ? WHERE id = ?"
-"""Apart from the rest: a column of the index that is set, even to what it was, costs as much as the row."""
-_OPEN = f"""
-INSERT INTO alert(recording, dataset, id, {", ".join(_LIVING)}, {", ".join(_BORN)})
-VALUES ({{recording:d}}, {{dataset:d}}, ?{", ?" * len(_LIVING + _BORN)})
-"""  # noqa: S608 - constants
-_FIND = f"""
-SELECT id, {", ".join(_LIVING)} FROM alert WHERE recording = ? AND rule = ? AND owner = ? AND country = ?
-  AND network = ? AND kind = ? AND device BETWEEN ? AND ? AND closed_ns IS NULL
-"""  # noqa: S608 - constants
-_EVENT = """INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_FOLD = """INSERT INTO folded VALUES (?, ?, ?, ?, ?) ON CONFLICT(alert, device) DO UPDATE
-SET hits = hits + excluded.hits, bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in"""
-_ENDED = "FROM alert WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before"
-_TELL_ENDED = f"""
-INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
-SELECT id, 'close', 'silence', last_ns + :silence, level, hits, bytes_out, bytes_in {_ENDED} ORDER BY id
-"""
-_END = """UPDATE alert SET closed_ns = last_ns + :silence
-WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before"""
-Key = tuple[str, int, str, str, str, str]
 
 
-class Episode(NamedTuple):
-    """An episode as it stands: its row, and the columns that change."""
+class Hits(Protocol):
+    """What one rule found in a batch, (n,) hits in the order of their flows; see `rules.episodes`."""
 
-    row: int
+    rule: str
     level: str
-    first_ns: int
-    last_ns: int
-    hits: int
-    bytes_out: int
-    bytes_in: int
-    remote_ip: str
-    verdict: str
-    last_flow: int
-    why: str
-    due_ns: int
-    """When it is told again, if it is hit then."""
-    updates: int
-    told_bytes: int
-    closed_ns: int | None = None
+    flow: Ints
+    device: Ints
+    first_ns: Ints
+    last_ns: Ints
+    bytes_out: Ints
+    bytes_in: Ints
+    episode: Ints
+    """(n,) The number of each hit's episode, from 0."""
+    head: Ints
+    """(episodes,) The first hit of each."""
+    latest_ns: Ints
+    """(episodes,) The latest beginning of any hit's flow."""
 
-    def grown(self, hit: Alert) -> Episode:
-        """Return the episode with the hits of an alert added."""
-        level = self.level if hit.level == self.level else max(self.level, hit.level, key=_gravity)
-        return Episode(
-            self.row, level, min(self.first_ns, hit.first_ns),
-            max(self.last_ns, hit.last_ns), self.hits + hit.hits, self.bytes_out + hit.bytes_out,
-            self.bytes_in + hit.bytes_in, hit.remote_ip, hit.verdict, hit.last_flow, hit.why, self.due_ns,
-            self.updates, self.told_bytes,
-        )  # fmt: skip
+    def whom(self) -> Iterable[tuple[int, str, str, str]]:
+        """Return the device, owner, country and network of each episode."""
 
-    def event(self, kind: str, cause: str, time_ns: int) -> tuple[object, ...]:
-        """Return the row of alert_event for what happened at a packet time."""
-        return self.row, kind, cause, time_ns, self.level, self.hits, self.bytes_out, self.bytes_in
+    def alerts(self, episodes: Ints | None = None) -> Iterable[Alert]:
+        """Return the episodes, or some of them by number, in the order of their first flows."""
+
+    def together(self, start: int, stop: int) -> Alert:
+        """Return neighbouring hits as if they were one, whatever their episodes."""
+
+    def only(self, hits: Ints) -> Hits:
+        """Return some of the hits."""
 
 
 class Episodes:
@@ -101,27 +69,31 @@ class Episodes:
 
     def __init__(self, db: Database, recording: int, dataset: int, limit: int = LIMIT, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self._db, self._recording, self._limit, self._pace = db, recording, limit, pace
-        self._insert = _OPEN.format(recording=recording, dataset=dataset)
+        self._insert = rows.OPEN.format(recording=recording, dataset=dataset)
         self._open: dict[Key, Episode] = {}
         self._births: dict[tuple[str, int], int] = {}
         """New episodes by rule and hour of packet time."""
         self._full = False
         self._begin_batch()
 
-    def add(self, alerts: Iterable[Alert]) -> None:
+    def add(self, found: Iterable[Hits | Alert]) -> None:
         """Write a batch's episodes within a transaction; `keep` follows once it is committed."""
         query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'alert'"
         self._begin_batch(int(self._db.conn.execute(query).fetchone()[0]))
-        for _, some in groupby(alerts, key=lambda alert: alert.rule):
-            self._of_a_rule(some)
+        for _, some in groupby(found, key=lambda one: one.rule):
+            for one in some:
+                if isinstance(one, Alert):
+                    self._of_a_rule(chain((one,), (alert for alert in some if isinstance(alert, Alert))))
+                elif not self._at_once(one):
+                    self._of_a_rule(one.alerts())
         born = self._born
         grown = [episode for row, episode in self._rows.items() if row not in born]
-        self._db.conn.executemany(_GROW, [(*episode[1:-1], episode.row) for episode in grown])
+        self._db.conn.executemany(rows.GROW, [(*episode[1:-1], episode.row) for episode in grown])
         closed = [(episode.closed_ns, episode.row) for episode in grown if episode.closed_ns is not None]
-        self._db.conn.executemany(_CLOSE, closed)  # before any opens, since it makes way for those that come again
+        self._db.conn.executemany(rows.CLOSE, closed)  # before any opens, since it makes way for those that come again
         self._db.conn.executemany(self._insert, [(*self._rows[row], *words) for row, words in born.items()])
-        self._db.conn.executemany(_EVENT, self._events)
-        self._db.conn.executemany(_FOLD, self._folded)
+        self._db.conn.executemany(rows.EVENT, self._events)
+        self._db.conn.executemany(rows.FOLD, self._folded)
 
     def keep(self) -> None:
         """Remember what `add` did: it is committed."""
@@ -140,8 +112,8 @@ class Episodes:
         """Close, within a transaction, what was silent for long enough when the recording ended."""
         silence = self._pace.silence_ns
         values = {"recording": self._recording, "silence": silence, "before": max(newest_ns - silence, -LATEST_NS)}
-        self._db.conn.execute(_TELL_ENDED, values)
-        self._db.conn.execute(_END, values)
+        self._db.conn.execute(rows.TELL_ENDED, values)
+        self._db.conn.execute(rows.END, values)
 
     def _begin_batch(self, newest: int = 0) -> None:
         self._newest = newest
@@ -153,23 +125,100 @@ class Episodes:
         self._events: list[tuple[object, ...]] = []
         self._folded: list[tuple[int, ...]] = []
 
-    def _of_a_rule(self, alerts: Iterable[Alert]) -> None:
-        """Take a rule's alerts in the order of their flows, those that must come hit by hit among them."""
-        waiting: list[tuple[int, Alert]] = []
+    def _of_a_rule(self, alerts: Iterable[Alert], folding: Iterator[int] = iter(())) -> None:
+        """Take a rule's alerts in the order of their flows, those that must come hit by hit among them.
+
+        ``folding`` yields the flow before it takes its hit.
+        """
+        waiting: list[tuple[int, Alert | None]] = [(flow, None) for flow in islice(folding, 1)]
         for alert in alerts:
-            while waiting and waiting[0][0] < alert.first_flow:
-                self._take(heappop(waiting)[1])
+            self._until(alert.first_flow, waiting, folding)
             for hit in self._apart(alert):
                 heappush(waiting, (hit.first_flow, hit))
-        while waiting:
-            self._take(heappop(waiting)[1])
+        self._until(LATEST_NS, waiting, folding)
+
+    def _until(self, flow: int, waiting: list[tuple[int, Alert | None]], folding: Iterator[int]) -> None:
+        """Take what waits for its turn before a flow."""
+        while waiting and waiting[0][0] < flow:
+            if hit := heappop(waiting)[1]:
+                self._take(hit)
+            else:
+                for further in islice(folding, 1):
+                    heappush(waiting, (further, None))
+
+    def _at_once(self, hits: Hits) -> bool:
+        """Take a rule's hits, in a storm without a row for each; return False where they must come in turn."""
+        known = [self._known((hits.rule, *whom, EPISODE)) for whom in hits.whom()]
+        silence_ns = self._pace.silence_ns
+        if any(e and latest > later(e.last_ns, silence_ns) for e, latest in zip(known, hits.latest_ns.tolist())):
+            return False
+        opened = self._opened(hits, [episode is not None for episode in known])
+        if opened is None:
+            return False
+        folded = np.flatnonzero(~opened[hits.episode])
+        folding = self._folding(hits.only(folded)) if len(folded) else iter(())
+        self._of_a_rule(hits.alerts(np.flatnonzero(opened)), folding)
+        return True
+
+    def _opened(self, hits: Hits, known: Sequence[bool]) -> Ints | None:
+        """Return whether each episode is open or will be; None where one opens after some of its hits, or ends."""
+        opened = np.array(known, bool)
+        fresh = np.flatnonzero(~opened[hits.episode])
+        hours = hits.last_ns[fresh] // HOUR_NS
+        room = {hour: self._left(hits.rule, hour) for hour in np.unique(hours).tolist()}
+        if not any(left > 0 for left in room.values()):
+            return opened
+        for hit, episode, hour in zip(fresh.tolist(), hits.episode[fresh].tolist(), hours.tolist(), strict=True):
+            if room[hour] > 0 and not opened[episode]:
+                ends = int(hits.latest_ns[episode]) > later(int(hits.last_ns[hit]), self._pace.silence_ns)
+                if ends or hits.head[episode] != hit:
+                    return None
+                room[hour] -= 1
+                opened[episode] = True
+        return opened
+
+    def _folding(self, hits: Hits) -> Iterator[int]:
+        """Count hits in their rule's summary, all at once between two decisions; yield the flow before each of them."""
+        at, key = 0, (hits.rule, 0, "", "", "", STORM)
+        while at < len(hits.flow):
+            episode = self._known(key)
+            if episode and (stop := self._undecided(episode, hits, at)) > at:
+                grown = episode.grown(self._as_storm(hits.together(at, stop)))
+                self._write(key, grown)
+                self._note_folded(grown.row, hits, slice(at, stop))
+                at = stop
+            else:
+                yield int(hits.flow[at])
+                self._fold(hits.together(at, at + 1))
+                at += 1
+
+    def _undecided(self, episode: Episode, hits: Hits, at: int) -> int:
+        """Return the first hit from ``at`` on that would close a summary or have it told."""
+        if hits.level != episode.level:
+            return at
+        last_ns = hits.last_ns[at:]
+        before_ns = np.maximum.accumulate(np.concatenate(([episode.last_ns], last_ns[:-1])))
+        silence_ns = self._pace.silence_ns
+        ends = hits.first_ns[at:] > np.minimum(before_ns, LATEST_NS - silence_ns) + silence_ns
+        most = min(ceil(max(self._pace.jump_bytes, self._pace.jump * episode.told_bytes)), LATEST_NS)
+        told = (episode.bytes_out + np.cumsum(hits.bytes_out[at:]) >= most) | (last_ns >= episode.due_ns)
+        decided = np.flatnonzero(ends | told)
+        return at + int(decided[0]) if len(decided) else len(hits.flow)
+
+    def _note_folded(self, summary: int, hits: Hits, some: slice) -> None:
+        """Note what a summary holds of each device."""
+        devices, which = np.unique(hits.device[some], return_inverse=True)
+        sums = np.zeros((3, len(devices)), np.int64)
+        for row, column in zip(sums, (1, hits.bytes_out[some], hits.bytes_in[some]), strict=True):
+            np.add.at(row, which, column)
+        self._folded += [(summary, *row) for row in zip(devices.tolist(), *sums.tolist(), strict=True)]
 
     def _apart(self, alert: Alert) -> Iterator[Alert]:
         """Take an alert at once where no decision falls between its hits, else yield them to be taken in turn."""
         if alert.each is None:
             self._take(alert)
             return
-        episode, key = self._known(_key(alert)), _key(alert)
+        episode, key = self._known(key_of(alert)), key_of(alert)
         if episode is None and self._room(alert.rule, alert.head_ns):
             episode = self._as_opened(alert)
         if episode is None or self._decides(episode, alert):
@@ -181,19 +230,19 @@ class Episodes:
 
     def _as_opened(self, alert: Alert) -> Episode:
         """Return what an alert's first hit would open, as row 0."""
-        due_ns = _later(alert.head_ns, STEPS_NS[0])
+        due_ns = later(alert.head_ns, STEPS_NS[0])
         return Episode(0, alert.level, 0, alert.head_ns, 1, 0, 0, "", "", 0, "", due_ns, 0, alert.head_bytes)
 
     def _decides(self, episode: Episode, alert: Alert) -> bool:
         """Return whether any hit of an alert would close the episode or have it told."""
         return (
-            alert.latest_ns > _later(episode.last_ns, self._pace.silence_ns)
+            alert.latest_ns > later(episode.last_ns, self._pace.silence_ns)
             or bool(self._cause(episode, episode.bytes_out + alert.bytes_out, alert.last_ns, alert.level))
         )  # fmt: skip
 
     def _take(self, hit: Alert) -> None:
         """Take hits that are one for every decision."""
-        key = _key(hit)
+        key = key_of(hit)
         if episode := self._going_on(key, hit):
             self._grow(key, episode, hit)
         elif self._room(hit.rule, hit.head_ns or hit.last_ns):
@@ -206,14 +255,14 @@ class Episodes:
         grown = episode.grown(hit)
         if cause := self._cause(episode, grown.bytes_out, hit.last_ns, hit.level):
             updates = episode.updates + (cause == "time")
-            due_ns = _later(hit.last_ns, STEPS_NS[min(updates, len(STEPS_NS) - 1)])
+            due_ns = later(hit.last_ns, STEPS_NS[min(updates, len(STEPS_NS) - 1)])
             grown = grown._replace(updates=updates, due_ns=due_ns, told_bytes=grown.bytes_out)
             self._events.append(grown.event("update", cause, hit.last_ns))
         self._write(key, grown)
 
     def _cause(self, episode: Episode, bytes_out: int, last_ns: int, level: str) -> str:
         """Return why an episode that came so far is told again, "" where it is not."""
-        if level != episode.level and _gravity(level) > _gravity(episode.level):
+        if level != episode.level and gravity(level) > gravity(episode.level):
             return "level"
         if bytes_out >= max(self._pace.jump_bytes, self._pace.jump * episode.told_bytes):
             return "bytes"
@@ -226,7 +275,7 @@ class Episodes:
         head_bytes = alert.head_bytes if alert.each else alert.bytes_out
         episode = Episode(
             self._newest, alert.level, alert.first_ns, alert.last_ns, alert.hits, alert.bytes_out, alert.bytes_in,
-            alert.remote_ip, alert.verdict, alert.last_flow, alert.why, _later(head_ns, STEPS_NS[0]), 0, head_bytes,
+            alert.remote_ip, alert.verdict, alert.last_flow, alert.why, later(head_ns, STEPS_NS[0]), 0, head_bytes,
         )  # fmt: skip
         rule, _, owner, country, network, _ = key
         self._born[self._newest] = (
@@ -246,7 +295,7 @@ class Episodes:
 
     def _fold(self, hit: Alert) -> None:
         """Count a hit in its rule's summary: too many episodes began in this hour."""
-        told = hit._replace(why=f"storm: more than {self._pace.storm:,} new episodes in an hour; newest: {hit.why}")
+        told = self._as_storm(hit)
         key = hit.rule, 0, "", "", "", STORM
         if episode := self._going_on(key, hit):
             self._grow(key, episode, told)
@@ -256,10 +305,14 @@ class Episodes:
         assert summary
         self._folded.append((summary.row, hit.device, hit.hits, hit.bytes_out, hit.bytes_in))
 
+    def _as_storm(self, hit: Alert) -> Alert:
+        words = f"storm: more than {self._pace.storm:,} new episodes in an hour; newest: {hit.why}"
+        return hit._replace(why=words)
+
     def _going_on(self, key: Key, hit: Alert) -> Episode | None:
         """Return the open episode of a key, unless it was silent for too long before a hit: then it is closed."""
         episode = self._known(key)
-        if not episode or hit.first_ns <= (end_ns := _later(episode.last_ns, self._pace.silence_ns)):
+        if not episode or hit.first_ns <= (end_ns := later(episode.last_ns, self._pace.silence_ns)):
             return episode
         self._rows[episode.row] = episode._replace(closed_ns=end_ns)
         self._fresh[key] = None
@@ -271,8 +324,11 @@ class Episodes:
 
     def _room(self, rule: str, time_ns: int) -> bool:
         """Return whether a rule may open another episode in the hour of a packet."""
-        slot = rule, time_ns // HOUR_NS
-        return self._births.get(slot, 0) + self._born_in.get(slot, 0) < self._pace.storm
+        return self._left(rule, time_ns // HOUR_NS) > 0
+
+    def _left(self, rule: str, hour: int) -> int:
+        """Return how many episodes a rule may still open in an hour."""
+        return self._pace.storm - self._births.get((rule, hour), 0) - self._born_in.get((rule, hour), 0)
 
     def _known(self, key: Key) -> Episode | None:
         """Return the open episode of a key."""
@@ -282,17 +338,5 @@ class Episodes:
             return episode
         rule, device, owner, country, network, kind = key
         values = self._recording, rule, owner, country, network, kind, device, device or LATEST_NS
-        found = self._db.conn.execute(_FIND, values).fetchone()
+        found = self._db.conn.execute(rows.FIND, values).fetchone()
         return Episode(*found) if found else None
-
-
-def _key(alert: Alert) -> Key:
-    return alert.rule, alert.device, alert.owner, alert.country, alert.network, EPISODE
-
-
-def _gravity(level: str) -> int:
-    return GRAVITY.get(level, -1)
-
-
-def _later(time_ns: int, by_ns: int) -> int:
-    return min(time_ns + by_ns, LATEST_NS)

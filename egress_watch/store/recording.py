@@ -33,7 +33,7 @@ from egress_watch.store import hours
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch, Matcher, Numbers
 from egress_watch.store.devices import write_facts, write_listings
-from egress_watch.store.episodes import Episodes
+from egress_watch.store.episodes import Episodes, Hits
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
@@ -88,12 +88,12 @@ class Recording:
             memory.trim()
         return batch
 
-    def alert(self, alerts: Iterable[Alert], batch: Batch) -> None:
+    def alert(self, found: Iterable[Hits | Alert], batch: Batch) -> None:
         """Store the batch's episodes; hits of a running episode are added to it, and no batch is counted twice."""
         if batch.last <= self._rules_done:
             return
         with transaction(self._db, self._path):
-            self._episodes.add(alerts)
+            self._episodes.add(found)
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
         self._rollup.keep()
