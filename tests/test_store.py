@@ -411,7 +411,7 @@ def test_alerts_that_were_rolled_back_are_not_remembered(store, path, monkeypatc
     recording = record(store)
     batch = recording.write(judged(2), tally(2))
     with monkeypatch.context() as broken:
-        broken.setattr("egress_watch.store.episodes._EVENT", "INSERT INTO nothing VALUES (1)")
+        broken.setattr("egress_watch.store.episode.EVENT", "INSERT INTO nothing VALUES (1)")
         with pytest.raises(StoreError):
             recording.alert([alert(batch), alert(batch, bytes_out=1)], batch)
     assert all_rows(path, "SELECT count(*) FROM alert") == [(0,)]

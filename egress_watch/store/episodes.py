@@ -1,7 +1,7 @@
 """The alerts of one recording: an episode opens, grows, is told again when it is due, and ends after silence.
 
-In: the `Hits` of a batch, or `Alert` rows. Out: rows of the tables alert, alert_event and folded. Never: a clock, or a decision that
-depends on how flows were cut into batches.
+In: the `Hits` of a batch, or `Alert` rows. Out: rows of the tables alert, alert_event and folded. Never: a clock, or a
+decision that depends on how flows were cut into batches.
 
 Every decision is made hit by hit, in the order of the flows. Hits that were summed by the rules are taken together only
 where no decision falls between them, which their sums tell; else they come one by one.
@@ -9,55 +9,23 @@ where no decision falls between them, which their sums tell; else they come one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import chain, groupby, islice
-from math import ceil
-from typing import Protocol
 
 import numpy as np
 from sqlite_utils import Database
 
-from egress_watch.model import Alert, Ints, Pace
+from egress_watch.model import Alert, Flags, Pace
 from egress_watch.store import episode as rows
 from egress_watch.store.episode import EPISODE, LATEST_NS, STORM, Episode, Key, gravity, key_of, later
+from egress_watch.store.storm import Hits, by_device, undecided
 
 LIMIT = 200_000
 """Episodes whose row is remembered; any further one is found by its key."""
 HOUR_NS = 3_600_000_000_000
 STEPS_NS = (HOUR_NS, 6 * HOUR_NS, 24 * HOUR_NS)
 """How long after it was told an episode is told again: the first time, the second, and from then on."""
-
-
-class Hits(Protocol):
-    """What one rule found in a batch, (n,) hits in the order of their flows; see `rules.episodes`."""
-
-    rule: str
-    level: str
-    flow: Ints
-    device: Ints
-    first_ns: Ints
-    last_ns: Ints
-    bytes_out: Ints
-    bytes_in: Ints
-    episode: Ints
-    """(n,) The number of each hit's episode, from 0."""
-    head: Ints
-    """(episodes,) The first hit of each."""
-    latest_ns: Ints
-    """(episodes,) The latest beginning of any hit's flow."""
-
-    def whom(self) -> Iterable[tuple[int, str, str, str]]:
-        """Return the device, owner, country and network of each episode."""
-
-    def alerts(self, episodes: Ints | None = None) -> Iterable[Alert]:
-        """Return the episodes, or some of them by number, in the order of their first flows."""
-
-    def together(self, start: int, stop: int) -> Alert:
-        """Return neighbouring hits as if they were one, whatever their episodes."""
-
-    def only(self, hits: Ints) -> Hits:
-        """Return some of the hits."""
 
 
 class Episodes:
@@ -125,11 +93,12 @@ class Episodes:
         self._events: list[tuple[object, ...]] = []
         self._folded: list[tuple[int, ...]] = []
 
-    def _of_a_rule(self, alerts: Iterable[Alert], folding: Iterator[int] = iter(())) -> None:
+    def _of_a_rule(self, alerts: Iterable[Alert], folding: Iterator[int] | None = None) -> None:
         """Take a rule's alerts in the order of their flows, those that must come hit by hit among them.
 
         ``folding`` yields the flow before it takes its hit.
         """
+        folding = iter(()) if folding is None else folding
         waiting: list[tuple[int, Alert | None]] = [(flow, None) for flow in islice(folding, 1)]
         for alert in alerts:
             self._until(alert.first_flow, waiting, folding)
@@ -150,68 +119,50 @@ class Episodes:
         """Take a rule's hits, in a storm without a row for each; return False where they must come in turn."""
         known = [self._known((hits.rule, *whom, EPISODE)) for whom in hits.whom()]
         silence_ns = self._pace.silence_ns
-        if any(e and latest > later(e.last_ns, silence_ns) for e, latest in zip(known, hits.latest_ns.tolist())):
+        latest = zip(known, hits.latest_ns.tolist(), strict=True)
+        if any(episode and latest_ns > later(episode.last_ns, silence_ns) for episode, latest_ns in latest):
             return False
-        opened = self._opened(hits, [episode is not None for episode in known])
-        if opened is None:
+        folded = self._without_room(hits, [episode is not None for episode in known])
+        if folded is None:
             return False
-        folded = np.flatnonzero(~opened[hits.episode])
-        folding = self._folding(hits.only(folded)) if len(folded) else iter(())
-        self._of_a_rule(hits.alerts(np.flatnonzero(opened)), folding)
+        if folded.any():
+            folding = self._folding(hits.only(np.flatnonzero(folded)))
+            self._of_a_rule(hits.only(np.flatnonzero(~folded)).alerts() if not folded.all() else (), folding)
+        else:
+            self._of_a_rule(hits.alerts())
         return True
 
-    def _opened(self, hits: Hits, known: Sequence[bool]) -> Ints | None:
-        """Return whether each episode is open or will be; None where one opens after some of its hits, or ends."""
-        opened = np.array(known, bool)
-        fresh = np.flatnonzero(~opened[hits.episode])
+    def _without_room(self, hits: Hits, known: list[bool]) -> Flags | None:
+        """Return which hits find their episode neither open nor room for it, None where one would open and end."""
+        folded: Flags = ~np.array(known, bool)[hits.episode]
+        fresh = np.flatnonzero(folded)
         hours = hits.last_ns[fresh] // HOUR_NS
         room = {hour: self._left(hits.rule, hour) for hour in np.unique(hours).tolist()}
         if not any(left > 0 for left in room.values()):
-            return opened
+            return folded
         for hit, episode, hour in zip(fresh.tolist(), hits.episode[fresh].tolist(), hours.tolist(), strict=True):
-            if room[hour] > 0 and not opened[episode]:
-                ends = int(hits.latest_ns[episode]) > later(int(hits.last_ns[hit]), self._pace.silence_ns)
-                if ends or hits.head[episode] != hit:
+            if not known[episode] and room[hour] > 0:
+                if int(hits.latest_ns[episode]) > later(int(hits.last_ns[hit]), self._pace.silence_ns):
                     return None
                 room[hour] -= 1
-                opened[episode] = True
-        return opened
+                known[episode] = True
+            folded[hit] = not known[episode]
+        return folded
 
     def _folding(self, hits: Hits) -> Iterator[int]:
         """Count hits in their rule's summary, all at once between two decisions; yield the flow before each of them."""
         at, key = 0, (hits.rule, 0, "", "", "", STORM)
         while at < len(hits.flow):
             episode = self._known(key)
-            if episode and (stop := self._undecided(episode, hits, at)) > at:
+            if episode and (stop := undecided(self._pace, episode, hits, at)) > at:
                 grown = episode.grown(self._as_storm(hits.together(at, stop)))
                 self._write(key, grown)
-                self._note_folded(grown.row, hits, slice(at, stop))
+                self._folded += [(grown.row, *sums) for sums in by_device(hits, slice(at, stop))]
                 at = stop
             else:
                 yield int(hits.flow[at])
                 self._fold(hits.together(at, at + 1))
                 at += 1
-
-    def _undecided(self, episode: Episode, hits: Hits, at: int) -> int:
-        """Return the first hit from ``at`` on that would close a summary or have it told."""
-        if hits.level != episode.level:
-            return at
-        last_ns = hits.last_ns[at:]
-        before_ns = np.maximum.accumulate(np.concatenate(([episode.last_ns], last_ns[:-1])))
-        silence_ns = self._pace.silence_ns
-        ends = hits.first_ns[at:] > np.minimum(before_ns, LATEST_NS - silence_ns) + silence_ns
-        most = min(ceil(max(self._pace.jump_bytes, self._pace.jump * episode.told_bytes)), LATEST_NS)
-        told = (episode.bytes_out + np.cumsum(hits.bytes_out[at:]) >= most) | (last_ns >= episode.due_ns)
-        decided = np.flatnonzero(ends | told)
-        return at + int(decided[0]) if len(decided) else len(hits.flow)
-
-    def _note_folded(self, summary: int, hits: Hits, some: slice) -> None:
-        """Note what a summary holds of each device."""
-        devices, which = np.unique(hits.device[some], return_inverse=True)
-        sums = np.zeros((3, len(devices)), np.int64)
-        for row, column in zip(sums, (1, hits.bytes_out[some], hits.bytes_in[some]), strict=True):
-            np.add.at(row, which, column)
-        self._folded += [(summary, *row) for row in zip(devices.tolist(), *sums.tolist(), strict=True)]
 
     def _apart(self, alert: Alert) -> Iterator[Alert]:
         """Take an alert at once where no decision falls between its hits, else yield them to be taken in turn."""

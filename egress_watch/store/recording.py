@@ -33,11 +33,12 @@ from egress_watch.store import hours
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch, Matcher, Numbers
 from egress_watch.store.devices import write_facts, write_listings
-from egress_watch.store.episodes import Episodes, Hits
+from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
+from egress_watch.store.storm import Hits
 
 NONE: Mapping[str, str] = {}
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
