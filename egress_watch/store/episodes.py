@@ -14,10 +14,10 @@ from heapq import heappop, heappush
 from itertools import chain, groupby, islice
 
 import numpy as np
-from sqlite_utils import Database
 
 from egress_watch.model import Alert, Flags, Pace
 from egress_watch.store import episode as rows
+from egress_watch.store.database import Database
 from egress_watch.store.episode import EPISODE, LATEST_NS, STORM, Episode, Key, gravity, key_of, later
 from egress_watch.store.storm import Hits, by_device, undecided
 

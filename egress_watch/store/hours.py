@@ -10,9 +10,9 @@ are as exact as the flows.
 from __future__ import annotations
 
 import numpy as np
-from sqlite_utils import Database
 
 from egress_watch.model import Flows, Ints
+from egress_watch.store.database import Database
 
 HOUR_NS = 3_600_000_000_000
 _SUMS = ("packets_out", "bytes_out", "packets_in", "bytes_in")

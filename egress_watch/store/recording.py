@@ -12,7 +12,6 @@ from struct import Struct
 from typing import Any
 
 import numpy as np
-from sqlite_utils import Database
 
 from egress_watch.errors import StoreError
 from egress_watch.model import (
@@ -32,6 +31,7 @@ from egress_watch.model import (
 from egress_watch.store import hours
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch, Matcher, Numbers
+from egress_watch.store.database import Database
 from egress_watch.store.devices import write_facts, write_listings
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts

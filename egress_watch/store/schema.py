@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from sqlite_utils import Database
-
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
+from egress_watch.store.database import Database
 
 APPLICATION = 0x45677257
 """``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
