@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from egress_watch.model import Count, Crossing, Ints, Judged
 from egress_watch.store.database import Database
-from egress_watch.store.kinds import PASSING, ROW_OF, Codes, alike
+from egress_watch.store.kinds import PASSING, ROW_OF, Codes, alike, runs
 from egress_watch.store.windows import SLOTS, Row, crossings, reached, slot_ns
 
 LIMIT = 200_000
@@ -79,21 +80,28 @@ class _Counts:
         """(size, 14) The rows."""
         return self._rows[: self.size]
 
-    def group(self, codes: tuple[int, ...], texts: Sequence[Codes]) -> int:
-        """Return the number of a group, by the codes of its values."""
-        number = self._groups.setdefault(codes, len(self.texts))
-        if number == len(self.texts):
-            words = (str(text.told[code][0]) for code, text in zip(codes, texts, strict=True))
+    def groups(self, columns: Sequence[Ints], texts: Sequence[Codes]) -> Ints:
+        """Return the number of each row's group, by the codes of its values, a column for each value."""
+        numbers = columns[0]
+        if len(columns) > 1:
+            first, which = alike(columns, len(numbers))
+            codes = zip(*(column[first].tolist() for column in columns), strict=True)
+            groups = self._groups
+            numbers = np.array([groups.setdefault(one, len(groups)) for one in codes], np.int64)[which]
+        known, count = len(self.texts), len(self._groups) if len(columns) > 1 else len(texts[0].told)
+        fresh = islice(self._groups, known, None) if len(columns) > 1 else ((code,) for code in range(known, count))
+        for one in fresh:
+            words = (str(text.told[code][0]) for code, text in zip(one, texts, strict=True))
             self.texts.append(f"[{','.join(words)}]")
-        return number
+        return numbers
 
     def likely(self, fresh: Ints) -> Ints:
         """Return the groups that may have reached the limit with some more rows: all together they come to it."""
-        groups, which = np.unique(fresh[:, GROUP], return_inverse=True)
-        more = np.zeros(len(groups), np.int64)
-        np.add.at(more, which, fresh[:, AMOUNT])
+        order, begin = runs([fresh[:, GROUP]], len(fresh))
+        groups, more = fresh[order[begin], GROUP], np.add.reduceat(fresh[order, AMOUNT], begin)
         self._room(int(groups.max(initial=0)))
-        return groups[more + self._totals[groups] >= self.count.least]
+        likely: Ints = groups[more + self._totals[groups] >= self.count.least]
+        return likely
 
     def add(self, fresh: Ints) -> None:
         """Add rows to those of the same group, slot and item, or put them beside."""
@@ -224,11 +232,7 @@ class Rollup:
     def _groups(self, counts: _Counts, rows: Ints, batch: Asked) -> Ints:
         """Return the number of the group of each row."""
         coded = [self._coded(f"json_quote({column})", column, rows, batch) for column in counts.count.group_by]
-        first, which = alike([codes for _, codes in coded], len(rows))
-        groups = zip(*(codes[first].tolist() for _, codes in coded), strict=True)
-        texts = [text for text, _ in coded]
-        numbers: Ints = np.array([counts.group(group, texts) for group in groups], np.int64)[which]
-        return numbers
+        return counts.groups([codes for _, codes in coded], [text for text, _ in coded])
 
     def _coded(self, expression: str, column: str, rows: Ints, batch: Asked) -> tuple[Codes, Ints]:
         """Return the codes of what an expression says of each row."""
@@ -260,9 +264,8 @@ class Rollup:
 
 def _sums(keys: tuple[Ints, Ints, Ints], rows: Ints, batch: Asked, count: Count) -> Ints:
     """Return a row for each group, slot and item that is there."""
-    first, which = alike(keys, len(rows))
-    order = np.argsort(which, kind="stable")
-    starts = np.searchsorted(which[order], np.arange(len(first)))
+    order, starts = runs(keys, len(rows))
+    first = order[starts]
     flows, taken = batch.judged.flows, rows[order]
     found = np.zeros((len(first), len(Row._fields)), np.int64)
     found[:, GROUP], found[:, SLOT], found[:, ITEM] = (key[first] for key in keys)
