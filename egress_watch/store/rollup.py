@@ -34,7 +34,6 @@ _FORGET = "DELETE FROM rollup WHERE recording = ? AND rule = ? AND slot < ?"
 GROUP, SLOT, ITEM, AMOUNT, HITS, OUT, IN, FIRST_NS, LAST_NS, FIRST, LAST, TOLD, TOLD_OUT, TOLD_IN = range(
     len(Row._fields)
 )
-_SUMMED = slice(AMOUNT, IN + 1)
 
 
 class Asked(Protocol):
@@ -70,7 +69,6 @@ class _Counts:
         self.read: set[int] = set()
         """Groups whose rows of the table are here, where there are any."""
         self._rows = np.zeros((256, len(Row._fields)), np.int64)
-        self._at: dict[tuple[int, int, int], int] = {}
         self._groups: dict[tuple[int, ...], int] = {}
         self._totals = np.zeros(256, np.int64)
         self._forgotten: int | None = None
@@ -104,19 +102,32 @@ class _Counts:
         return likely
 
     def add(self, fresh: Ints) -> None:
-        """Add rows to those of the same group, slot and item, or put them beside."""
-        keys = list(zip(*fresh[:, : ITEM + 1].T.tolist(), strict=True))
-        at = np.array([self._at.get(key, -1) for key in keys], np.int64)
-        old, new = np.flatnonzero(at >= 0), np.flatnonzero(at < 0)
-        rows, found = at[old], fresh[old]
-        self._rows[rows, _SUMMED] += found[:, _SUMMED]
-        self._rows[rows, FIRST_NS] = np.minimum(self._rows[rows, FIRST_NS], found[:, FIRST_NS])
-        self._rows[rows, LAST_NS] = np.maximum(self._rows[rows, LAST_NS], found[:, LAST_NS])
-        self._rows[rows, LAST] = found[:, LAST]
-        self._append(fresh[new], [keys[one] for one in new.tolist()])
-        counted = fresh[new] if self.count.kind == "value_count" else fresh
+        """Put rows beside those that are there; where values are counted, a value is there once."""
         self._room(int(fresh[:, GROUP].max(initial=0)))
-        np.add.at(self._totals, counted[:, GROUP], counted[:, AMOUNT])
+        if self.count.kind == "value_count":
+            self._rows = _merged(np.concatenate((self.rows, fresh)))
+            self.size = len(self._rows)
+            self._total()
+            return
+        if (size := self.size + len(fresh)) > len(self._rows):
+            self._rows = np.concatenate((self._rows, np.zeros((size, len(Row._fields)), np.int64)))
+        self._rows[self.size : size] = fresh
+        self.size = size
+        np.add.at(self._totals, fresh[:, GROUP], fresh[:, AMOUNT])
+
+    def merge(self) -> None:
+        """Make one row of those of the same group, slot and item."""
+        rows = _merged(self.rows)
+        self._rows[: len(rows)], self.size = rows, len(rows)
+
+    def of(self, groups: Ints, rows: Ints) -> Ints:
+        """Return the rows of some groups."""
+        if not len(groups):
+            return rows[:0]
+        wanted = np.zeros(len(self._totals), bool)
+        wanted[groups] = True
+        found: Ints = rows[wanted[rows[:, GROUP]]]
+        return found
 
     def tell(self, told: Sequence[tuple[int, int]]) -> None:
         """Note that all of these groups and slots was told."""
@@ -135,19 +146,15 @@ class _Counts:
         if self._forgotten is not None and newest - self._forgotten < SLOTS:
             return
         self._forgotten = newest
-        rows = self.rows[self.rows[:, SLOT] >= newest - KEPT]
-        self.size, self._at = 0, {}
-        self._totals[:] = 0
-        self._append(rows, list(zip(*rows[:, : ITEM + 1].T.tolist(), strict=True)))
-        amounts = np.ones(len(rows), np.int64) if self.count.kind == "value_count" else rows[:, AMOUNT]
-        np.add.at(self._totals, rows[:, GROUP], amounts)
+        rows = _merged(self.rows[self.rows[:, SLOT] >= newest - KEPT])
+        self._rows[: len(rows)], self.size = rows, len(rows)
+        self._total()
 
-    def _append(self, rows: Ints, keys: Sequence[tuple[int, int, int]]) -> None:
-        if (size := self.size + len(rows)) > len(self._rows):
-            self._rows = np.concatenate((self._rows, np.zeros((size, len(Row._fields)), np.int64)))
-        self._rows[self.size : size] = rows
-        self._at |= dict(zip(keys, range(self.size, size), strict=True))
-        self.size = size
+    def _total(self) -> None:
+        """Sum up what the rows of each group come to."""
+        rows = self.rows
+        self._totals[:] = 0
+        np.add.at(self._totals, rows[:, GROUP], 1 if self.count.kind == "value_count" else rows[:, AMOUNT])
 
     def _room(self, group: int) -> None:
         if group >= len(self._totals):
@@ -179,10 +186,9 @@ class Rollup:
         low, high = int(fresh[:, SLOT].min()), int(fresh[:, SLOT].max())
         self._newest[rule] = max(high, self._newest.get(rule, high))
         likely = counts.likely(fresh)
-        before = counts.rows[np.isin(counts.rows[:, GROUP], likely)] if len(likely) else counts.rows[:0]
+        before, new = counts.of(likely, counts.rows), counts.of(likely, fresh)
         before = before[(before[:, SLOT] > low - SLOTS) & (before[:, SLOT] < high + SLOTS)]
-        both = np.concatenate((before, fresh[np.isin(fresh[:, GROUP], likely)]))
-        found = reached(sorted(self._told(counts, both)), count, int(batch.ids[0]))
+        found = reached(sorted(self._told(counts, np.concatenate((before, new)))), count, int(batch.ids[0]))
         group = {counts.texts[one]: one for one in likely.tolist()}
         told = [(group[one.rows[0].grouped], slot) for one in found for slot in one.hot]
         self._fresh[rule] = _Fresh(fresh, told)
@@ -206,6 +212,7 @@ class Rollup:
     def write(self) -> None:
         """Write all counts to the table; called within a transaction."""
         for rule, counts in self._rules.items():
+            counts.merge()
             rows = ((self._recording, rule, *row) for row in self._told(counts, counts.rows))
             self._db.conn.executemany(_WRITE, rows)
             if rule in self._newest:
@@ -279,4 +286,20 @@ def _sums(keys: tuple[Ints, Ints, Ints], rows: Ints, batch: Asked, count: Count)
         found[:, AMOUNT] = np.add.reduceat(getattr(flows, count.field)[taken], starts)
     else:
         found[:, AMOUNT] = found[:, HITS] if count.kind == "event_count" else 1
+    return found
+
+
+def _merged(rows: Ints) -> Ints:
+    """Return rows with those of the same group, slot and item as one."""
+    if not len(rows):
+        return rows
+    order, begin = runs([rows[:, GROUP], rows[:, SLOT], rows[:, ITEM]], len(rows))
+    rows = rows[order]
+    found = rows[begin]
+    for column in (AMOUNT, HITS, OUT, IN, TOLD, TOLD_OUT, TOLD_IN):
+        found[:, column] = np.add.reduceat(rows[:, column], begin)
+    for column in (FIRST_NS, FIRST):
+        found[:, column] = np.minimum.reduceat(rows[:, column], begin)
+    for column in (LAST_NS, LAST):
+        found[:, column] = np.maximum.reduceat(rows[:, column], begin)
     return found
