@@ -20,6 +20,7 @@ from egress_watch.countries import KNOWN, meant
 from egress_watch.errors import ConfigError
 
 MOST_BYTES = 1 << 20
+MOST = 10**15
 ZONES = ("eu27", "eea", "eea+adequacy", "ch")
 """The ids of the shipped zones, as in data/zones.toml: a mistake is told with its file before any data is loaded."""
 
@@ -31,6 +32,9 @@ ZONE_NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 _TAKEN = {*ZONES, *(name.replace("+", "_") for name in ZONES)}
 
+LEAST_FILE_BYTES = 10_000
+"""Room for some packets in a file of evidence."""
+
 UNWRAP, COPIES = ("mirrors", "all", "none"), ("once", "all")
 COLLECTORS = (
     "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10",
@@ -38,8 +42,9 @@ COLLECTORS = (
 """As in the model, which is not loaded to print settings."""
 
 
-def _setting(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"text": text})
+def _setting(default: Any, text: str, least: int = 1) -> Any:
+    """Declare a setting; a number must be above 0, or may be 0 where ``least`` is."""
+    return field(default=default, metadata={"text": text, "least": least})
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,33 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """How long what is recorded live is kept; 0 is for ever. `egress-watch retain` does the same by hand."""
+
+    flow_days: float = _setting(
+        30.0, "flows, counted from when they were stored; the sums of their hours stay", least=0
+    )
+    hour_days: float = _setting(730.0, "sums by the hour, once their flows are gone", least=0)
+    alert_days: float = _setting(730.0, "closed alerts; what people did with them stays", least=0)
+    most_bytes: int = _setting(0, "size of the database file beyond which the oldest flows go; 0: no limit", least=0)
+    least_free_bytes: int = _setting(
+        1_000_000_000, "free room on the disk below which the file stops growing and the oldest flows go", least=0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """The first packets of flows that raised an alert, with their payload; none are kept unless a folder is named."""
+
+    folder: str = _setting("", "where pcapng files of evidence lie, beside this file; empty: no packet is kept")
+    packets: int = _setting(20, "first packets of a flow")
+    flows: int = _setting(10, "flows of one alert")
+    file_bytes: int = _setting(16_000_000, "size of a file; the next packets go into another")
+    files: int = _setting(10, "files kept; the oldest goes when there would be more")
+    waiting_bytes: int = _setting(64_000_000, "memory for packets of flows that may still raise an alert")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings."""
 
@@ -143,7 +175,9 @@ class Config:
     data: DataSettings = field(default_factory=DataSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
     alerts: AlertSettings = field(default_factory=AlertSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
     own_zone: tuple[OwnZone, ...] = field(default=(), metadata={"rows": OwnZone})
 
 
@@ -156,10 +190,12 @@ def load(path: str = "") -> Config:
         tables["inventory"] = [one]
     config: Config = _fill(Config, tables, path, "")
     _check(config, path)
-    overrides, key = (str(folder / name) if name else "" for name in (config.data.overrides, config.privacy.key_file))
+    named = config.data.overrides, config.privacy.key_file, config.evidence.folder
+    overrides, key, kept = (str(folder / name) if name else "" for name in named)
     return replace(
         config, inventory=tuple(str(folder / name) for name in config.inventory),
         data=replace(config.data, overrides=overrides), privacy=replace(config.privacy, key_file=key),
+        evidence=replace(config.evidence, folder=kept),
     )  # fmt: skip
 
 
@@ -230,7 +266,7 @@ def _fill(kind: type[Any], tables: Mapping[str, Any], path: str, prefix: str) ->
         elif isinstance(default, type):
             given[key] = _fill(default, _typed(value, dict, path, prefix + key), path, f"{key}.")
         else:
-            given[key] = _value(value, default, path, prefix + key)
+            given[key] = _value(value, default, path, prefix + key, known[key].metadata["least"])
     return kind(**given)
 
 
@@ -240,14 +276,14 @@ def _rows(kind: type[Any], rows: Any, path: str, key: str) -> tuple[Any, ...]:
     return tuple(_fill(kind, _typed(row, dict, path, f"{key} {n}"), path, f"{key} {n}: ") for n, row in numbered)
 
 
-def _value(value: Any, default: Any, path: str, key: str) -> Any:
+def _value(value: Any, default: Any, path: str, key: str, least: int) -> Any:
     if isinstance(default, tuple):
         return tuple(_typed(item, str, path, key) for item in _typed(value, list, path, key))
     if isinstance(default, str):
         return _typed(value, str, path, key)
     number = _typed(value, (int, float) if isinstance(default, float) else int, path, key)
-    if not 0 < number < 10**12:
-        raise ConfigError(f"{key} must lie between 0 and 10^12, is {number}", where=path, remedy="mend the number")
+    if not 0 < number < MOST and not number == least == 0:
+        raise ConfigError(f"{key} must lie between 0 and 10^15, is {number}", where=path, remedy="mend the number")
     return type(default)(number)
 
 
@@ -289,6 +325,9 @@ def _check(config: Config, path: str) -> None:
     if config.decode.copies not in COPIES:
         what = f"decode.copies: unknown choice {config.decode.copies!r}"
         raise ConfigError(what, where=path, remedy=f"one of: {', '.join(COPIES)}")
+    if config.evidence.file_bytes < LEAST_FILE_BYTES:
+        what = f"evidence.file_bytes must be at least {LEAST_FILE_BYTES:,}"
+        raise ConfigError(what, where=path, remedy="give each file room for some packets")
     _networks("networks", config.networks, path)
     _networks("decode.collectors", config.decode.collectors, path)
 

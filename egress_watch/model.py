@@ -335,6 +335,28 @@ class Alert(NamedTuple):
     """Gives every hit as an Alert of its own, the oldest flow first; None where the sums stand for one hit."""
 
 
+class Link(NamedTuple):
+    """An alert and a flow that raised it."""
+
+    alert: int
+    """Row of the store's alert table."""
+    flow: int
+    title: str
+    """The rule's title."""
+
+
+class Kept(NamedTuple):
+    """What is kept as evidence of one flow for one alert."""
+
+    alert: int
+    flow: int
+    path: str
+    """The file its packets are in, "" where none were left."""
+    packets: int
+    missing: int
+    """Of the packets asked for, those that were gone already."""
+
+
 class Pace(NamedTuple):
     """When an episode ends, is told again, or is folded into a summary; all by packet time."""
 
@@ -399,6 +421,8 @@ class Tally:
     """Packets taken out of mirrors and tunnels, by kind."""
     left_out: int = 0
     """Of the frames, those the user asked to leave out; ``skipped`` has them by reason too."""
+    heard: dict[str, int] = field(default_factory=dict)
+    """Names heard by source, refused by reason, forgotten, and what waits for its rest (see `names.Names.told`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +437,10 @@ class Snapshot:
     alerts: tuple[dict[str, Any], ...] = ()
     skipped: tuple[dict[str, Any], ...] = ()
     damage: tuple[dict[str, Any], ...] = ()
+    heard: tuple[dict[str, Any], ...] = ()
+    """Names heard and not read, by counter."""
+    evidence: tuple[dict[str, Any], ...] = ()
+    """Packets kept of flows that raised an alert, by file."""
     data: tuple[dict[str, Any], ...] = ()
     muted: int = 0
     """Alerts left out because somebody muted them."""

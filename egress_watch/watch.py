@@ -12,6 +12,7 @@ from egress_watch.config import Config
 from egress_watch.decode import decode
 from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.devices import Devices
+from egress_watch.evidence import Evidence
 from egress_watch.flows import FlowTable
 from egress_watch.flows.duplicates import Duplicates
 from egress_watch.flows.records import together
@@ -20,7 +21,7 @@ from egress_watch.inventory import Inventory
 from egress_watch.model import ONCE, Flows, Frames, Packets, Tally
 from egress_watch.names import Names
 from egress_watch.places import Atlas
-from egress_watch.rules import Rule, RuleSet
+from egress_watch.rules import Rule, RuleSet, told
 from egress_watch.store import Recording
 
 TOGETHER = 8192
@@ -40,6 +41,7 @@ class Stages:
     atlas: Atlas
     rules: RuleSet
     inventory: Inventory | None = None
+    evidence: Evidence | None = None
 
 
 def stages(
@@ -53,7 +55,13 @@ def stages(
     tables = Tables(Policy(config.decode.unwrap, config.decode.collectors, prints=config.decode.copies == ONCE))
     names = Names(config.names.limit, config.names.waiting)
     devices = Devices(Sides(config.networks).ours, config.devices.limit)
-    return Stages(tables, Duplicates(), names, devices, table, atlas, RuleSet(rules), inventory)
+    asked, times = config.evidence, config.flows
+    evidence = Evidence(
+        asked.folder, packets=asked.packets, flows=asked.flows, file_bytes=asked.file_bytes, files=asked.files,
+        waiting_bytes=asked.waiting_bytes, active_s=times.active_s, idle_s=times.idle_s, tcp_idle_s=times.tcp_idle_s,
+        seed=seed,
+    ) if asked.folder else None  # fmt: skip
+    return Stages(tables, Duplicates(), names, devices, table, atlas, RuleSet(rules), inventory, evidence)
 
 
 class Pending:
@@ -110,6 +118,8 @@ def watch(
     tally, pending = Tally(), Pending(wait_ns)
     for frames in source:
         packets = stages.duplicates.once(decoded(frames) if decoded else decode(frames, stages.tables), frames.origin)
+        if stages.evidence:
+            stages.evidence.hear(frames, packets)
         stages.names.hear(packets)
         stages.devices.hear(packets)
         flows = stages.table.update(packets)
@@ -122,6 +132,7 @@ def watch(
     pending.add(stages.table.flush(), tally.last_ns)
     for some in pending.rest():
         settle(some, stages, recording, tally)
+    tally.heard = stages.names.told()
     recording.tell(stages.devices.take(), stages.devices.refused)
     recording.broken(stages.rules.broken)
     return tally
@@ -130,17 +141,21 @@ def watch(
 def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> None:
     """Name and judge flows that ended, commit them, and let the rules look at the committed batch."""
     tally.evicted, tally.late_fragments = stages.table.evicted, stages.table.late_fragments
+    tally.heard = stages.names.told()
     if not len(flows):
         return
     named = stages.names.name(flows)
     listed = stages.inventory.of(named) if stages.inventory else None
     judged = stages.atlas.judge(named, listed.zones() if listed else ())
     tally.flows += len(flows)
-    batch = recording.write(judged, tally)
+    assets = recording.enlist(named, listed.rows, listed.listings) if listed else None
+    batch = recording.write(judged, tally, assets)
     recording.tell(stages.devices.take(), stages.devices.refused)
-    if listed:
-        recording.enlist(named, listed.rows, listed.listings)
-    recording.alert(stages.rules.hits(batch), batch)
+    found = stages.rules.hits(batch)
+    recording.alert(found, batch)
+    if stages.evidence and found:
+        links = recording.links(told(found), stages.evidence.flows)
+        recording.keep(stages.evidence.keep(named, batch.ids, links))
 
 
 def count(tally: Tally, frames: Frames, packets: Packets) -> None:

@@ -207,7 +207,7 @@ def test_values_take_the_place_of_defaults(written):
         ('[flows]\nidle_s = "5"', "flows.idle_s must be a number", ""),
         ("[flows]\nlimit = 5.5", "flows.limit must be a whole number", ""),
         ("[flows]\nlimit = true", "flows.limit must be a whole number", ""),
-        ("[flows]\nlimit = 0", "flows.limit must lie between 0 and 10^12, is 0", "mend the number"),
+        ("[flows]\nlimit = 0", "flows.limit must lie between 0 and 10^15, is 0", "mend the number"),
         ("[flows]\nlimit = -5", "flows.limit must lie between", ""),
         ("[flows]\nidle_s = nan", "flows.idle_s must lie between", ""),
         ("[flows]\nidle_s = inf", "flows.idle_s must lie between", ""),

@@ -12,7 +12,8 @@ import pytest
 
 from egress_watch.cli import COMMANDS, main, parser
 from egress_watch.rules import FIELDS
-from egress_watch.store.schema import DEVICES, FACTS, HISTORY, HOURS, NEWEST, TABLES
+from egress_watch.store.schema import DEVICES, FACTS, HISTORY, HOURS, MARKS, NEWEST, SEGMENTS, TABLES
+from egress_watch.store.schema_heard import HEARD
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -81,7 +82,7 @@ def test_each_example_in_the_help_can_be_typed(capsys: pytest.CaptureFixture[str
 
 def test_the_schema_document_names_every_table_and_column() -> None:
     """docs/schema.md has every table, every column of the view `flows`, and the schema's version."""
-    tables = re.findall(r"CREATE TABLE (\w+)", TABLES + HISTORY + DEVICES + FACTS + HOURS)
+    tables = re.findall(r"CREATE TABLE (\w+)", TABLES + HISTORY + DEVICES + FACTS + HOURS + MARKS + SEGMENTS + HEARD)
     assert tables
     for name in (*tables, *(field.name for field in FIELDS)):
         assert f"`{name}`" in SCHEMA, name

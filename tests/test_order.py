@@ -11,9 +11,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = {"egress_watch": ROOT / "egress_watch", "egress_watch_tui": ROOT / "tui" / "egress_watch_tui"}
 
 FLOORS = (
-    {"countries", "errors", "model", "fast"},
+    {"countries", "errors", "model", "moments", "fast"},
     {"decode", "names", "devices", "inventory", "flows", "places", "rules", "exports"},
-    {"sources", "library", "config", "store", "sinks", "dissection"},
+    {"sources", "library", "config", "store", "sinks", "dissection", "evidence"},
     {"watch"},
     {"cli"},
     {"__main__"},
@@ -25,11 +25,12 @@ DOORS = {
     ("library", "rules"),
     ("library", "places"),
     ("fast", "model"),  # the same work on the same columns, compiled
+    ("moments", "errors"),  # what is no time is told like every mistake of usage
     ("library", "devices"),  # the registry of makers
     ("library", "inventory"),
 }
 """Imports within one floor, or of a pure room by a door, that DESIGN.md allows."""
-TUI_MAY_SEE = {"errors", "model", "store"}
+TUI_MAY_SEE = {"errors", "model", "moments", "store"}
 
 
 def modules() -> list[Path]:

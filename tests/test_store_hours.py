@@ -9,15 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import flows, judged, tally
-from running import city_db
+from running import CITY, city_db, spawn
+from sqlite_utils import Database
 
 from egress_watch.model import Judged
 from egress_watch.store import Store
 from egress_watch.store.hours import HOUR_NS
+from egress_watch.store.schema import _version_7
 
 NOTHING = {"data": [], "rules": [], "version": "0"}
 FROM_FLOWS = f"""
@@ -49,6 +50,22 @@ def test_hours_are_the_sums_of_the_flows(batches: list[list[int]]) -> None:
         assert sum(row[5] for row in kept) == sum(map(len, batches))
 
 
+def test_segments_have_their_hours(tmp_path: Path) -> None:
+    """With an inventory the hours of a segment are the sums of its devices' flows."""
+    path, listed = tmp_path / "a.db", tmp_path / "city.toml"
+    listed.write_text('[[network]]\nprefix = "10.20.0.0/17"\nsegment = "north"\n')
+    config = tmp_path / "conf.toml"
+    config.write_text('inventory = "city.toml"\n')
+    assert spawn("replay", CITY, "--db", path, "--config", config).returncode == 0
+    by_segment = "SELECT segment, verdict, {} FROM {} WHERE segment IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
+    of_hours = "segment_hour AS s JOIN asset ON asset.id = s.asset JOIN place ON place.id = s.place"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        kept = db.execute(by_segment.format("sum(flows), sum(bytes_out)", of_hours)).fetchall()
+        assert kept == db.execute(by_segment.format("count(*), sum(bytes_out)", "flows")).fetchall() != []
+        (all_of_them,) = db.execute("SELECT sum(flows) FROM segment_hour")
+        assert all_of_them == db.execute("SELECT count(*) FROM flow").fetchone()
+
+
 def test_the_city_has_its_hours(tmp_path: Path) -> None:
     """After a replay the view tells bytes by segment, country, owner and verdict, and they sum up to the flows'."""
     path = city_db(tmp_path)
@@ -70,17 +87,15 @@ def test_hours_go_with_their_recording(tmp_path: Path) -> None:
         assert both(tmp_path / "a.db") == ([], [])
 
 
-@pytest.mark.parametrize("before", [6])
-def test_a_database_without_hours_gets_them(tmp_path: Path, before: int) -> None:
-    """A file of an earlier schema has the sums of all its flows once it was opened for writing."""
+def test_a_database_without_hours_gets_them(tmp_path: Path) -> None:
+    """The step that brings the hours sums all flows that are there."""
     path = city_db(tmp_path)
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("DROP VIEW hours")
         db.execute("DROP TABLE hour")
         db.execute("ALTER TABLE recording DROP COLUMN thinned_hour")
-        db.execute(f"PRAGMA user_version = {before}")
+        _version_7(Database(db))
         db.commit()
-    Store(str(path)).close()
     kept, found = both(path)
     assert kept
     assert kept == found

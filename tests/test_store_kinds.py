@@ -24,7 +24,7 @@ LOCAL = Place("NL", "local", (), 7, "LAN", "", "", "O'Hara", "NL", (), "")
 PLACES = [HOME, AWAY, NOWHERE, LOCAL]
 VERDICTS = [Verdict(verdict, "so") for verdict in ("IN", "OUT", "UNKNOWN", "IN")]
 NAMES = ("", "a.example", "B.Example", "it's.example", "x.teamviewer.com")
-EACH = ("id", "first_ns", "last_ns", "device")
+EACH = ("id", "first_ns", "last_ns", "name_ns", "device")
 """Columns of the view that hardly two flows share: rules that read them are asked of every flow."""
 
 numbers = st.sampled_from([-1, 0, 1, 53, 443, 700, 2**31])

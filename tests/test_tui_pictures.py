@@ -15,20 +15,34 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from tui_run import LARGE, SMALL, city, empty, press, run
+from tui_run import city, crowd, empty, press, run
 
 from egress_watch_tui.app import EgressWatch
 
 FOLDER = Path(__file__).parent / "snapshots"
 DRAWN_BY = f"<!-- drawn by textual {version('textual')} and rich {version('rich')} -->"
 SCENES = {
-    "overview": (),
+    "overview": ("1",),
     "alerts": ("2", "j", "enter"),
-    "flows": ("3", "o", "j"),
-    "flow": ("3", "enter"),
-    "help": ("question_mark",),
+    "devices": ("3", "j"),
+    "destinations": ("4", "s"),
+    "owners": ("5", "j"),
+    "flows": ("6", "enter"),
 }
-SIZES = {"80x24": SMALL, "160x48": LARGE}
+"""The keys that lead from one scene to the next, in this order."""
+EXTRA = {
+    "evidence": ("w",),
+    "help": ("escape", "question_mark"),
+    "filter": ("escape", "4", "slash", *"country:C"),
+    "trouble": ("escape", "slash", *"cuntry:CN"),
+    "time": ("escape", "r"),
+    "drilled": ("escape", "5", "j", "enter"),
+    "map": ("1", "m"),
+}
+"""What else there is to see, at the smallest size."""
+SIZES = {"80x24": (80, 24), "120x40": (120, 40), "160x48": (160, 48)}
+CONTENTS = ("empty", "city", "crowd")
+LOOKS = ("dark", "light")
 DATA = [
     {"name": name, "built": built, "kind": "country", "licence": licence, "attribution": credit, "sha256": ""}
     for name, built, licence, credit in (
@@ -36,19 +50,14 @@ DATA = [
         ("cloud", "2026-10-26", "MIT", "Ranges published by the providers"),
     )
 ]
-PICTURES = [
-    *((scene, "city", size) for scene in ("overview", "alerts", "flows") for size in SIZES),
-    *((scene, "city", "80x24") for scene in ("flow", "help")),
-    *(("overview", "empty", size) for size in SIZES),
-    *((scene, "empty", "80x24") for scene in ("alerts", "flows")),
-]
+RUNS = [(content, size, theme) for content in CONTENTS for size in SIZES for theme in LOOKS]
 
 
 @pytest.fixture(scope="module")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return a full and an empty database."""
+    """Return an empty database, a typical one, and one in trouble with thousands of everything."""
     folder = tmp_path_factory.mktemp("pictures")
-    return {"city": _fixed(city(folder)), "empty": empty(folder)}
+    return {"city": _fixed(city(folder)), "empty": empty(folder), "crowd": crowd(folder)}
 
 
 def _fixed(path: Path) -> Path:
@@ -66,37 +75,45 @@ def _fixed(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("scene", "content", "size"), PICTURES)
-def test_a_screen_looks_as_stored(databases: dict[str, Path], scene: str, content: str, size: str) -> None:
-    """The same database on the same day gives the same picture, to the last cell and colour."""
-    drawn = _draw(databases[content], scene, SIZES[size])
-    stored = FOLDER / f"{scene}_{content}_{size}.svg"
-    if os.environ.get("EGRESS_WATCH_PICTURES") == "write":
-        stored.write_text(drawn, encoding="utf-8")
-    wanted = stored.read_text(encoding="utf-8")
-    assert _words(wanted)
-    assert _words(drawn) == _words(wanted)
-    if wanted.startswith(DRAWN_BY):  # another Textual may paint another shade: then the words and their places hold
-        assert drawn == wanted
+@pytest.mark.parametrize(("content", "size", "theme"), RUNS)
+def test_every_screen_looks_as_stored(databases: dict[str, Path], content: str, size: str, theme: str) -> None:
+    """The same database on the same day gives the same pictures, to the last cell and colour."""
+    more = EXTRA if (content, size, theme) == ("city", "80x24", "dark") else {}
+    for scene, drawn in _drawn(databases[content], SIZES[size], theme, {**SCENES, **more}).items():
+        stored = FOLDER / f"{scene}_{content}_{size}_{theme}.svg"
+        if os.environ.get("EGRESS_WATCH_PICTURES") == "write":
+            stored.write_text(drawn, encoding="utf-8")
+        wanted = stored.read_text(encoding="utf-8")
+        assert _words(wanted)
+        assert _words(drawn) == _words(wanted), stored.name
+        if wanted.startswith(DRAWN_BY):  # another Textual may paint another shade: then the words and their places hold
+            assert drawn == wanted, stored.name
 
 
 def test_the_stored_pictures_are_those_of_the_list() -> None:
     """No picture is left over from a scene that is gone."""
-    assert {path.stem for path in FOLDER.glob("*.svg")} == {"_".join(names) for names in PICTURES}
+    wanted = {f"{scene}_{'_'.join(run)}" for scene in SCENES for run in RUNS}
+    assert {path.stem for path in FOLDER.glob("*.svg")} == wanted | {f"{scene}_city_80x24_dark" for scene in EXTRA}
 
 
-def _draw(path: Path, scene: str, size: tuple[int, int]) -> str:
-    async def script(app: EgressWatch, pilot: Pilot[None]) -> str:
-        await press(pilot, *SCENES[scene])
-        return app.export_screenshot()
+def _drawn(path: Path, size: tuple[int, int], theme: str, scenes: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    async def script(app: EgressWatch, pilot: Pilot[None]) -> dict[str, str]:
+        app.action_colours(theme)
+        pictures = {}
+        for scene, keys in scenes.items():
+            await press(pilot, *keys)
+            pictures[scene] = f"{DRAWN_BY}\n{_settled(app.export_screenshot())}\n"
+        return pictures
 
-    return f"{DRAWN_BY}\n{_settled(run(path, script, size))}\n"
+    return run(path, script, size)
 
 
 def _settled(svg: str) -> str:
     """Return the picture without the ids that Rich makes up, and without fonts from elsewhere."""
     svg = re.sub(r"@font-face \{.*?\}\n?", "", svg, flags=re.DOTALL)
-    return "\n".join(line.rstrip() for line in re.sub(r"terminal-\d+", "terminal", svg).splitlines())
+    svg = re.sub(r"<clipPath id=\"[^\"]*line[^\"]*\">.*?</clipPath>\n?", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' clip-path="url\(#[^)]*-line-\d+\)"', "", svg)
+    return "\n".join(line.strip() for line in re.sub(r"terminal-\d+", "terminal", svg).splitlines() if line.strip())
 
 
 def _words(svg: str) -> list[tuple[str, str]]:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from datetime import date
+from ipaddress import IPv4Address, IPv6Address
 from unicodedata import category
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.style import Style
 from rich.text import Text
 
 from egress_watch.cli.data import STALE_DAYS
-from egress_watch.model import EMPTY, GLYPHS, VERDICTS
-from egress_watch_tui import window
+from egress_watch.model import GLYPHS, VERDICTS
+from egress_watch.store.terms import parse
+from egress_watch_tui import drill, window
+from egress_watch_tui.ask import RANGES
+from egress_watch_tui.drawing import map_lines, spark
 from egress_watch_tui.lines import Column, heading, line, place
+from egress_watch_tui.paged import Paged
 from egress_watch_tui.pane import View
 from egress_watch_tui.plain import UNSAFE, harmless
-from egress_watch_tui.screens import alerts, flows, overview
-from egress_watch_tui.screens.overview import bar, verdicts
+from egress_watch_tui.screens import SCREENS, overview
+from egress_watch_tui.screens.overview import verdicts
 from egress_watch_tui.state import state
+from egress_watch_tui.taste import PALETTES, choose
+from egress_watch_tui.themes import THEMES
 from egress_watch_tui.words import OLD_DAYS, age, size, stale, verdict, when
 
 COLUMNS = (
@@ -48,11 +56,8 @@ def test_a_line_is_exactly_as_wide_as_it_should_be(one: str, two: str, width: in
 @pytest.mark.parametrize(
     ("columns", "least"),
     [
-        (alerts.COLUMNS, 76),
-        (flows.COLUMNS, 76),
-        (overview.COUNTRIES, 34),
-        (overview.OWNERS, 42),
-        (overview.DEVICES, 76),
+        *((screen.COLUMNS, 78) for screen in SCREENS if issubclass(screen, Paged)),
+        *((columns, 37) for columns in overview.LISTS.values()),
     ],
 )
 def test_the_columns_of_every_list_fit_any_width(columns: tuple[Column, ...], least: int) -> None:
@@ -97,17 +102,116 @@ def test_the_age_is_that_of_the_oldest_file() -> None:
     assert stale([{"kind": "override", "built": "2026-01-01"}], today) == "", "the user's own word does not age"
 
 
-@given(st.floats(0, 1), st.integers(1, 80))
-def test_a_little_is_not_nothing(share: float, width: int) -> None:
-    """A bar is as wide as it should be, and shows at least one cell for anything above nothing."""
-    drawn = bar(share, width, "").plain
-    assert len(drawn) == width
-    assert ("━" in drawn) == (share > 0)
+@given(st.lists(st.tuples(st.integers(0, 500), st.sampled_from(VERDICTS), st.integers(0, 10**15))), st.integers(1, 120))
+def test_a_little_over_time_is_not_nothing(sums: list[tuple[int, str, int]], width: int) -> None:
+    """A line over time is as wide as it should be, and shows a mark exactly where something was sent."""
+    series = [{"slot": slot, "verdict": name, "bytes_out": count} for slot, name, count in sums]
+    for name in VERDICTS:
+        drawn = spark(series, name, width).plain
+        assert len(drawn) == width
+        sent = any(count for _, one, count in sums if one == name)
+        assert bool(drawn.strip()) == sent
+
+
+@given(st.integers(1, 160), st.integers(1, 60))
+def test_the_map_fits_and_shows_every_country(width: int, height: int) -> None:
+    """Every line is as wide as asked for; a country that is sent to is seen by the glyph of its gravest verdict."""
+    rows = [
+        {"country": "SG", "countries": ["SG"], "verdict": "OUT", "bytes_out": 5},
+        {"country": "IE", "countries": ["IE"], "verdict": "IN", "bytes_out": 500},
+        {"country": "IE", "countries": ["IE"], "verdict": "OWN", "bytes_out": 5},
+    ]
+    lines = map_lines(rows, width, height)
+    assert {line.cell_len for line in lines} == {width}
+    assert len(lines) <= height
+    if width >= 72 and height >= 16:
+        drawn = "".join(line.plain for line in lines)
+        assert (drawn.count("✗"), drawn.count("✓")) == (1, 0)
+        assert "~" in drawn
+
+
+def test_every_verdict_can_be_read_in_every_theme() -> None:
+    """A verdict's colour stands out from the ground by 4.5 to 1 or more (WCAG 2.1, 1.4.3)."""
+    for theme in THEMES:
+        for style in PALETTES[theme.name].values():
+            parsed = Style.parse(style)
+            if parsed.color:
+                ground = parsed.bgcolor.name if parsed.bgcolor else theme.surface
+                assert _contrast(parsed.color.name, str(ground)) >= 4.5, (theme.name, style)
+    assert not any(Style.parse(style).color for style in PALETTES["no-colour"].values())
+    assert {theme.name for theme in THEMES} == PALETTES.keys()
+
+
+def _contrast(one: str, other: str) -> float:
+    def light(name: str) -> float:
+        parts = [int(name[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((light(one), light(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@given(st.ip_addresses(), st.text(alphabet=' ,;()/"', max_size=5))
+def test_a_hidden_address_is_nowhere(address: IPv4Address | IPv6Address, beside: str) -> None:
+    """In whatever text it stands, an address is masked, the same one always by the same mask, and only while asked."""
+    text = f"{beside}{address}{beside} 44:19:b6:0b:6e:11 08:00:27"
+    try:
+        choose(private=True)
+        shown = harmless(text)
+        assert str(address) not in shown.replace("addr-", "")
+        assert "44:19:b6:0b:6e:11" not in shown
+        assert "08:00:27" in shown
+        assert harmless(text) == shown
+    finally:
+        choose(private=False)
+    assert harmless(text) == text
+
+
+def test_a_range_steps_back_and_follows_again() -> None:
+    """One step back ends where the range began; stepping on from there follows the newest packet again."""
+    hour, newest = RANGES[1], 10**18
+    since, until = hour.times(newest)
+    assert (since, until) == (newest + 1 - 3_600 * 10**9, None)
+    before = hour.stepped(-1, newest)
+    assert before.times(newest)[1] == since
+    assert not before.follows()
+    assert before.stepped(1, newest) == hour
+    assert RANGES[-1].stepped(-1, newest) == RANGES[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "to", "before", "after"),
+    [
+        ("Devices", {"id": 1, "device_ip": "10.0.0.1"}, "Destinations", "country:CN", "country:CN device:10.0.0.1"),
+        ("Devices", {"id": 1, "device_ip": "10.0.0.1"}, "Flows", "device:10.*", "device:10.0.0.1"),
+        ("Devices", {"id": 1, "device_ip": "10.0.0.1"}, "Alerts", "port:443 level:high", "level:high device:10.0.0.1"),
+        ("Owners", {"id": 'Big "Co", Ltd'}, "Destinations", "", 'owner:"Big *Co*, Ltd"'),
+        ("Owners", {"id": "your own"}, "Flows", "", "status:local"),
+        ("Alerts", {"kind": "episode", "device_ip": "10.0.0.1", "owner": "Hikvision", "network": None}, "Flows",
+         "level:high", "device:10.0.0.1 owner:Hikvision"),
+        ("Alerts", {"kind": "storm", "device_ip": "10.0.0.1", "owner": None, "network": "AS X"}, "Flows", "",
+         'owner:"AS X"'),
+        ("Flows", {"device_ip": "10.0.0.1", "name": "a.b", "remote_ip": "1.2.3.4", "owner": "X"}, "Devices", "end:fin",
+         "device:10.0.0.1"),
+        ("Flows", {"device_ip": "10.0.0.1", "name": None, "remote_ip": "1.2.3.4", "owner": "X"}, "Destinations", "",
+         "remote:1.2.3.4"),
+        ("Overview", {"country": None, "countries": ["DE", "US"], "location_status": "disputed", "verdict": "UNKNOWN"},
+         "Destinations", "", "country:DE,US verdict:UNKNOWN"),
+        ("Overview", {"segment": "street lights", "devices": 3}, "Devices", "", 'segment:"street lights"'),
+    ],
+)  # fmt: skip
+def test_a_drill_asks_the_next_screen_what_it_knows(
+    kind: str, row: dict[str, object], to: str, before: str, after: str
+) -> None:
+    """What is drilled into becomes a term in place of one alike; terms the other screen cannot be asked are left."""
+    assert drill.narrowed(before, kind, row, to) == after
+    parse(after)
 
 
 def test_the_empty_snapshot_is_a_picture_too() -> None:
     """EMPTY gives all four verdicts at zero and says that nothing is recorded yet."""
-    words = "\n".join(text.plain for text in (*state(View(date(2026, 11, 23)), 80), *verdicts(EMPTY, 80)))
+    words = "\n".join(text.plain for text in (*state(View(), 80), *verdicts(View(), 80)))
     assert "nothing yet" in words
     assert all(f"{GLYPHS[name]} {name}" in words for name in VERDICTS)
 
@@ -116,18 +220,22 @@ def test_the_empty_snapshot_is_a_picture_too() -> None:
 def test_a_window_is_a_stretch_of_the_table(total: int, moves: list[str]) -> None:
     """However it is moved, the window holds neighbouring rows in order, and never too many."""
     table = [{"id": number} for number in range(total, 0, -1)]
-    held = window.first(table[: window.PAGE_ROWS])
+    held = window.first(_page(table[: window.PAGE_ROWS]))
     for move in moves:
         if not held.rows:
             break
         if move == "older":
             below = [row for row in table if row["id"] < held.rows[-1]["id"]][: window.PAGE_ROWS]
-            held = window.older(held, below)
+            held = window.older(held, _page(below))
         else:
             above = [row for row in table if row["id"] > held.rows[0]["id"]][-window.PAGE_ROWS :]
-            held = window.newer(held, above)
+            held = window.newer(held, _page(above))
         ids = [row["id"] for row in held.rows]
         assert ids == list(range(ids[0], ids[0] - len(ids), -1))
         assert len(ids) <= window.PAGE_ROWS * window.WINDOW_PAGES
         assert not held.oldest or ids[-1] == 1
         assert not held.newest or ids[0] == total
+
+
+def _page(rows: list[dict[str, int]]) -> window.Page:
+    return window.Page(tuple(rows), ended=len(rows) < window.PAGE_ROWS)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
-from datetime import date
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from running import environment
 from textual.pilot import Pilot
 
 from egress_watch.cli import main
@@ -17,7 +22,7 @@ from egress_watch.store import Store
 from egress_watch_tui.app import EgressWatch
 
 CAPTURE = Path(__file__).parent.parent / "captures" / "city.pcapng"
-DAY = date(2026, 11, 23)
+DAY = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SMALL, LARGE = (80, 24), (160, 48)
 NEVER_S = 100_000.0
 """The screens look at the database once; a test that wants a second look asks for it."""
@@ -35,6 +40,22 @@ def empty(folder: Path) -> Path:
     """Return a database in which nothing is recorded yet."""
     path = folder / "empty.db"
     Store(str(path)).close()
+    return path
+
+
+def crowd(folder: Path) -> Path:
+    """Return a database of thousands of devices, destinations and alerts, whose recorder was killed and lost frames."""
+    path = folder / "crowd.db"
+    script = Path(__file__).parent.parent / "benchmarks" / "screens.py"
+    subprocess.run(
+        [sys.executable, str(script), "make", str(path), "--flows", "30000"], check=True, capture_output=True,
+        env=environment(),
+    )  # fmt: skip
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE recording SET state = 'running', writer = '1:0', lost = 123456")
+        db.execute("INSERT INTO damage VALUES (1, 'a-very-long-name-of.pcapng', 123456789, 'cut short', 4711)")
+        db.execute("UPDATE name SET name = 'a-very-long-label-' || name || '.' || name WHERE id % 7 = 0")
+        db.execute("UPDATE device SET ip = '2001:db8:85a3:8d3:1319:8a2e:370:' || printf('%x', id) WHERE id % 5 = 0")
     return path
 
 

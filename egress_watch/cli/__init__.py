@@ -22,8 +22,8 @@ from egress_watch import __version__
 from egress_watch.errors import DATA_TROUBLE, EgressWatchError
 
 COMMANDS: tuple[str, ...] = (
-    "replay", "flows", "alerts", "alert", "devices", "export", "inspect", "inventory", "rejudge", "where", "who",
-    "data", "rules", "config", "tui",
+    "replay", "flows", "alerts", "alert", "devices", "export", "inspect", "inventory", "rejudge", "retain", "where",
+    "who", "data", "rules", "config", "tui",
 )  # fmt: skip
 """Modules of this folder, in the order of the help; each is loaded only when its turn comes."""
 
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         options = parser(given).parse_args(given)
+        options.words = given
         return int(options.run(options))
     except EgressWatchError as error:
         _say(f"egress-watch: {_safe(str(error))}")

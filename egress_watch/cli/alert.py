@@ -15,8 +15,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from egress_watch import sinks
-from egress_watch.cli.options import EPOCH, add_output, device_spelt, write_rows
+from egress_watch.cli.options import add_output, device_spelt, write_rows
 from egress_watch.errors import UsageError
+from egress_watch.moments import EPOCH
 
 HELP = "acknowledge, note or mute an alert, or read its history"
 EXAMPLES = (

@@ -25,6 +25,7 @@ HELP = "list stored flows"
 EXAMPLES = (
     "egress-watch flows egress.db --verdict OUT --limit 20",
     "egress-watch flows egress.db --owner hikvision --since 2h",
+    "egress-watch flows egress.db country:CN,RU 'bytes>1M' '!port:443' since:2h",
     "egress-watch flows egress.db --format ndjson | jq -r 'select(.country==\"CN\").remote_ip' | sort | uniq -c",
     "egress-watch flows egress.db --device 10.20.110.11 --format csv -o camera.csv",
     "egress-watch flows egress.db --country CN --limit 3 --why",
@@ -34,6 +35,10 @@ EXAMPLES = (
 def arguments(command: argparse.ArgumentParser) -> None:
     """Declare the options."""
     command.add_argument("db", metavar="DB", help="a database that replay wrote")
+    command.add_argument(
+        "terms", metavar="TERM", nargs="*",
+        help="filter as in the terminal UI (docs/tui.md): country:CN owner:hikvision !port:443 bytes>1M since:2h",
+    )  # fmt: skip
     add_output(command)
     command.add_argument(
         "--why", action="store_true", help="explain each flow: the stored answer, and the evidence today"
@@ -47,10 +52,12 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the rows."""
-    from egress_watch.store.reader import Reader
+    from egress_watch.store.screens import Screens
 
-    with Reader(options.db) as reader:
-        rows = reader.flows(filters(options, FLOW_FILTERS, reader.newest_ns(), reader.zones()), options.limit)
+    with Screens(options.db) as reader:
+        asked = filters(options, FLOW_FILTERS, reader.newest_ns(), reader.zones())
+        terms = reader.filtered(" ".join(options.terms))
+        rows = reader.flows_of(terms, asked, options.limit) if options.terms else reader.flows(asked, options.limit)
         covers = covering(options, load(options.config), reader.is_device)
         if options.why and covers:
             remedy = "leave --why out, or the key: evidence for a remote shows where it is"

@@ -113,6 +113,8 @@ class Job:
         self._unwrapped.update(tally.unwrapped)
         self._failed |= dict(inputs.failed)
         self._set_aside(through.rules.broken)
+        if through.evidence and through.evidence.trouble:
+            _tell([f"evidence could not be written: {through.evidence.trouble}"])
         self._end(recording, inputs, store, tally)
 
     @contextmanager

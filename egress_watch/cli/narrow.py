@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 
-from egress_watch.cli.options import EPOCH, SPAN, moment_ns_of
 from egress_watch.errors import UsageError
+from egress_watch.moments import EPOCH, SPAN, moment_ns_of
 from egress_watch.sources.filter import Filter
 from egress_watch.sources.narrowing import Narrowing
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from egress_watch.cli.options import add_zone, with_zone
 from egress_watch.cli.privacy import add_pseudonyms, covering
 from egress_watch.config import load
+from egress_watch.errors import UsageError
 
 HELP = "judge captures and store the flows"
 EXAMPLES = (
@@ -54,6 +55,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
         "--jobs", type=_jobs, default=1, metavar="N",
         help="processes: 1, the default, does all in one; more read ahead, up to 16; 0 is one for each core",
     )  # fmt: skip
+    command.add_argument("--tui", action="store_true", help="watch it on the terminal UI; the report comes after")
     command.add_argument("--quiet", action="store_true", help="show no progress, even where a person watches")
 
 
@@ -66,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
 
         config = with_zone(load(options.config), options)
         covering(options, config)  # a key that is none is told before anything is read
+        if options.tui:
+            return _on_screen(options, config.db)
         job = Job(
             replace(config, db=options.db or config.db), asked(options),
             again=options.again, quiet=options.quiet, jobs=options.jobs,
@@ -75,6 +79,16 @@ def run(options: argparse.Namespace) -> int:
     finally:
         gc.unfreeze()
         gc.enable()
+
+
+def _on_screen(options: argparse.Namespace, db: str) -> int:
+    """Replay in a process of its own, with the screen over it."""
+    from egress_watch.cli.beside import beside
+
+    if "-" in options.paths:
+        remedy = "write it to a file first, or open the database in another terminal: egress-watch tui DB"
+        raise UsageError("--tui needs the keyboard, so a capture cannot come through standard input", remedy=remedy)
+    return beside(options.db or db, [*(word for word in options.words if word != "--tui"), "--quiet"], wait=True)
 
 
 def _jobs(text: str) -> int:

@@ -21,11 +21,12 @@ from rich.text import Text
 
 from egress_watch import sinks
 from egress_watch.cli.judges import dated, old
+from egress_watch.cli.report_counts import counted
 from egress_watch.config import Config, OwnZone
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import when
 from egress_watch.library import zone, zone_name
-from egress_watch.model import DUPLICATE, GLYPHS, LEFT_OUT, VERDICTS, Snapshot
+from egress_watch.model import GLYPHS, VERDICTS, Snapshot
 from egress_watch.places.zones import Zone
 
 TOP = 15
@@ -60,9 +61,7 @@ def _report(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any], co
         _owners(console, snapshot)
         _devices(console, snapshot)
         _alerts(console, snapshot)
-    _copies(console, snapshot)
-    _wrapped(console, outcome)
-    _troubles(console, snapshot, outcome)
+    counted(console, snapshot, outcome)
     _other_zone(console, snapshot, asked)
     _foot(console, snapshot, outcome)
 
@@ -219,48 +218,6 @@ def _told(row: Mapping[str, Any]) -> tuple[str, str]:
     end = "): " if row["owner"] else ": "
     whom, found, why = sentence.partition(end)
     return whom + (end[:-2] if found else ""), why
-
-
-def _copies(console: Console, snapshot: Snapshot) -> None:
-    twice = sum(row["frames"] for row in snapshot.skipped if row["reason"] == DUPLICATE)
-    if twice:
-        seen = twice + sum(row["packets"] or 0 for row in snapshot.recordings)
-        console.print(Text(f"Mirrored twice, counted once: {twice:,} of {seen:,} packets ({twice / seen:.1%})"))
-
-
-def _wrapped(console: Console, outcome: Mapping[str, Any]) -> None:
-    if outcome["unwrapped"]:
-        kinds = ", ".join(f"{kind} {packets:,}" for kind, packets in outcome["unwrapped"].items())
-        console.print(Text(f"Taken out of mirrors and tunnels: {kinds}"))
-
-
-def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> None:
-    _skipped(console, snapshot)
-    for path, reason in outcome["failed"]:
-        console.print(Text(printable(f"Gave nothing: {path}: {reason}"), style="yellow"))
-    failed = {path for path, _ in outcome["failed"]}
-    for row in (row for row in snapshot.damage if row["path"] not in failed):
-        lost = f"{row['lost_bytes']:,} bytes" if row["lost_bytes"] >= 0 else "an unknown number of bytes"
-        what = f"Damaged: {row['path']}: {row['reason']} at byte {row['offset']:,}; {lost} not read"
-        console.print(Text(printable(what), style="yellow"))
-    for path, reason in outcome["passed_over"]:
-        console.print(Text(printable(f"Passed over: {path}: {reason}"), style="dim"))
-    for path in outcome["held"]:
-        console.print(Text(printable(f"Held already, not recorded twice (--again does): {path}"), style="cyan"))
-    for error in outcome["broken_rules"]:
-        console.print(Text(f"Rule set aside: {printable(error.replace(chr(10), ' '))}", style="yellow"))
-    if outcome["interrupted"]:
-        what = "Stopped half-way; the same command records these files anew (a pipe has to come again)."
-        console.print(Text(what, style="yellow"))
-
-
-def _skipped(console: Console, snapshot: Snapshot) -> None:
-    for title, wanted in (("Skipped (no IP packet)", False), ("Left out as asked", True)):
-        told = [row for row in snapshot.skipped if row["reason"] != DUPLICATE]
-        rows = [row for row in told if row["reason"].startswith(LEFT_OUT) == wanted]
-        if rows:
-            reasons = ", ".join(f"{printable(row['reason'])} {row['frames']:,}" for row in rows)
-            console.print(Text(f"{title}: {reasons}"))
 
 
 def _other_zone(console: Console, snapshot: Snapshot, asked: Zone) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from egress_watch import sinks
-from egress_watch.cli.options import time_ns
 from egress_watch.config import load
 from egress_watch.errors import USAGE
 from egress_watch.exports.plain import printable
+from egress_watch.moments import time_ns
 
 if TYPE_CHECKING:
     from egress_watch.store import Tried

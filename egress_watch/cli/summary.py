@@ -10,7 +10,7 @@ from typing import Any
 
 from egress_watch.model import DUPLICATE, VERDICTS, Snapshot
 
-COUNTERS = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments")
+COUNTERS = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "refused_facts")
 SUMS = ("flows", "bytes_out", "bytes_in")
 
 
@@ -25,6 +25,8 @@ def summary(snapshot: Snapshot, outcome: Mapping[str, Any]) -> dict[str, Any]:
         "skipped": skipped,
         "duplicate_share": skipped.get(DUPLICATE, 0) / max(1, packets + skipped.get(DUPLICATE, 0)),
         "damage": list(snapshot.damage),
+        "heard": {row["counter"]: row["count"] for row in snapshot.heard},
+        "evidence": list(snapshot.evidence),
         "bytes_out": sum(row["bytes_out"] for row in snapshot.verdicts),
         "bytes_in": sum(row["bytes_in"] for row in snapshot.verdicts),
         "verdicts": {verdict: verdicts.get(verdict, blank) for verdict in VERDICTS},

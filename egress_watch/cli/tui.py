@@ -25,11 +25,16 @@ def run(options: argparse.Namespace) -> int:
 
     with Reader(options.db) as reader:
         reader.newest_ns()
-    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
-        remedy = f"run it in one, or print instead: egress-watch flows {options.db}"
-        raise UsageError("the screen needs a terminal", where="tui", remedy=remedy)
+    on_a_terminal(options.db)
     from egress_watch_tui.app import EgressWatch
 
     app = EgressWatch(options.db)
     app.run()
     return app.return_code or 0
+
+
+def on_a_terminal(db: str) -> None:
+    """Raise UsageError where there is nothing to draw on."""
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+        remedy = f"run it in one, or print instead: egress-watch flows {db}"
+        raise UsageError("the screen needs a terminal", where="tui", remedy=remedy)

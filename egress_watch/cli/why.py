@@ -57,7 +57,8 @@ class Why:
 
 
 def _head(row: Mapping[str, Any]) -> str:
-    called = f" as {row['name']} (heard in {row['name_source']})" if row["name"] else ""
+    at = f" {when(row['name_ns'])}" if row["name_ns"] is not None else ""
+    called = f" as {row['name']} (heard in {row['name_source']}{at})" if row["name"] else ""
     port = f"/{row['remote_port']}" if row["remote_port"] else ""
     bytes_said = f"{row['bytes_out']:,} bytes out, {row['bytes_in']:,} in"
     to = f"{row['device_ip']} to {row['remote_ip']} {row['protocol']}{port}{called}"
@@ -67,6 +68,8 @@ def _head(row: Mapping[str, Any]) -> str:
 def _stored(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the database holds of the answer, a line for each thing that is known."""
     yield f"stored: {_answer(row)}"
+    if row["other_names"]:
+        yield printable(f"the address had other names in DNS then: {', '.join(row['other_names'])}")
     named = " or ".join(row["countries"]) or "no country"
     region = f", region {row['region']}" if row["region"] else ""
     yield printable(f"where: {named}, {row['location_status']}{region}")

@@ -22,7 +22,8 @@ ROW_FORMATS: dict[str, Encoder] = {"table": table.encode, "ndjson": ndjson.encod
 
 FLOW_COLUMNS = (
     "id", "first_ns", "last_ns", "protocol", "device_ip", "device_port", "device_mac", "remote_ip", "remote_port",
-    "vlan", "packets_out", "bytes_out", "packets_in", "bytes_in", "end_reason", "name", "name_source", "country",
+    "vlan", "packets_out", "bytes_out", "packets_in", "bytes_in", "end_reason", "name", "name_source", "name_ns",
+    "other_names", "country",
     "location_status", "asn", "as_name", "provider", "region", "owner", "owner_seat", "laws", "ties", "zone",
     "verdict", "why", "countries", "evidence", "note", "dataset", "data", "device_name", "site", "segment",
     "segment_class", "role", "supplier", "listed", "recording",
@@ -30,11 +31,12 @@ FLOW_COLUMNS = (
 ALERT_COLUMNS = (
     "id", "level", "title", "rule", "device_ip", "device_mac", "remote_ip", "owner", "network", "country", "verdict",
     "first_ns", "last_ns", "hits", "bytes_out", "bytes_in", "first_flow", "last_flow", "why", "data", "recording",
-    "kind", "devices", "state", "closed_ns", "acked_by", "acked_ns", "mute",
+    "kind", "devices", "state", "closed_ns", "acked_by", "acked_ns", "mute", "device_name", "site", "segment",
+    "segment_class", "evidence_flows",
 )  # fmt: skip
 FLOW_TABLE = (
     "last_ns", "device_ip", "protocol", "remote_ip", "remote_port", "name", "bytes_out", "bytes_in", "country",
     "provider", "owner", "verdict",
 )  # fmt: skip
-ALERT_TABLE = ("level", "device_ip", "hits", "bytes_out", "title", "why")
+ALERT_TABLE = ("level", "device_ip", "segment", "hits", "bytes_out", "title", "why")
 """What a table on a terminal shows; the other formats carry every column."""

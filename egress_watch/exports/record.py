@@ -57,6 +57,7 @@ KEYS = (
     Key("protocol_number", "number"), Key("community_id", "text"), Key("device_ip", "text"),
     Key("device_port", "number"), Key("device_mac", "text"), Key("vlan", "number"), Key("remote_ip", "text"),
     Key("remote_port", "number"), Key("name", "text"), Key("name_source", "text"),
+    Key("name_ns", "time"), Key("other_names", "list"),
     Key("packets_out", "number", (FLOW,)), Key("bytes_out", "number"), Key("packets_in", "number", (FLOW,)),
     Key("bytes_in", "number"), Key("bytes", "number"), Key("packets", "number", (FLOW,)),
     Key("end_reason", "text", (FLOW,)), Key("country", "text"), Key("countries", "list"),
@@ -65,17 +66,20 @@ KEYS = (
     Key("evidence", "text"), Key("note", "text"), Key("network", "text", (ALERT,)), Key("laws", "list"),
     Key("ties", "list"), Key("zone", "text"), Key("zone_as_of", "text"), Key("verdict", "text"), Key("why", "text"),
     Key("data", "list"), Key("recording", "number"), Key("id", "number"), Key("first_flow", "number", (ALERT,)),
-    Key("last_flow", "number", (ALERT,)),
+    Key("last_flow", "number", (ALERT,)), Key("device_name", "text"), Key("site", "text"), Key("segment", "text"),
+    Key("segment_class", "text"),
 )  # fmt: skip
 """Every key in its order; a record has all keys of its kind, None where nothing is known."""
 
 COLUMNS = {kind: tuple(key.name for key in KEYS if kind in key.kinds) for kind in KINDS}
 
 _OF_THE_FLOW = (
-    "protocol", "device_port", "vlan", "remote_port", "name", "name_source", "location_status", "asn", "as_name",
-    "provider", "region", "owner_seat", "laws", "ties", "zone", "countries", "evidence", "note",
+    "protocol", "device_port", "vlan", "remote_port", "name", "name_source", "name_ns", "other_names",
+    "location_status", "asn", "as_name", "provider", "region", "owner_seat", "laws", "ties", "zone", "countries",
+    "evidence", "note",
 )  # fmt: skip
 """What an alert takes from the newest flow of its episode."""
+_TIMES = ("first_ns", "last_ns", "name_ns")
 _IDENTITY = {
     FLOW: ("recording", "id", "protocol", "device_ip", "device_port", "remote_ip", "remote_port"),
     ALERT: ("recording", "id", "rule", "device_ip", "device_mac", "owner", "network", "country"),
@@ -91,7 +95,7 @@ def record(kind: str, row: Row, origin: Origin, *, flow: Row | None = None, acti
     """
     sample = {name: (flow or {}).get(name) for name in _OF_THE_FLOW} if kind == ALERT else {}
     said = {**sample, **row, "kind": kind, "action": action, "schema": SCHEMA, **origin._asdict()}
-    said |= {name: within_reach(said[name]) for name in ("first_ns", "last_ns")}
+    said |= {name: within_reach(said[name]) for name in _TIMES if said.get(name) is not None}
     said |= {"time_ns": said["last_ns"], "level": said.get("level") or "informational"}
     said |= _derived(said)
     said |= _ids(kind, said)

@@ -7,6 +7,7 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 from __future__ import annotations
 
 from egress_watch.fast.library import Accelerator, Easy, Records, load, packet_columns
+from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
 
 _loaded = load()
 
@@ -22,4 +23,15 @@ def turn_off() -> None:
     _loaded = None
 
 
-__all__ = ["Accelerator", "Easy", "Records", "accelerator", "packet_columns", "turn_off"]
+__all__ = [
+    "NO_NAMES",
+    "Accelerator",
+    "Easy",
+    "NameFinder",
+    "NameTables",
+    "PlainNames",
+    "Records",
+    "accelerator",
+    "packet_columns",
+    "turn_off",
+]

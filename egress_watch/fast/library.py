@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
-from egress_watch.fast.layout import BlockWalk, FlowPiece, FrameBatch, PcapWalk, place_of
-from egress_watch.model import Bytes, Flags, Frames, Ints
+from egress_watch.fast.layout import BlockWalk, Copies, DeviceSift, FlowPiece, FrameBatch, PcapWalk, place_of
+from egress_watch.fast.names import NameFinder, NameTables
+from egress_watch.model import Bytes, Flags, Frames, Ints, Packets, Words
 
 LIKELY_BYTES = 96
 """Records are seldom shorter on average; where they are, the walk is repeated with more room."""
@@ -58,6 +59,13 @@ PACKET_COLUMNS: dict[str, type[np.generic]] = {
 """Column of `model.Packets` to its kind."""
 
 
+DEVICE_COLUMNS = {name: PACKET_COLUMNS[name] for name in ("src_port", "dst_port", "protocol", "fragment", "payload",
+                                                          "payload_bytes")}  # fmt: skip
+"""The columns in which `Accelerator.devices` looks."""
+Seen = tuple[Words, Ints]
+"""(65536,) each: the last fingerprint of a place, and its time."""
+
+
 def packet_columns(count: int, *, prints: bool) -> dict[str, NDArray[Any]]:
     """Return columns of `model.Packets` with room for so many rows, not filled in, fingerprints where wanted."""
     return {
@@ -71,8 +79,9 @@ class Accelerator:
 
     def __init__(self, library: CDLL) -> None:
         self._library = library
-        for name in ("ew_pcap", "ew_pcapng", "ew_frames", "ew_flows", "ew_row_bytes"):
+        for name in ("ew_pcap", "ew_pcapng", "ew_frames", "ew_flows", "ew_copies", "ew_devices", "ew_row_bytes"):
             getattr(library, name).restype = c_int64
+        library.ew_names.restype = None
         self.row_bytes: int = library.ew_row_bytes()
         """Size of a row of the flow table."""
 
@@ -121,6 +130,38 @@ class Accelerator:
         rows = self._library.ew_frames(byref(batch))
         easy = {name: column[:rows] for name, column in columns.items()}
         return Easy(easy, left[: batch.left_count], place[: batch.left_count], reason[: batch.reason_count])
+
+    def copies(self, seen: Seen, prints: Words, time_ns: Ints, window_ns: int, moment_ns: int) -> Ints:
+        """Return the rows that are second copies, and remember all fingerprints but 0 as seen.
+
+        A copy has the fingerprint that was seen last in its place at most ``window_ns`` ago, ``moment_ns`` where its
+        lowest bit is 0.
+        """
+        count = len(prints)
+        row = np.empty(count, np.int64)
+        read = [np.ascontiguousarray(prints, np.uint64), np.ascontiguousarray(time_ns, np.int64)]
+        places = [place_of(column) for column in read]
+        given = Copies(place_of(seen[0]), place_of(seen[1]), count, *places, window_ns, moment_ns, place_of(row))
+        return row[: self._library.ew_copies(byref(given))]
+
+    def devices(self, packets: Packets, ports: Flags, first: Flags, starts: NDArray[np.uint32]) -> tuple[Ints, Flags]:
+        """Return the rows of packets that may say what a device is, and the reader of each: 0 for TCP.
+
+        ``ports`` (65536,) holds the readers by UDP port, ``first`` (256,) is 1 for the first bytes of ``starts``, which
+        are the first four bytes of what TCP may begin with, as they lie in memory.
+        """
+        count = len(packets)
+        row, reader = np.empty(count, np.int64), np.empty(count, np.uint8)
+        read = {name: np.ascontiguousarray(getattr(packets, name), kind) for name, kind in DEVICE_COLUMNS.items()}
+        places = {name: place_of(column) for name, column in read.items()}
+        given = DeviceSift(place_of(ports), place_of(first), place_of(starts), len(starts), place_of(row),
+                           place_of(reader), place_of(packets.data), len(packets.data), count, **places)  # fmt: skip
+        found = self._library.ew_devices(byref(given))
+        return row[:found], reader[:found]
+
+    def names(self, tables: NameTables) -> NameFinder:
+        """Return what finds names by these tables."""
+        return NameFinder(self._library.ew_names, tables)
 
     def flows(self, piece: FlowPiece, at: int) -> int:
         """Take packets into the flow table from row ``at`` on; return the first row for which there was no room."""

@@ -10,15 +10,18 @@ batch is heard before its flows are named, and nothing had to be forgotten (`Nam
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
+from egress_watch.fast import PlainNames
 from egress_watch.model import END_REASONS, Flows, Packets
-from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, quic, tls
-from egress_watch.names.bearers import Sieve, bearers, connections, stretch_of
+from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, plain, quic, tls
+from egress_watch.names.bearers import Sieve, Stretch, bearers, connections, stretch_of
 from egress_watch.names.book import HEARD, NAME, RANK, START, UNTIL, Book, Run, find
 from egress_watch.names.reader import (
     Bearer,
@@ -28,6 +31,7 @@ from egress_watch.names.reader import (
     MessageReader,
     Reader,
     Reading,
+    Refusal,
     Said,
     StreamReader,
 )  # fmt: skip
@@ -36,6 +40,8 @@ from egress_watch.names.streams import Streams
 MESSAGES: list[MessageReader] = [dns, mdns, llmnr]
 STREAMS: list[StreamReader] = [dns_tcp, tls, http]
 DIALOGUES: list[DialogueReader] = [quic, dtls]
+PLAINEST: tuple[MessageReader, ...] = (tls, http, dns)
+"""Whose plainest packets the accelerator reads."""
 
 SECOND_NS = 1_000_000_000
 CONNECTION_NS = 600 * SECOND_NS
@@ -46,6 +52,9 @@ MOST_TTL_S = 86_400
 OTHER_NAMES = 3
 """Names kept of an address beside the best one."""
 
+MOST_LATER = 4096
+"""Readings that may wait to be learned."""
+
 OUTER = "ech"
 TRUST = (OUTER, tls.SOURCE, quic.SOURCE, dtls.SOURCE, http.SOURCE, dns.SOURCE, mdns.SOURCE, llmnr.SOURCE)
 """The sources, the surest first. The outer name goes before the plain one of the same hello: it says more."""
@@ -55,6 +64,7 @@ _RANK = {source: rank for rank, source in enumerate(TRUST)}
 _LOCAL_RANKS = (_RANK[mdns.SOURCE], _RANK[llmnr.SOURCE])
 _ADDRESS = slice(16, 32)
 """The server's address in the key of a connection; the 32 bytes up to its end are who talks to whom."""
+_ASKER_BYTES = 16
 _SYN = 2
 _CONTINUED = [END_REASONS.index("active"), END_REASONS.index("evicted")]
 _Flow = tuple[bytes, int, int, int, bool]
@@ -67,11 +77,12 @@ class Names:
     """All names heard so far; each of its books keeps at most ``limit`` names, and ``waiting`` messages may be cut."""
 
     def __init__(self, limit: int = 200_000, waiting: int = 1_000) -> None:
-        self.heard: dict[str, int] = {}
-        """Names heard, by source."""
-        self.refused: dict[str, int] = {}
-        """Packets whose names could not be read or not be read to the end, by ``source: reason``."""
-        self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES])
+        self._heard: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
+        self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES], PLAINEST)
+        self._plainest = {self._sieve.bit(reader): reader for reader in PLAINEST}
+        self._texts = {bit: (plain.TEXTS[reader], _RANK[reader.SOURCE]) for bit, reader in self._plainest.items()}
+        self._later: list[Heard] = []
         self._streams = Streams(waiting)
         self._dialogues: dict[Reader, Dialogue] = {reader: reader.open(waiting) for reader in DIALOGUES}
         self._row = 0
@@ -79,8 +90,21 @@ class Names:
         self._connections, self._asked, self._known, self._local = (Book(limit) for _ in range(4))
 
     @property
+    def heard(self) -> dict[str, int]:
+        """Names heard, by source."""
+        self.catch_up()
+        return self._heard
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Packets whose names could not be read or not be read to the end, by ``source: reason``."""
+        self.catch_up()
+        return self._refused
+
+    @property
     def forgotten(self) -> int:
         """Names dropped because a book was full."""
+        self.catch_up()
         return sum(book.forgotten for book in self._books())
 
     def counters(self) -> dict[str, int]:
@@ -91,15 +115,30 @@ class Names:
             "forgotten": self.forgotten, "waiting": len(self._streams), "kept": sum(map(len, self._books())),
         }  # fmt: skip
 
+    def told(self) -> dict[str, int]:
+        """Return the counters that say something: none that is 0, and not how much is kept."""
+        return {name: count for name, count in self.counters().items() if count and name != "kept"}
+
     def hear(self, packets: Packets) -> None:
-        """Take in the names in a batch of packets."""
+        """Take in the names in a batch of packets; they may not be in the books before `catch_up`."""
+        if self._sieve.crowded or len(self._later) > MOST_LATER:
+            self.catch_up()
         stretch = stretch_of(packets, self._row)
         self._row += len(packets)
-        found = self._sieve.sift(stretch)
-        borne = zip(found, bearers(stretch, [row for row, _ in found]), strict=True)
+        found = self._sieve.find(packets, stretch)
+        borne = zip(found, bearers(stretch, [row for row, _ in found]), strict=True) if found else ()
         heard = [Heard(reader, bearer, self._read(reader, bearer)) for (_, reader), bearer in borne]
-        for one in self._streams.follow(stretch, heard):
-            self._learn(one)
+        if self._streams.idle(heard):
+            self._streams.remember(stretch)
+            self._later += heard
+        else:
+            self._follow(stretch, heard)
+
+    def catch_up(self) -> None:
+        """Learn what was found and waits: many names at once cost half of those of one batch."""
+        later, self._later = self._later, []
+        plainest = self._sieve.take()
+        self._learn_in_turn(later, plainest, len(plainest.row))
 
     def name(self, flows: Flows) -> Flows:
         """Return the flows with ``name``, ``name_source``, ``name_ns`` and ``other_names``.
@@ -115,6 +154,7 @@ class Names:
 
         A record cut while its connection went on hands its name to the next record.
         """
+        self.catch_up()
         found = [_NOTHING] * len(flows)
         others = [""] * len(flows)
         rows = list(_rows(flows))
@@ -133,14 +173,64 @@ class Names:
         dialogue = self._dialogues.get(reader)
         return dialogue.read(bearer) if dialogue else cast("MessageReader", reader).read(bearer.payload)
 
+    def _follow(self, stretch: Stretch, heard: list[Heard]) -> None:
+        """Learn what a batch said, along with streams that wait or begin; what was found before it goes first."""
+        plainest, (later, self._later) = self._sieve.take(), (self._later, [])
+        first = bisect_left(plainest.row, stretch.row)
+        self._learn_in_turn(later, plainest, first)
+        borne = bearers(stretch, [row - stretch.row for row in plainest.row[first:]])
+        heard += plain.heard(plainest, self._plainest, borne, first)
+        for one in self._streams.follow(stretch, sorted(heard, key=_row)):
+            self._learn(one)
+
+    def _learn_in_turn(self, heard: list[Heard], plainest: PlainNames, count: int) -> None:
+        """Learn what single packets said, and the first names of the plainest, in the order of the packets."""
+        done = 0
+        for one in heard:
+            until = bisect_left(plainest.row, _row(one), done, count)
+            self._take(plainest, range(done, until))
+            self._learn(one)
+            done = until
+        self._take(plainest, range(done, count))
+
+    def _take(self, plainest: PlainNames, rows: range) -> None:
+        """Note some of the names that the accelerator found: many at once, as `_learn` does one by one."""
+        servers: list[tuple[bytes, Run]] = []
+        answers: list[tuple[bytes, Run]] = []
+        ends = plainest.ends
+        for number in rows:
+            text, rank = self._texts[plainest.reader[number]]
+            try:
+                name = text(plainest.name[number])
+            except Refusal as refusal:
+                _count(self._refused, f"{_SOURCES[rank]}: {refusal}")
+                continue
+            start_ns, start = plainest.time_ns[number], ends[number - 1] if number else 0
+            if start == ends[number]:
+                if name:
+                    servers.append((plainest.connection[number], (start_ns, start_ns, name, rank, start_ns)))
+                continue
+            for at in range(start, ends[number]):
+                until_ns = _until_ns(start_ns, plainest.ttl_s[at])
+                answers.append((plainest.asked[at], (start_ns, until_ns, name, rank, start_ns)))
+        self._note_all(servers, answers)
+
+    def _note_all(self, servers: list[tuple[bytes, Run]], answers: list[tuple[bytes, Run]]) -> None:
+        """Note names of connections, and names of addresses under (who asked, address)."""
+        for rank, number in Counter([run[RANK] for _, run in servers + answers]).items():
+            _count(self._heard, _SOURCES[rank], number)
+        self._connections.note_all(servers)
+        self._asked.note_all(answers)  # an answer goes to the one who asked
+        self._known.note_all([(pair[_ASKER_BYTES:], run) for pair, run in answers])
+
     def _learn(self, heard: Heard) -> None:
         """Note the names found in a packet, and count them."""
         said, reason = heard.reading
         if reason:
-            _count(self.refused, f"{heard.reader.SOURCE}: {reason}")
+            _count(self._refused, f"{heard.reader.SOURCE}: {reason}")
         for one in said:
             source = OUTER if one.outer else heard.reader.SOURCE
-            _count(self.heard, source)
+            _count(self._heard, source)
             self._note(_RANK[source], heard.bearer, one)
 
     def _note(self, rank: int, bearer: Bearer, said: Said) -> None:
@@ -149,8 +239,7 @@ class Names:
         if said.address is None:
             self._connections.note(bearer.connection, (start_ns, start_ns, said.name, rank, start_ns))
             return
-        until_ns = start_ns + min(max(said.ttl_s, LEAST_TTL_S), MOST_TTL_S) * SECOND_NS
-        run = (start_ns, until_ns, said.name, rank, start_ns)
+        run = (start_ns, _until_ns(start_ns, said.ttl_s), said.name, rank, start_ns)
         if rank in _LOCAL_RANKS:
             self._local.note(said.address, run)
             return
@@ -177,6 +266,14 @@ class Names:
         return run, _others(known, run[NAME], first_ns)
 
 
+def _row(heard: Heard) -> int:
+    return heard.bearer.row
+
+
+def _until_ns(start_ns: int, ttl_s: int) -> int:
+    return start_ns + min(max(ttl_s, LEAST_TTL_S), MOST_TTL_S) * SECOND_NS
+
+
 def _others(line: list[Run], name: str, when_ns: int) -> str:
     """Return the newest names that held at a time beside the best one, with a space between them."""
     held = [run[NAME] for run in reversed(line) if run[START] <= when_ns <= run[UNTIL] and run[NAME] != name]
@@ -194,5 +291,5 @@ def _rows(flows: Flows) -> Iterator[_Flow]:
     return zip(keys, *(column.tolist() for column in columns), strict=True)
 
 
-def _count(counts: dict[str, int], key: str) -> None:
-    counts[key] = counts.get(key, 0) + 1
+def _count(counts: dict[str, int], key: str, number: int = 1) -> None:
+    counts[key] = counts.get(key, 0) + number

@@ -14,11 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from egress_watch.fast import NO_NAMES, NameTables, PlainNames, accelerator
 from egress_watch.model import PAD_BYTES, Bytes, Flags, Ints, Packets, Ports, Words
 from egress_watch.names.reader import TCP, Bearer, Candidates, Mask, Reader
 
 MOST_TCP_HEADER_BYTES = 60
 NO_SEQUENCE = -1
+
+Wanted = tuple[int, Reader]
+"""A row of a stretch, and a reader that wants it."""
 
 _CONNECTION = np.dtype([("client", ">u8", 2), ("server", ">u8", 2), ("ports", ">u2", 2), ("protocol", "u1")])
 # RFC 9293, section 3.1; the options follow.
@@ -59,9 +63,12 @@ class Stretch(NamedTuple):
 
 
 class Sieve:
-    """The tables that tell the candidates of some readers, at most eight: each has a bit."""
+    """The tables that tell the candidates of some readers, at most eight: each has a bit.
 
-    def __init__(self, readers: Sequence[Reader]) -> None:
+    ``plainest`` are those of TLS, HTTP and DNS, whose plainest packets the accelerator reads by itself.
+    """
+
+    def __init__(self, readers: Sequence[Reader], plainest: Sequence[Reader] = ()) -> None:
         self._readers = readers
         self._first = np.zeros(1 << 8, np.uint8)
         self._beginning = np.zeros(1 << 16, np.uint8)
@@ -73,19 +80,46 @@ class Sieve:
             self._port[list(reader.PORTS)] |= bit
             self._first[[one[0] for one in reader.BEGINNINGS]] |= bit
             self._beginning[np.frombuffer(b"".join(reader.BEGINNINGS), np.uint16)] |= bit
+        tables = self._first, self._beginning, self._port, self._protocol
+        fast, bits = accelerator() if plainest else None, map(self.bit, plainest)
+        self._finder = fast.names(NameTables(*tables, *bits)) if fast else None
 
-    def sift(self, stretch: Stretch) -> list[tuple[int, Reader]]:
+    def bit(self, reader: Reader) -> int:
+        """Return the bit of a reader."""
+        return 1 << self._readers.index(reader)
+
+    def sift(self, stretch: Stretch) -> list[Wanted]:
         """Return the packets that readers want and who wants them, in the order of the packets."""
         # One byte of all packets first, since gathering more from odd places takes four times as long.
         hit = self._first.take(stretch.data.take(stretch.payload))
         hit |= self._port.take(stretch.src_port)
         hit &= self._protocol.take(stretch.protocol)
         rows = np.flatnonzero(hit)
-        head = windows(stretch.data, np.dtype(np.uint64))[stretch.payload[rows]]
-        hit = hit[rows] & (self._beginning[head.view(np.uint16)[::4]] | self._port[stretch.src_port[rows]])
-        size = stretch.payload_bytes[rows]
+        beginning = windows(stretch.data, np.dtype(np.uint16))[stretch.payload[rows]]
+        hit = hit[rows] & (self._beginning[beginning] | self._port[stretch.src_port[rows]])
+        return self._wanted(stretch, rows, hit)
+
+    def find(self, packets: Packets, stretch: Stretch) -> list[Wanted]:
+        """Return what `sift` does, but for the plainest packets: their names wait for `take`."""
+        return self._wanted(stretch, *self._finder.find(packets, stretch.row)) if self._finder else self.sift(stretch)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it is time to `take` the names that wait."""
+        return self._finder is not None and self._finder.crowded
+
+    def take(self) -> PlainNames:
+        """Return the names of the plainest packets found since the last call."""
+        return self._finder.take() if self._finder else NO_NAMES
+
+    def _wanted(self, stretch: Stretch, rows: Ints, hit: Flags) -> list[Wanted]:
+        """Ask the readers which of their candidates they want."""
         bits = int(np.bitwise_or.reduce(hit, initial=0))
-        found: list[tuple[int, Reader]] = []
+        if not bits:
+            return []
+        head = windows(stretch.data, np.dtype(np.uint64))[stretch.payload[rows]]
+        size = stretch.payload_bytes[rows]
+        found: list[Wanted] = []
         for number, reader in enumerate(self._readers):
             if bits >> number & 1:
                 here = np.flatnonzero(hit & np.uint8(1 << number))
@@ -95,7 +129,7 @@ class Sieve:
         return found
 
 
-def _first(found: tuple[int, Reader]) -> int:
+def _first(found: Wanted) -> int:
     return found[0]
 
 

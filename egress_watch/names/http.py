@@ -11,11 +11,12 @@ target to which the device talks. A request that starts in the middle of a segme
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import numpy as np
 
 from egress_watch.names.reader import CUT, TCP, Candidates, Mask, Reading, Refusal, Said
-from egress_watch.names.text import host
+from egress_watch.names.text import NAMES_AT_HAND, host
 
 SOURCE = "http"
 METHODS = (
@@ -51,7 +52,7 @@ def wanted(candidates: Candidates) -> Mask:
 def read(payload: bytes) -> Reading:
     """Return the host of the target where the target has one, else that of the Host field; the port is left out."""
     try:
-        name = _bare(_authority(payload))
+        name = bare(_authority(payload))
     except Refusal as refusal:
         return [], str(refusal)
     return ([Said(name)] if name else []), ""
@@ -98,8 +99,9 @@ def _end(payload: bytes, start: int) -> int:
     return min((end + 1 for end in ends if end >= 0), default=-1)
 
 
-def _bare(authority: bytes) -> str:
-    """Return the host of an authority without its port (RFC 3986, section 3.2)."""
+@lru_cache(NAMES_AT_HAND)
+def bare(authority: bytes) -> str:
+    """Return the host of an authority without its port (RFC 3986, section 3.2); raises Refusal where it has none."""
     parts = _AUTHORITY.fullmatch(authority)
     if not parts:
         raise Refusal("not a host name")

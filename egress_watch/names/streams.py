@@ -81,6 +81,10 @@ class Streams:
         """Return how many streams wait."""
         return len(self._waiting)
 
+    def idle(self, heard: list[Heard]) -> bool:
+        """Tell whether no stream waits, and none is opened by what was heard."""
+        return not (self._waiting or any(one.reading[1] == CUT and _is_tcp(one.bearer) for one in heard))
+
     def follow(self, stretch: Stretch, heard: list[Heard]) -> list[Heard]:
         """Return what was heard in a batch, packet by packet, with what follows from streams; both in their order."""
         cut = {_port(one.bearer.connection) for one in heard if one.reading[1] == CUT and _is_tcp(one.bearer)}
@@ -88,10 +92,10 @@ class Streams:
             lately = _segments(self._recent, cut) if cut else []
             ports = cut | {_port(connection) for connection in self._waiting}
             heard = self._merge(lately, _segments(stretch, ports), heard)
-        self._remember(stretch)
+        self.remember(stretch)
         return heard
 
-    def _remember(self, stretch: Stretch) -> None:
+    def remember(self, stretch: Stretch) -> None:
         """Keep the last packets, in case one of them overtook the beginning of its stream."""
         recent = stretch.last(OVERTAKING)
         if self._recent is not None and len(recent.time_ns) < OVERTAKING:

@@ -60,8 +60,7 @@ class RuleSet:
 
     def evaluate(self, batch: Batch) -> list[Alert]:
         """Return the batch's episodes, in the order of the rules and of each episode's first flow."""
-        found = self.hits(batch)
-        return [alert for one in found for alert in ((one,) if isinstance(one, Alert) else one.alerts())]
+        return list(told(self.hits(batch)))
 
     def hits(self, batch: Batch) -> list[Hits | Alert]:
         """Return the same as `evaluate` as one `Hits` a rule, without a row for each episode."""
@@ -85,6 +84,11 @@ class RuleSet:
             self.broken[rule.id] = str(found)
             return []
         return [crossed(rule, count, crossing) for crossing in found]
+
+
+def told(found: Iterable[Hits | Alert]) -> Iterator[Alert]:
+    """Yield what `RuleSet.hits` returned as alerts, each with its hits."""
+    return (alert for one in found for alert in ((one,) if isinstance(one, Alert) else one.alerts()))
 
 
 def evaluate(rules: Sequence[Rule], batch: Batch) -> list[Alert]:

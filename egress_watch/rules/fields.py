@@ -57,6 +57,8 @@ FIELDS = (
     Field("end_reason", "closed", "why the record was written", END_REASONS),
     Field("name", "text", "best name heard for the remote"),
     Field("name_source", "closed", "where that name was heard", NAME_SOURCES[1:]),
+    Field("name_ns", "number", "time that name was heard, to the millisecond, nanoseconds since 1970-01-01 UTC"),
+    Field("other_names", "list", "other names DNS gave the address then, as a JSON list: ask with `contains`"),
     Field("country", "country", "country the remote stands in"),
     Field("location_status", "closed", "how sure the country is", LOCATION_STATUSES),
     Field("asn", "number", "number of the autonomous system that announces the address"),

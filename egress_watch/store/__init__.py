@@ -18,6 +18,7 @@ from egress_watch.store.reader import Reader
 from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, storable
 from egress_watch.store.rejudging import Law, compare, rewrite
 from egress_watch.store.schema import NEWEST
+from egress_watch.store.sums import CUBES, step_back
 from egress_watch.store.trial import holds, prepare, register_regexp
 
 __all__ = [
@@ -29,7 +30,8 @@ CACHE_KIB = 32 * 1024
 """Pages SQLite keeps: the counts of an hour are looked up all over their table, and its own 2 MB do not hold them."""
 _OF_A_RECORDING = (
     "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
-    "hour",
+    *(cube.table for cube in CUBES),
+    "hour", "segment_hour", "heard", "evidence",
 )  # fmt: skip
 _OF_AN_ALERT = ("alert_event", "folded")
 
@@ -108,4 +110,5 @@ class Store:
             self._db.conn.execute(f"DELETE FROM {table} WHERE {of}", (number,))  # noqa: S608 - our own names
         for table in _OF_A_RECORDING:
             self._db.conn.execute(f"DELETE FROM {table} WHERE recording = ?", (number,))  # noqa: S608 - our own names
+        step_back(self._db)
         self._db.conn.execute("DELETE FROM recording WHERE id = ?", (number,))

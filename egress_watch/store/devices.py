@@ -48,23 +48,18 @@ def write_facts(db: Database, recording: int, facts: Iterable[Fact], refused: in
     db.conn.execute("UPDATE recording SET refused_facts = ? WHERE id = ?", (refused, recording))
 
 
-def write_listings(
-    db: Database, recording: int, devices: Sequence[tuple[int, int]], assets: Sequence[Sequence[object]]
-) -> None:
-    """Store what the inventory says of devices (row number and VLAN); called within a transaction.
+def asset_rows(db: Database, assets: Sequence[Sequence[object]]) -> list[int]:
+    """Store what the inventory can say and return its rows; ``assets`` are values of ASSET_COLUMNS.
 
-    ``assets`` are the values of ASSET_COLUMNS for each.
+    Called within a transaction.
     """
     digests = [blake2b(dumps(list(asset)).encode(), digest_size=12).hexdigest() for asset in assets]
-    rows = {
-        digest: (digest, *(None if value == "" else value for value in asset))
+    rows = (
+        (digest, *(None if value == "" else value for value in asset))
         for digest, asset in zip(digests, assets, strict=True)
-    }
-    db.conn.executemany(_ASSET, rows.values())
-    find = "SELECT id FROM asset WHERE digest = ?"
-    number = {digest: db.conn.execute(find, (digest,)).fetchone()[0] for digest in rows}
-    placed = [(recording, *device, number[digest]) for device, digest in zip(devices, digests, strict=True)]
-    db.conn.executemany("INSERT OR REPLACE INTO listing VALUES (?, ?, ?, ?)", placed)
+    )
+    db.conn.executemany(_ASSET, rows)
+    return [db.conn.execute("SELECT id FROM asset WHERE digest = ?", (digest,)).fetchone()[0] for digest in digests]
 
 
 def _fact_row(recording: int, fact: Fact) -> tuple[object, ...]:

@@ -1,13 +1,15 @@
 """Sums by the hour: who sent how much where, kept when the flows themselves are gone.
 
-In: stored flows as columns. Out: rows of the table hour, in the transaction of the flows. Never: a flow counted twice,
-or one of them without its hour.
+In: stored flows as columns. Out: rows of the tables hour (by device) and segment_hour (by what the inventory says), in
+the transaction of the flows. Never: a flow counted twice, or one of them without its hour.
 
 An hour is that of a flow's last packet, 0 for times before 1970. Screens and reports over days read these sums; they
 are as exact as the flows.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,34 +18,55 @@ from egress_watch.store.database import Database
 
 HOUR_NS = 3_600_000_000_000
 _SUMS = ("packets_out", "bytes_out", "packets_in", "bytes_in")
-_ADD = f"""
-INSERT INTO hour(recording, hour, device, vlan, place, flows, {", ".join(_SUMS)})
-VALUES ({{recording:d}}, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET flows = flows + excluded.flows,
-  {", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)}
-"""  # noqa: S608 - constants
+_PLUS = ", ".join(f"{name} = {name} + excluded.{name}" for name in ("flows", *_SUMS))
 _OF_A_FLOW = f"max(0, first_ns + duration_ns) / {HOUR_NS}"
-_AGAIN = f"""
-INSERT INTO hour(recording, hour, device, vlan, place, flows, {", ".join(_SUMS)})
-SELECT recording, {_OF_A_FLOW}, device, vlan, place, count(*), {", ".join(f"sum({name})" for name in _SUMS)}
-FROM flow WHERE recording = :recording AND {_OF_A_FLOW} > :thinned GROUP BY 1, 2, 3, 4, 5
-"""  # noqa: S608 - constants
-_FORGET = "DELETE FROM hour WHERE recording = :recording AND hour > :thinned"
+_FORGET = "DELETE FROM {table} WHERE recording = :recording AND hour > :thinned"
 _THINNED = "SELECT coalesce(thinned_hour, -1) FROM recording WHERE id = ?"
 
 
-def add(db: Database, recording: int, flows: Flows, devices: Ints, places: Ints) -> None:
-    """Add a batch of flows; ``devices`` and ``places`` (n,) are rows of their tables."""
-    if not len(flows):
-        return
-    keys = np.stack((np.maximum(flows.last_ns, 0) // HOUR_NS, devices, flows.vlan, places), axis=1).astype(np.int64)
+class _Table(NamedTuple):
+    """A table of sums, and by what they are taken beside recording and hour."""
+
+    name: str
+    keys: tuple[str, ...]
+    of_a_flow: str
+    """The same of a row of flow, in SQL."""
+
+    def add(self) -> str:
+        """Return the statement that adds sums of a recording."""
+        columns = ("recording", "hour", *self.keys, "flows", *_SUMS)
+        values = f"{{recording:d}}, {', '.join('?' * (len(columns) - 1))}"
+        return f"INSERT INTO {self.name}({', '.join(columns)}) VALUES ({values}) ON CONFLICT DO UPDATE SET {_PLUS}"  # noqa: S608 - ours
+
+    def again(self) -> str:
+        """Return the statement that takes the sums of a recording anew."""
+        sums = ", ".join(f"sum({name})" for name in _SUMS)
+        return f"""INSERT INTO {self.name} SELECT flow.recording, {_OF_A_FLOW}, {self.of_a_flow}, count(*), {sums}
+          FROM flow LEFT JOIN listing ON listing.recording = flow.recording AND listing.device = flow.device
+            AND listing.vlan = flow.vlan
+          WHERE flow.recording = :recording AND {_OF_A_FLOW} > :thinned GROUP BY 1, 2, {self.of_a_flow}"""  # noqa: S608 - ours
+
+
+BY_DEVICE = _Table("hour", ("device", "vlan", "place"), "flow.device, flow.vlan, place")
+BY_SEGMENT = _Table("segment_hour", ("asset", "place"), "coalesce(listing.asset, 0), place")
+
+
+def add(db: Database, recording: int, flows: Flows, devices: Ints, places: Ints, assets: Ints) -> None:
+    """Add a batch of flows; ``devices``, ``places`` and ``assets`` (n,) are rows of their tables, 0 for no asset."""
+    if len(flows):
+        hours = np.maximum(flows.last_ns, 0) // HOUR_NS
+        _add(db, recording, flows, BY_DEVICE, np.stack((hours, devices, flows.vlan, places), axis=1))
+        _add(db, recording, flows, BY_SEGMENT, np.stack((hours, assets, places), axis=1))
+
+
+def _add(db: Database, recording: int, flows: Flows, table: _Table, keys: Ints) -> None:
     order = np.lexsort(keys.T[::-1])
     keys = keys[order]
     begin = np.flatnonzero(np.concatenate(([True], (keys[1:] != keys[:-1]).any(axis=1))))
     counts = np.diff(begin, append=len(keys))
     sums = (np.add.reduceat(getattr(flows, name)[order], begin) for name in _SUMS)
     rows = zip(*keys[begin].T.tolist(), counts.tolist(), *(column.tolist() for column in sums), strict=True)
-    db.conn.executemany(_ADD.format(recording=recording), rows)
+    db.conn.executemany(table.add().format(recording=recording), rows)
 
 
 def again(db: Database, recording: int) -> None:
@@ -52,5 +75,6 @@ def again(db: Database, recording: int) -> None:
     Hours that retention has taken flows out of stay as they are: what was said then.
     """
     values = {"recording": recording, "thinned": db.conn.execute(_THINNED, (recording,)).fetchone()[0]}
-    db.conn.execute(_FORGET, values)
-    db.conn.execute(_AGAIN, values)
+    for table in (BY_DEVICE, BY_SEGMENT):
+        db.conn.execute(_FORGET.format(table=table.name), values)
+        db.conn.execute(table.again(), values)

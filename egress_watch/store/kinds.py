@@ -35,6 +35,7 @@ OF_ROWS: Mapping[str, tuple[str, ...]] = {
         "zone", "verdict", "why", "countries", "evidence", "note", "dataset", "data", "adequate",
     ),
     "name": ("name",),
+    "alias": ("other_names",),
     "remote": ("remote_ip",),
     "device": ("device_ip", "device_mac"),
     "listing": ("device_name", "site", "segment", "segment_class", "role", "supplier", "listed"),

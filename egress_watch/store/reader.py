@@ -15,7 +15,7 @@ from egress_watch.store.answers import known_dataset
 from egress_watch.store.devices import FACTS, LISTINGS, SIGHTINGS
 from egress_watch.store.file import open_for_reading, trouble
 
-JSON_COLUMNS = ("laws", "ties", "data", "countries")
+JSON_COLUMNS = ("laws", "ties", "data", "countries", "other_names")
 PAGE_ROWS = 5_000
 _NEWER_THAN_ALL = 2**63 - 1
 LEVELS = ("critical", "high", "medium", "low", "informational")
@@ -42,6 +42,12 @@ GROUP BY device.id, verdict
 _RECORDINGS = "SELECT * FROM recording WHERE {of} ORDER BY id"
 _DAMAGE = "SELECT path, offset, reason, lost_bytes FROM damage WHERE {of}"
 _SKIPPED = "SELECT reason, sum(frames) AS frames FROM skipped WHERE {of} GROUP BY reason ORDER BY 2 DESC, 1"
+_HEARD = "SELECT counter, sum(count) AS count FROM heard WHERE {of} GROUP BY counter ORDER BY 1"
+_EVIDENCE = """
+SELECT path, count(*) AS flows, sum(packets) AS packets, sum(missing) AS missing
+FROM (SELECT path, flow, max(packets) AS packets, max(missing) AS missing FROM evidence
+  WHERE {of} GROUP BY path, flow) GROUP BY path ORDER BY path
+"""
 _DATA = "SELECT files FROM dataset WHERE id IN (SELECT dataset FROM recording WHERE {of}) ORDER BY id"
 
 _EARLIER = """
@@ -123,7 +129,7 @@ class Reader:
         last, left = 0, limit or -1
         while left:
             size = min(PAGE_ROWS, left) if left > 0 else PAGE_ROWS
-            clause = f"{_where(filters, known)} AND id > :after ORDER BY id LIMIT :size"
+            clause = f"{conditions_of(filters, known)} AND id > :after ORDER BY id LIMIT :size"
             query = f"SELECT * FROM {view} WHERE {clause}"  # noqa: S608 - view and clauses are ours, values are bound
             rows = self._rows(query, {**filters, "after": last, "size": size})
             yield from rows
@@ -137,7 +143,7 @@ class Reader:
         Ids grow with the time of writing, so a page costs the same wherever it lies.
         """
         beside = "id > :after ORDER BY id" if after else "id < :before ORDER BY id DESC"
-        query = f"SELECT * FROM flows WHERE {_where(filters)} AND {beside} LIMIT :size"  # noqa: S608 - ours
+        query = f"SELECT * FROM flows WHERE {conditions_of(filters)} AND {beside} LIMIT :size"  # noqa: S608 - ours
         rows = self._rows(query, {**filters, "size": size, "before": before or _NEWER_THAN_ALL, "after": after})
         return rows[::-1] if after else rows
 
@@ -148,12 +154,15 @@ class Reader:
         of = of if muted else f"({of}) AND mute IS NULL"
         rank = " ".join(f"WHEN '{level}' THEN {n}" for n, level in enumerate(LEVELS))
         order = f"CASE level {rank} ELSE 9 END, bytes_out DESC, id"
-        query = f"SELECT * FROM alerts WHERE ({of}) AND {_where(filters, _OF_ALERTS)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
+        query = (
+            f"SELECT * FROM alerts WHERE ({of}) AND {conditions_of(filters, _OF_ALERTS)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
+        )
         return self._rows(query, {**filters, "size": limit or -1})
 
     def muted(self, filters: Mapping[str, Any], *, of: str = "1") -> int:
         """Return how many alerts are left out because somebody muted them."""
-        query = f"SELECT count(*) AS n FROM alerts WHERE ({of}) AND mute IS NOT NULL AND {_where(filters, _OF_ALERTS)}"  # noqa: S608 - ours
+        where = conditions_of(filters, _OF_ALERTS)
+        query = f"SELECT count(*) AS n FROM alerts WHERE ({of}) AND mute IS NOT NULL AND {where}"  # noqa: S608 - ours
         return int(self._rows(query, filters)[0]["n"]) if self._rows("SELECT 1 FROM mute LIMIT 1") else 0
 
     def events(self, alert: int) -> list[dict[str, Any]]:
@@ -184,6 +193,18 @@ class Reader:
         """Return the files that a recording was made from, with their fingerprints."""
         rows = self._rows("SELECT path, fingerprint FROM input WHERE recording = :of ORDER BY path", {"of": recording})
         return {row["path"]: row["fingerprint"] for row in rows}
+
+    def evidence(self, flow: int) -> list[str]:
+        """Return the files that packets of a flow were kept in as evidence; the ring may have let them go since."""
+        query = "SELECT DISTINCT path FROM evidence WHERE flow = :flow AND packets > 0 ORDER BY path"
+        return [row["path"] for row in self._rows(query, {"flow": flow})]
+
+    def flows_of(self, alert: int) -> list[int]:
+        """Return flows of an alert, those with packets kept as evidence, else its newest; nothing for no alert."""
+        query = """SELECT flow FROM evidence WHERE alert = :alert AND packets > 0
+          UNION ALL SELECT last_flow FROM alert WHERE id = :alert
+            AND NOT EXISTS (SELECT 1 FROM evidence WHERE alert = :alert AND packets > 0) ORDER BY 1"""
+        return [row["flow"] for row in self._rows(query, {"alert": alert})]
 
     def failed_inputs(self) -> dict[str, str]:
         """Return why an input gave nothing, by its fingerprint."""
@@ -234,6 +255,8 @@ class Reader:
             muted=self.muted({}, of=of),
             skipped=tuple(self._rows(_SKIPPED.format(of=of))),
             damage=tuple(self._rows(_DAMAGE.format(of=of))),
+            heard=tuple(self._rows(_HEARD.format(of=of))),
+            evidence=tuple(self._rows(_EVIDENCE.format(of=of))),
             data=tuple(self._data(of_id)),
         )
 
@@ -260,7 +283,8 @@ def _positions(columns: Sequence[str]) -> str:
     return ", ".join(str(number) for number in range(1, len(columns) + 1))
 
 
-def _where(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS) -> str:
+def conditions_of(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS) -> str:
+    """Return the condition on a view for filters of its kind."""
     return " AND ".join(f"({known[name]})" for name in filters) or "1"
 
 

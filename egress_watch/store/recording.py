@@ -5,7 +5,9 @@ In: `Judged` batches, `Tally`, `Alert` rows. Out: a committed `Batch` that rules
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from struct import Struct
@@ -22,27 +24,32 @@ from egress_watch.model import (
     Flows,
     Ints,
     Judged,
+    Kept,
+    Link,
     Pace,
     Tally,
     Words,
     address_text,
     mac_text,
 )
-from egress_watch.store import hours
+from egress_watch.store import hours, retention
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Batch, Matcher, Numbers
 from egress_watch.store.database import Database
-from egress_watch.store.devices import write_facts, write_listings
+from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
+from egress_watch.store.kept import links, write_kept
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
 from egress_watch.store.storm import Hits
+from egress_watch.store.sums import Sums
 
 NONE: Mapping[str, str] = {}
 FINISHED, RUNNING, INTERRUPTED = "finished", "running", "interrupted"
 SEQUENCE_BITS = 12
+MILLISECOND_NS = 1_000_000
 NEWEST_MS = 1 << 50
 MOST_ENLISTED = 200_000
 _TALLY = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "first_ns", "last_ns")
@@ -50,8 +57,9 @@ _WORDS_2, _WORDS_3 = Struct("=2Q"), Struct("=3Q")
 _SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
 _FLOW = """
 INSERT INTO flow(recording, id, device, first_ns, duration_ns, protocol, device_port, remote_port, vlan, packets_out,
-  bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, place, facts)
-VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, name_ms, alias,
+  place, facts)
+VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -63,27 +71,36 @@ class Recording:
         self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
         self._episodes = Episodes(db, row, dataset, pace=pace)
         self._rules_done = -1
+        self._marked_ns = 0
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
+        self._aliases = Lookup[str](db, "alias", ("names",), lambda names: (json.dumps(names.split(" ")),))
         self._places = Lookup[tuple[str, Answer]](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
+        self._asset_rows: list[int] = []
+        """Row of the table asset of each listing of the inventory."""
         self._enlisted: set[tuple[bytes, int, int]] = set()
         self._contacts, self._rollup, self._matcher = Contacts(db, row), Rollup(db, row), Matcher()
-        self._remembered = (self._devices, self._remotes, self._names, self._places, self._contacts)
+        self._sums = Sums(db)
+        self._remembered = (self._devices, self._remotes, self._names, self._aliases, self._places, self._contacts)
 
-    def write(self, judged: Judged, tally: Tally) -> Batch:
-        """Store one batch with the counters so far, in one transaction, and return it for the rules."""
+    def write(self, judged: Judged, tally: Tally, assets: Ints | None = None) -> Batch:
+        """Store one batch with the counters so far, in one transaction, and return it for the rules.
+
+        ``assets`` (n,) is what `enlist` returned for the flows.
+        """
         if self._rollup.full:
             with transaction(self._db, self._path):
                 self._rollup.write()
             self._rollup.clear()
         try:
             with transaction(self._db, self._path):
-                batch = self._insert(judged)
+                batch = self._insert(judged, assets)
                 self._count(tally)
         except BaseException:
             for memory in self._remembered:
                 memory.forget()
+            self._sums.forget()
             raise
         for memory in self._remembered:
             memory.trim()
@@ -100,20 +117,36 @@ class Recording:
         self._rollup.keep()
         self._rules_done = batch.last
 
+    def links(self, alerts: Iterable[Alert], most: int) -> list[Link]:
+        """Return up to ``most`` flows of each alert in the table, those kept as evidence before among them."""
+        return links(self._db, self.id, alerts, most)
+
+    def keep(self, kept: Iterable[Kept]) -> None:
+        """Store which packets are kept as evidence."""
+        with transaction(self._db, self._path):
+            write_kept(self._db, self.id, kept)
+
     def tell(self, facts: Iterable[Fact], refused: int) -> None:
         """Store what devices said of themselves, and how much of it was refused so far."""
         with transaction(self._db, self._path):
             write_facts(self._db, self.id, facts, refused)
 
-    def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> None:
-        """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``."""
-        placed = dict.fromkeys(zip(_device_keys(flows), flows.vlan.tolist(), rows.tolist(), strict=True))
-        if fresh := [one for one in placed if one not in self._enlisted]:
+    def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> Ints:
+        """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``, which only grow.
+
+        Returns (n,) rows of the table asset.
+        """
+        keys = zip(_device_keys(flows), flows.vlan.tolist(), rows.tolist(), strict=True)
+        if fresh := [one for one in dict.fromkeys(keys) if one not in self._enlisted]:
             with transaction(self._db, self._path):
+                known = [*self._asset_rows, *asset_rows(self._db, listings[len(self._asset_rows) :])]
                 numbers = self._devices.numbers([device for device, _, _ in fresh])
-                devices = [(number, vlan) for number, (_, vlan, _) in zip(numbers, fresh, strict=True)]
-                write_listings(self._db, self.id, devices, [listings[row] for _, _, row in fresh])
+                placed = zip(numbers, fresh, strict=True)
+                of = [(self.id, number, vlan, known[row]) for number, (_, vlan, row) in placed]
+                self._db.conn.executemany("INSERT OR REPLACE INTO listing VALUES (?, ?, ?, ?)", of)
+            self._asset_rows = known
             self._enlisted = self._enlisted | set(fresh) if len(self._enlisted) < MOST_ENLISTED else set(fresh)
+        return np.array(self._asset_rows, np.int64)[rows]
 
     def finish(
         self, tally: Tally, fingerprints: Mapping[str, str], state: str = FINISHED, failed: Mapping[str, str] = NONE
@@ -125,6 +158,8 @@ class Recording:
         with transaction(self._db, self._path):
             self._count(tally)
             self._episodes.end(tally.last_ns)
+            self._sums.settle()
+            retention.note(self._db, self._newest(), time.time_ns())
             self._rollup.write()
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
@@ -134,19 +169,31 @@ class Recording:
         with transaction(self._db, self._path):
             self._db.conn.executemany("UPDATE rule SET broken = ? WHERE id = ?", [(why, i) for i, why in rules.items()])
 
-    def _insert(self, judged: Judged) -> Batch:
+    def _insert(self, judged: Judged, assets: Ints | None = None) -> Batch:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""
-        newest = int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
+        newest = self._newest()
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
         of, columns = np.array(devices, np.int64), self._columns(judged)
         facts = self._contacts.facts(judged, of)
         rows = zip(ids.tolist(), devices, *columns, facts, strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
-        remote, name, source, place = columns[-4:]
-        hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64))
-        heard = [number or 0 for number in name]
-        numbers = Numbers(of, *(np.array(column, np.int64) for column in (remote, heard, source, place, facts)))
+        self._sums.grow(len(ids))
+        self._mark(int(ids[-1]) if len(ids) else newest)
+        remote, name, source, _, alias, place = columns[-6:]
+        assets = np.zeros(len(ids), np.int64) if assets is None else assets
+        hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
+        heard, others = ([number or 0 for number in column] for column in (name, alias))
+        numbers = Numbers(of, *(np.array(one, np.int64) for one in (remote, heard, source, others, place, facts)))
         return Batch(self._db, self.id, judged, ids, numbers, newest, self._matcher, self._rollup)
+
+    def _newest(self) -> int:
+        return int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
+
+    def _mark(self, newest: int) -> None:
+        """Write down once an hour, by the clock, how far the flows have come."""
+        if not 0 <= time.time_ns() - self._marked_ns < hours.HOUR_NS:
+            self._marked_ns = time.time_ns()
+            retention.note(self._db, newest, self._marked_ns)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:
         """Return the values of `_FLOW` behind id and device, in its order."""
@@ -158,14 +205,10 @@ class Recording:
         )  # fmt: skip
         return [
             *(column.tolist() for column in numbers), self._remotes.numbers(_keys(flows.remote)),
-            self._name_numbers(flows), [_SOURCES[source] for source in flows.name_source] or [0] * len(flows),
-            self._place_numbers(judged),
+            _numbers(self._names, flows.name, len(flows)),
+            [_SOURCES[source] for source in flows.name_source] or [0] * len(flows), _name_ages_ms(flows),
+            _numbers(self._aliases, flows.other_names, len(flows)), self._place_numbers(judged),
         ]  # fmt: skip
-
-    def _name_numbers(self, flows: Flows) -> Sequence[int | None]:
-        heard = [name for name in flows.name if name]
-        numbers = dict(zip(heard, self._names.numbers(heard), strict=True))
-        return [numbers.get(name) for name in flows.name] or [None] * len(flows)
 
     def _place_numbers(self, judged: Judged) -> list[int]:
         rows = np.unique(judged.judgement).tolist()
@@ -187,10 +230,29 @@ class Recording:
             raise StoreError("another process has replaced this recording", where=self._path, remedy=remedy)
         rows = [(self.id, reason, frames) for reason, frames in tally.skipped.items()]
         self._db.conn.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", rows)
+        self._db.conn.execute("DELETE FROM heard WHERE recording = ?", (self.id,))
+        rows = [(self.id, counter, count) for counter, count in tally.heard.items()]
+        self._db.conn.executemany("INSERT INTO heard VALUES (?, ?, ?)", rows)
         self._db.conn.execute("DELETE FROM damage WHERE recording = ?", (self.id,))
         self._db.conn.executemany(
             "INSERT INTO damage VALUES (?, ?, ?, ?, ?)", [_damage_row(self.id, d) for d in tally.damage]
         )
+
+
+def _numbers(texts: Lookup[str], words: Sequence[str], count: int) -> Sequence[int | None]:
+    """Return the row of each of ``count`` words, None where there is none; no words at all stand for empty ones."""
+    if not (told := [word for word in words if word]):
+        return [None] * count
+    numbers = dict(zip(told, texts.numbers(told), strict=True))
+    return [numbers.get(word) for word in words]
+
+
+def _name_ages_ms(flows: Flows) -> Sequence[int | None]:
+    """Return how long before a flow's first packet its name was heard, in ms; below 0 where it was heard later."""
+    if not len(flows.name_ns):
+        return [None] * len(flows)
+    ages: list[int | None] = ((flows.first_ns - flows.name_ns) // MILLISECOND_NS * (flows.name_ns != 0)).tolist()
+    return ages
 
 
 def _damage_row(recording: int, damage: Damage) -> tuple[int, str, int, str, int]:
@@ -252,12 +314,17 @@ def alive(mark: str) -> int:
     return pid if pid != os.getpid() and writer(pid) == mark else 0
 
 
+def living(mark: str | None) -> bool:
+    """Return whether the process that marked a recording still runs."""
+    return bool(mark) and writer(int(str(mark).partition(":")[0])) == mark
+
+
 def flow_ids(last_ns: Ints, newest: int) -> Ints:
     """Return ids for flows in this order: the millisecond of their end and a sequence number, always rising.
 
     An id is never used again and never lies before one already given, whatever the times are.
     """
-    wanted = np.clip(last_ns // 1_000_000, 0, NEWEST_MS) << SEQUENCE_BITS
+    wanted = np.clip(last_ns // MILLISECOND_NS, 0, NEWEST_MS) << SEQUENCE_BITS
     steps = np.arange(len(last_ns))
     ids: Ints = np.maximum.accumulate(np.maximum(wanted, newest + 1) - steps) + steps
     return ids

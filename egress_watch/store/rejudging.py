@@ -22,6 +22,7 @@ import numpy as np
 from egress_watch.errors import StoreError, UsageError
 from egress_watch.model import Ints, Place, Verdict, Words, address_words
 from egress_watch.store import hours
+from egress_watch.store import sums as over_time
 from egress_watch.store.answers import PLACE_COLUMNS, SAID, Answer, dataset, known_dataset, place_row, said
 from egress_watch.store.database import Database
 from egress_watch.store.difference import Difference, Said, Then, kind_of
@@ -248,6 +249,7 @@ class _Rejudging:
             self._move(window)
         for number in changed:
             hours.again(self._db, number)
+        over_time.again(self._db, changed)
 
     def _differs(self, then: Then) -> bool:
         return (then.as_of, then.dataset) != (self._laws[then.recording].as_of, self._dataset)

@@ -12,7 +12,9 @@ import json
 from collections.abc import Callable
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
+from egress_watch.store import sums
 from egress_watch.store.database import Database
+from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
 
 APPLICATION = 0x45677257
 """``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
@@ -306,13 +308,52 @@ FROM hour JOIN device ON device.id = hour.device JOIN place ON place.id = hour.p
 """Sums by the hour, kept when the flows are gone; ``thinned_hour`` is the newest hour that retention took flows of."""
 
 
+SEGMENTS = """
+CREATE TABLE segment_hour(
+  recording INTEGER NOT NULL REFERENCES recording, hour INTEGER NOT NULL, asset INTEGER NOT NULL,
+  place INTEGER NOT NULL REFERENCES place, flows INTEGER NOT NULL, packets_out INTEGER NOT NULL,
+  bytes_out INTEGER NOT NULL, packets_in INTEGER NOT NULL, bytes_in INTEGER NOT NULL,
+  PRIMARY KEY(recording, hour, asset, place)) WITHOUT ROWID;
+INSERT INTO segment_hour
+  SELECT hour.recording, hour, coalesce(listing.asset, 0), place, sum(flows), sum(packets_out), sum(bytes_out),
+    sum(packets_in), sum(bytes_in)
+  FROM hour LEFT JOIN listing ON listing.recording = hour.recording AND listing.device = hour.device
+    AND listing.vlan = hour.vlan
+  GROUP BY 1, 2, 3, 4;
+"""
+MARKS = """
+CREATE TABLE mark(flow INTEGER PRIMARY KEY, written_ns INTEGER NOT NULL);
+INSERT INTO mark SELECT max(id), strftime('%s', 'now') * 1000000000 FROM flow HAVING max(id) IS NOT NULL;
+"""
+
+
 def _version_7(db: Database) -> None:
     """Keep sums by the hour beside the flows."""
     _run(db, HOURS)
 
 
+def _version_8(db: Database) -> None:
+    """Sum the hours of segments too, and know when flows were stored, by the clock: what retention goes by."""
+    _run(db, SEGMENTS + MARKS)
+
+
+def _version_9(db: Database) -> None:
+    """Flows say when their name was heard and which others there were; alerts their segment and their evidence."""
+    _run(db, HEARD)
+    widen(db, "flows", "flow", HEARD_SHOWN)
+    widen(db, "alerts", "alert", ALERT_LISTED, BY_NEWEST_LISTING)
+
+
+def _version_10(db: Database) -> None:
+    """Keep sums by remote and over days too, so that a screen opens at once whatever the number of flows."""
+    for statement in sums.tables():
+        db.conn.execute(statement)
+    sums.begin(db)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
-    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7,
+    _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8, _version_9,
+    _version_10,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 

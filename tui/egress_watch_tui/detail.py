@@ -5,7 +5,7 @@ In: a row of the store. Out: a grid of labels and wrapped words. Never: markup, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from rich.console import Group, RenderableType
@@ -46,16 +46,17 @@ class Detail(VerticalScroll, can_focus=True, inherit_bindings=False):
         self.scroll_home(animate=False)
 
 
-def alert(row: Row, flow: Row | None) -> RenderableType:
+def alert(row: Row, flow: Row | None, history: Sequence[Row] = ()) -> RenderableType:
     """Return an alert with the evidence of its newest flow, None where that is not read yet or gone."""
     head = Text.assemble(level(row["level"]), "  ", (harmless(row["title"]), "bold"))
     lines: list[Line] = [
         ("verdict", verdict(row["verdict"])),
         ("why", row["why"]),
         ("device", _with(row["device_ip"], row["device_mac"])),
-        ("seen", f"{when(row['first_ns'])} to {when(row['last_ns'])} UTC, {row['hits']:,} flows"),
+        ("seen", f"{when(row['first_ns'])} to {when(row['last_ns'])}, {row['hits']:,} flows"),
         ("bytes", f"{size(row['bytes_out'])} out, {size(row['bytes_in'])} in"),
         ("state", _state(row)),
+        *(("" if at else "done", _act(act)) for at, act in enumerate(history)),
     ]
     if flow:
         lines += [("", ""), ("evidence", Text("of its newest flow", style="italic")), *_evidence(flow)]
@@ -63,9 +64,20 @@ def alert(row: Row, flow: Row | None) -> RenderableType:
     return Group(head, _grid(lines))
 
 
+def sums(row: Row) -> RenderableType:
+    """Return a row of sums."""
+    seen = f"{row['flows']:,} flows, the last {when(row['last_ns'])}"
+    return _grid([("bytes", f"{size(row['bytes_out'])} out, {size(row['bytes_in'])} in"), ("seen", seen)])
+
+
+def _act(act: Row) -> str:
+    reason = f": {act['reason']}" if act["reason"] else ""
+    return f"{act['kind']} by {act['who']}, {when(act['made_ns'], '%Y-%m-%d %H:%M')}{reason}"
+
+
 def _state(row: Row) -> str:
     """Return how an alert stands: until when it was silent, who has seen it, how many devices a storm has."""
-    told = [f"closed {when(row['closed_ns'])} UTC" if row["closed_ns"] is not None else "open"]
+    told = [f"closed {when(row['closed_ns'])}" if row["closed_ns"] is not None else "open"]
     told += [f"seen by {row['acked_by']}"] if row["acked_by"] else []
     told += [f"a storm's summary: {row['devices']:,} devices"] if row["kind"] == "storm" else []
     return ", ".join(told)
@@ -74,7 +86,7 @@ def _state(row: Row) -> str:
 def flow(row: Row) -> RenderableType:
     """Return a flow with its evidence."""
     head = Text.assemble(verdict(row["verdict"]), "  ", (harmless(row["name"] or row["remote_ip"]), "bold"))
-    span = f"{when(row['first_ns'])} to {when(row['last_ns'])} UTC, ended: {row['end_reason']}"
+    span = f"{when(row['first_ns'])} to {when(row['last_ns'])}, ended: {row['end_reason']}"
     out = f"{size(row['bytes_out'])} in {row['packets_out']:,} packets out"
     lines: list[Line] = [
         ("why", row["why"]),

@@ -18,6 +18,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from egress_watch.model import VERDICTS
+from egress_watch.store.fields import FIELDS, Field
 from egress_watch_tui.words import MEANING, STATUS, verdict
 
 
@@ -30,27 +31,48 @@ class Help(ModalScreen[None]):
         Binding("k", "scroll(-1)", "Up", show=False),
     ]
 
-    def __init__(self, known: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, known: Sequence[tuple[str, ...]], name: str = "", about: str = "") -> None:
         super().__init__()
         self._known = known
+        self._title, self._about = name, about
 
     def compose(self) -> ComposeResult:
         """Hold the keys and the glossary."""
         with VerticalScroll(id="help"):
-            yield Static(content(self._known), markup=False)
+            yield Static(content(self._known, self._title, self._about), markup=False)
 
     def action_scroll(self, by: int) -> None:
         """Scroll by a line."""
         self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
 
 
-def content(known: Sequence[tuple[str, str]]) -> RenderableType:
-    """Return keys, verdicts and the ways a location can be known."""
+def content(known: Sequence[tuple[str, ...]], name: str = "", about: str = "") -> RenderableType:
+    """Return what the screen shows, the keys, the filter's words, verdicts, and how a location can be known."""
+    head = [Text(name, style="bold"), Text(about), Text()] if about else []
     return Group(
-        _grid("Keys", [(Text(names), words) for names, words in known]), Text(),
-        _grid("Verdicts", [(verdict(name), MEANING[name]) for name in VERDICTS]), Text(),
-        _grid("How a location is known", [(Text(name), words) for name, words in STATUS.items()]),
+        *head,
+        _keys(known), Text(),
+        _grid("Verdicts", [(verdict(one), MEANING[one]) for one in VERDICTS]), Text(),
+        _grid("Filter: terms side by side must all hold; a,b is either; ! turns round; * is anything",
+              [(Text(_written(field)), field.about) for field in FIELDS]), Text(),
+        _grid("How a location is known", [(Text(one), words) for one, words in STATUS.items()]),
     )  # fmt: skip
+
+
+def _keys(known: Sequence[tuple[str, ...]]) -> RenderableType:
+    """Return the keys in two columns."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for width in (17, 18, 17, 18):
+        grid.add_column(width=width)
+    half = -(-len(known) // 2)
+    for at in range(half):
+        pairs = [known[n] for n in (at, at + half) if n < len(known)]
+        grid.add_row(*(Text(word) for names, words, *_ in pairs for word in (names, words)))
+    return Group(Text("Keys", style="bold"), grid)
+
+
+def _written(field: Field) -> str:
+    return f"{field.name}{'>' if field.kind == 'size' else ':'}"
 
 
 def _grid(title: str, lines: Iterable[tuple[Text, str]]) -> RenderableType:

@@ -12,18 +12,19 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.widget import Widget
 
-NAMES = {"question_mark": "?", "escape": "esc", "pagedown": "page down", "pageup": "page up"}
+NAMES = {"question_mark": "?", "slash": "/", "colon": ":", "left_square_bracket": "[", "right_square_bracket": "]",
+         "enter": "⏎", "escape": "esc", "pagedown": "page down", "pageup": "page up"}  # fmt: skip
 ALWAYS = ("help", "quit")
 """Actions at the right end of the line, which stay whatever else has to go."""
 
 
-def working(screen: Screen[object]) -> list[tuple[str, str]]:
-    """Return each thing that can be done now, once, with all its keys."""
+def working(screen: Screen[object], *, with_actions: bool = False) -> list[tuple[str, ...]]:
+    """Return each thing that can be done now, once: all its keys, words, and with ``with_actions`` the action."""
     found: dict[str, tuple[str, list[str]]] = {}
     for binding in sorted(_bindings(screen), key=lambda binding: binding.priority):
         doing = found.setdefault(binding.action, (binding.description, []))
         doing[1].append(NAMES.get(binding.key, binding.key))
-    return [(", ".join(names), words) for words, names in found.values()]
+    return [(", ".join(names), words, *((action,) if with_actions else ())) for action, (words, names) in found.items()]
 
 
 def _bindings(screen: Screen[object]) -> Iterator[Binding]:

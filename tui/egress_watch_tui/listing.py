@@ -20,7 +20,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from egress_watch_tui.feed import Row
-from egress_watch_tui.lines import Column, Placed, heading, line, place
+from egress_watch_tui.lines import Column, Placed, heading, line, order_at, place
 
 NEAR_ROWS = 20
 """So close to an end of the list the next page is asked for."""
@@ -45,9 +45,10 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
     class Opened(Message):
         """The user wants to see the whole row."""
 
-        def __init__(self, row: Row) -> None:
+        def __init__(self, row: Row, listing: str) -> None:
             super().__init__()
             self.row = row
+            self.listing = listing
 
     class Moved(Message):
         """The cursor is on another row."""
@@ -55,6 +56,13 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
         def __init__(self, row: Row) -> None:
             super().__init__()
             self.row = row
+
+    class Titled(Message):
+        """The title of a column was clicked that the list can be ordered by."""
+
+        def __init__(self, order: str) -> None:
+            super().__init__()
+            self.order = order
 
     class Near(Message):
         """An end of the list is near: -1 the first row, 1 the last one; ``edge`` where the user went to it at once."""
@@ -71,7 +79,19 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
         self.opens = opens
         self.rows: Sequence[Row] = ()
         self.cursor = 0
+        self.ordered = ("", False)
+        """What the rows are ordered by, and whether rising."""
         self._placed = Placed()
+
+    def say(self, words: str) -> None:
+        """Show these words while there are no rows."""
+        if words != self.empty:
+            self.empty = words
+            self.refresh()
+
+    def go_to(self, wanted: object) -> None:
+        """Put the cursor on the row of this id, if it is there."""
+        self._go(next((at for at, row in enumerate(self.rows) if row.get("id") == wanted), self.cursor))
 
     def show(self, rows: Sequence[Row], *, top: bool = False) -> None:
         """Show these rows; the cursor and the view stay with the row they were on, or go to the top."""
@@ -92,12 +112,12 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
         """Return the heading, a row, or the words for an empty list."""
         at = self.scroll_offset.y + y - 1
         if y == 0:
-            return self._strip(heading(self._placed), "listing--heading")
+            return self._strip(heading(self._placed, *self.ordered), "listing--heading")
         if not self.rows:
             return self._strip(Text(" " + self.empty if y == 1 else ""), "listing--empty")
         if at >= len(self.rows):
             return Strip.blank(self.size.width, self.rich_style)
-        here = at == self.cursor and (self.has_focus or self.opens)
+        here = at == self.cursor and (self.has_focus or not self.screen.focused)
         return self._strip(line(self._placed, self.rows[at], marked=here), "listing--cursor" if here else "")
 
     def _strip(self, text: Text, part: str) -> Strip:
@@ -121,7 +141,11 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         """Put the cursor on the row that was clicked; a click on the cursor opens the row."""
         at = self.scroll_offset.y + event.y - 1
-        if event.y and at < len(self.rows):
+        if not event.y:
+            if order := order_at(self._placed, event.x):
+                self.post_message(self.Titled(order))
+            return
+        if at < len(self.rows):
             if at == self.cursor and self.opens:
                 self.action_open()
             self._go(at)
@@ -138,7 +162,7 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
     def action_open(self) -> None:
         """Ask to see the whole row."""
         if row := self.current():
-            self.post_message(self.Opened(row))
+            self.post_message(self.Opened(row, self.id or ""))
 
     def action_move(self, by: int) -> None:
         """Move the cursor by rows."""

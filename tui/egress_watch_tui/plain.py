@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from unicodedata import category
 
+from egress_watch_tui.taste import masked
+
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Me", "Zl", "Zp"}
 """Unicode categories that move the cursor, reorder, enclose or hide text (Unicode Standard, chapter 4.5)."""
 SELECTORS = range(0xFE00, 0xFE10)
@@ -15,7 +17,11 @@ SELECTORS = range(0xFE00, 0xFE10)
 
 
 def harmless(text: str) -> str:
-    r"""Return the text with every unsafe character written as ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``."""
+    r"""Return the text with every unsafe character written as ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``.
+
+    Where the user hides addresses, they are hidden here.
+    """
+    text = masked(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escaped(char) if _unsafe(char) else char for char in text)

@@ -13,10 +13,13 @@ from rich.text import Text
 from egress_watch.model import Snapshot
 from egress_watch_tui.pane import View
 from egress_watch_tui.plain import harmless
-from egress_watch_tui.words import age, dated, when
+from egress_watch_tui.words import NANOSECOND, age, dated, span, when
 
 LABEL = 10
-GLYPH = {"running": "●", "finished": "■", "interrupted": "!"}
+GLYPH = {"running": "●", "finished": "■", "interrupted": "!", "stopped": "!"}
+WORDS = {"stopped": "stopped without ending"}
+LATE_S = 300
+"""A recorder that wrote no packet younger than this is said to be silent."""
 
 
 def state(view: View, width: int) -> Iterator[Text]:
@@ -31,8 +34,30 @@ def state(view: View, width: int) -> Iterator[Text]:
 def recording(snapshot: Snapshot) -> str:
     """Return the state of the recording, or how many are in each state."""
     states = Counter(row["state"] for row in snapshot.recordings)
-    words = [f"{GLYPH.get(name, '?')} {f'{many} ' if many > 1 else ''}{name}" for name, many in sorted(states.items())]
+    words = [
+        f"{GLYPH.get(name, '?')} {f'{many} ' if many > 1 else ''}{WORDS.get(name, name)}"
+        for name, many in sorted(states.items())
+    ]
     return ", ".join(words) or "nothing recorded"
+
+
+def pulse(view: View) -> str:
+    """Return state, rate, loss and age in the few words that are always in view."""
+    snapshot = view.snapshot
+    frames = sum(row["frames"] for row in snapshot.recordings)
+    lost = sum(row["lost"] or 0 for row in snapshot.recordings)
+    parts = [recording(snapshot)]
+    if any(row["state"] == "running" for row in snapshot.recordings):
+        parts += [f"{view.frames_s:,.0f} frames/s", f"{age_of(view)} old"]
+    if lost:
+        parts.append(f"! {lost:,} lost ({lost / max(1, frames + lost):.2%})")
+    return ", ".join(parts)
+
+
+def age_of(view: View) -> str:
+    """Return how long ago the newest packet was."""
+    seconds = view.now.timestamp() - view.newest_ns / NANOSECOND
+    return f"{'! ' if seconds > LATE_S else ''}{span(max(0.0, seconds))}"
 
 
 def _empty() -> Iterator[tuple[str, str, str]]:
@@ -45,6 +70,8 @@ def _lines(view: View) -> Iterator[tuple[str, str, str]]:
     snapshot = view.snapshot
     zones = sorted({f"{row['zone']} as of {row['zone_as_of']}" for row in snapshot.recordings})
     yield "recording", f"{recording(snapshot)}; zone {', '.join(zones)}; {_span(snapshot)}", ""
+    if any(row["state"] == "stopped" for row in snapshot.recordings):
+        yield "", "! its process is gone: what was committed is here; the same command records it anew", "bold"
     yield "counted", _counts(snapshot), ""
     yield "data", _data(view), ""
     if snapshot.damage:
@@ -57,7 +84,7 @@ def _span(snapshot: Snapshot) -> str:
     first = min((row["first_ns"] for row in snapshot.recordings if row["first_ns"]), default=0)
     last = max((row["last_ns"] for row in snapshot.recordings if row["last_ns"]), default=0)
     same_day = when(first, "%F") == when(last, "%F")
-    return f"{when(first, '%F %H:%M')} to {when(last, '%H:%M' if same_day else '%F %H:%M')} UTC"
+    return f"{when(first, '%F %H:%M')} to {when(last, '%H:%M %Z' if same_day else '%F %H:%M %Z')}"
 
 
 def _counts(snapshot: Snapshot) -> str:

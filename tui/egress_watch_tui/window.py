@@ -5,12 +5,22 @@ In: pages as they are read. Out: a new `Window`. Never: more than WINDOW_PAGES p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 PAGE_ROWS = 200
 WINDOW_PAGES = 3
 _MOST = PAGE_ROWS * WINDOW_PAGES
+
+
+class Page(NamedTuple):
+    """Rows as they were read."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    ended: bool
+    """Nothing more lies in the direction that was read."""
+    reached: int = 0
+    """Of flows: the id that the search came to."""
 
 
 class Window(NamedTuple):
@@ -23,18 +33,18 @@ class Window(NamedTuple):
     """Nothing older lies below the last row."""
 
 
-def first(page: Sequence[Mapping[str, Any]]) -> Window:
+def first(page: Page) -> Window:
     """Return the window that begins with the newest page."""
-    return Window(tuple(page), newest=True, oldest=len(page) < PAGE_ROWS)
+    return Window(page.rows, newest=True, oldest=page.ended)
 
 
-def older(window: Window, page: Sequence[Mapping[str, Any]]) -> Window:
+def older(window: Window, page: Page) -> Window:
     """Return the window with an older page below; rows above are let go when there are too many."""
-    rows = (*window.rows, *page)
-    return Window(rows[-_MOST:], newest=window.newest and len(rows) <= _MOST, oldest=len(page) < PAGE_ROWS)
+    rows = (*window.rows, *page.rows)
+    return Window(rows[-_MOST:], newest=window.newest and len(rows) <= _MOST, oldest=page.ended)
 
 
-def newer(window: Window, page: Sequence[Mapping[str, Any]]) -> Window:
+def newer(window: Window, page: Page) -> Window:
     """Return the window with a newer page above; rows below are let go when there are too many."""
-    rows = (*page, *window.rows)
-    return Window(rows[:_MOST], newest=len(page) < PAGE_ROWS, oldest=window.oldest and len(rows) <= _MOST)
+    rows = (*page.rows, *window.rows)
+    return Window(rows[:_MOST], newest=page.ended, oldest=window.oldest and len(rows) <= _MOST)

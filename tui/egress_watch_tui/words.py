@@ -1,8 +1,6 @@
 """Values put into words: sizes, times, ages, verdicts and levels.
 
 In: numbers and rows of the store. Out: short harmless text. Never: colour without its word.
-
-The colours are Okabe and Ito's palette (2008), which people with any kind of colour vision can tell apart.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ from rich.text import Text
 
 from egress_watch.model import GLYPHS, IN, OUT, OWN, UNKNOWN
 from egress_watch_tui.plain import harmless
+from egress_watch_tui.taste import colour, taste
 
-COLOURS = {IN: "#56b4e9", OWN: "#e69f00", OUT: "bold #ff7f3f", UNKNOWN: "#cc79a7"}
 MEANING = {
     IN: "in the zone, in hands seated in it",
     OWN: "in the zone, in hands that answer to a law outside it",
@@ -60,11 +58,11 @@ def size(count: int) -> str:
 
 
 def when(time_ns: int | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Return a time in UTC; what no calendar holds stays a number of seconds, and no time is a dash."""
+    """Return a time in the zone chosen; what no calendar holds stays a number of seconds, and no time is a dash."""
     if not time_ns:
         return "-"
     try:
-        return datetime.fromtimestamp(time_ns // NANOSECOND, UTC).strftime(form)
+        return datetime.fromtimestamp(time_ns // NANOSECOND, UTC).astimezone(taste().zone()).strftime(form)
     except (ValueError, OverflowError, OSError):
         return f"{time_ns / NANOSECOND:.0f}s"
 
@@ -72,7 +70,36 @@ def when(time_ns: int | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 def verdict(name: str | None) -> Text:
     """Return glyph and word, with the colour that only adds."""
     known = name if name in GLYPHS else UNKNOWN
-    return Text(f"{GLYPHS[known]} {harmless(name or UNKNOWN)}", style=COLOURS[known])
+    return Text(f"{GLYPHS[known]} {harmless(name or UNKNOWN)}", style=colour(known))
+
+
+def zone(time_ns: int) -> str:
+    """Return the name of the zone that times are shown in, at that time."""
+    return when(time_ns or 1, "%Z") or "local"
+
+
+def device(row: Mapping[str, Any]) -> str:
+    """Return what a device is called: its name in the inventory, unless names are hidden, or its address."""
+    known = row.get("device_name")
+    return str(known if known and not taste().private else row["device_ip"])
+
+
+def remote(row: Mapping[str, Any]) -> str:
+    """Return what the other side is called, or its address."""
+    return str(row.get("name") or row["remote_ip"])
+
+
+def worst(row: Mapping[str, Any]) -> str:
+    """Return the gravest verdict of a row of sums."""
+    return (OUT, UNKNOWN, OWN, IN)[row["worst"]]
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in one unit: 12 s, 3 min, 5 h, 9 d."""
+    for unit, limit, size_s in (("s", 100, 1), ("min", 7_200, 60), ("h", 172_800, 3_600)):
+        if seconds < limit:
+            return f"{seconds / size_s:.0f} {unit}"
+    return f"{seconds / 86_400:,.0f} d"
 
 
 def level(name: str) -> Text:
@@ -122,6 +149,13 @@ def owner(row: Mapping[str, Any]) -> str:
     return f"{row['owner']} ({seat})" if seat else str(row["owner"])
 
 
+def owner_row(row: Mapping[str, Any]) -> str:
+    """Return the owner of a row of sums, or the network where none is listed."""
+    if not row["owner"]:
+        return f"{row['network']}, not listed"
+    return f"{row['owner']} ({row['owner_seat']})" if row["owner_seat"] else str(row["owner"])
+
+
 def country(row: Mapping[str, Any]) -> str:
     """Return the country, the countries in dispute, or the reason why there is none."""
     if row.get("location_status") == "local":
@@ -140,3 +174,42 @@ def operator(row: Mapping[str, Any]) -> str:
 def protocol(row: Mapping[str, Any]) -> str:
     """Return protocol and remote port, such as ``tcp/443``; the port is left out where the protocol has none."""
     return f"{row['protocol']}/{row['remote_port']}" if row["remote_port"] else str(row["protocol"])
+
+
+def amount(count: int | None) -> Text:
+    """Return a number of bytes, faint where it is none, so that the others stand out."""
+    return Text(size(count or 0), style="" if count else "dim")
+
+
+def listed(codes: str | None) -> str:
+    """Return codes that stand between commas, in order."""
+    return " ".join(sorted((codes or "").split(","))) or "-"
+
+
+def changes(answer: Mapping[str, Any]) -> list[str]:
+    """Return what would have to be otherwise for another verdict, as far as what is stored tells."""
+    found = [_of_place(answer), _of_owner(answer), "your own word on the prefix ([data] overrides), which outranks all"]
+    return [harmless(line) for line in found if line]
+
+
+def _of_place(answer: Mapping[str, Any]) -> str:
+    status = answer["location_status"]
+    return {
+        "disputed": f"the databases agreeing on {' or '.join(answer['countries'])}, or the operator declaring it",
+        "agreed": "both databases naming another country",
+        "declared": "the operator declaring another region",
+        "local": "an address beyond your own networks",
+        "override": "another word of yours on the prefix",
+        "anycast": "the operator declaring where this address answers; no database can tell",
+        "edge": "the operator declaring where this address answers; no database can tell",
+    }.get(status, "a second database, or the operator, saying where it is")
+
+
+def _of_owner(answer: Mapping[str, Any]) -> str:
+    if answer["location_status"] == "local":
+        return ""
+    if answer["verdict"] == OWN:
+        return f"owner and network seated in the zone; now {owner(answer)} on the network of {operator(answer)}"
+    if not answer.get("owner"):
+        return "the owner being listed; you may name it in your overrides"
+    return f"another name on the wire, or a sale: {answer['owner']} is seated in {answer['owner_seat']}"

@@ -1,0 +1,102 @@
+"""The kinds of sums that screens show: by device, destination, owner, country, segment; and the order of alerts.
+
+In: nothing. Out: SQL. Never: a value within SQL, or a sort key that may be NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from egress_watch.model import VERDICTS
+from egress_watch.store.reader import LEVELS
+
+_BY_VERDICT = ", ".join(
+    f"sum(bytes_out) FILTER (WHERE verdict = '{name}') AS out_{n}" for n, name in enumerate(VERDICTS)
+)
+_TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns"
+_WORST = " ".join(f"WHEN '{name}' THEN {n}" for n, name in enumerate(("OUT", "UNKNOWN", "OWN", "IN")))
+_RANK = f"min(CASE verdict {_WORST} ELSE 1 END) AS worst"
+_ASSET = """LEFT JOIN (SELECT device, asset, max(recording) FROM listing GROUP BY device) AS newest
+  ON newest.device = s.device LEFT JOIN asset ON asset.id = newest.asset"""
+"""What the newest listing of a device says."""
+_SAID = """place.country, place.countries, place.location_status, place.asn, place.as_name, place.provider,
+  place.region, place.owner, place.owner_seat, place.laws, place.ties, place.evidence, place.note, place.zone,
+  place.verdict, place.why, dataset.dates AS data"""
+
+
+class Kind(NamedTuple):
+    """Sums by something: which columns they need, how they are grouped, and what is told of each."""
+
+    columns: tuple[str, ...]
+    select: str
+    orders: Mapping[str, str]
+    """SQL of a sort key by its name; every one is a number or a text, never NULL."""
+
+
+KINDS = {
+    "devices": Kind(
+        ("device", "verdict"),
+        f"""SELECT s.device AS id, s.*, device.ip AS device_ip, nullif(device.mac, '') AS device_mac, asset.device_name,
+          asset.segment, asset.site
+        FROM (SELECT device, {_TOTALS}, {_RANK}, {_BY_VERDICT} FROM {{source}} GROUP BY device) AS s
+          JOIN device ON device.id = s.device {_ASSET}""",
+        {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst",
+         "name": "device_ip"},
+    ),
+    "destinations": Kind(
+        ("remote", "name", "place"),
+        f"""SELECT s.remote || ':' || s.spoken || ':' || s.place AS id, s.*, remote.ip AS remote_ip, name.name, {_SAID}
+        FROM (SELECT remote, name AS spoken, place, {_TOTALS}, max(last_flow) AS last_flow
+          FROM {{source}} GROUP BY 1, 2, 3) AS s
+          JOIN remote ON remote.id = s.remote LEFT JOIN name ON name.id = s.spoken
+          JOIN place ON place.id = s.place JOIN dataset ON dataset.id = place.dataset""",
+        {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "verdict",
+         "name": "coalesce(name, remote_ip)"},
+    ),
+    "owners": Kind(
+        ("place", "verdict"),
+        f"""SELECT coalesce(owner, network) AS id, * FROM (
+          SELECT CASE location_status WHEN 'local' THEN 'your own' ELSE place.owner END AS owner, place.owner_seat,
+            CASE WHEN place.owner IS NULL THEN coalesce(place.as_name, place.provider, 'unknown') END AS network,
+            max(place.id) AS place, max(place.laws) AS laws, max(place.ties) AS ties,
+            group_concat(DISTINCT place.country) AS countries_of, sum(flows) AS flows, sum(bytes_out) AS bytes_out,
+            sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns, {_RANK.replace("verdict", "place.verdict")},
+            {_BY_VERDICT.replace("verdict =", "place.verdict =")}
+          FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3)""",
+        {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst",
+         "name": "id"},
+    ),
+    "verdicts": Kind(
+        ("verdict",), f"SELECT verdict AS id, * FROM (SELECT verdict, {_TOTALS} FROM {{source}} GROUP BY 1)",
+        {"out": "bytes_out"},
+    ),
+    "countries": Kind(
+        ("place",),
+        f"""SELECT coalesce(country, countries) || location_status || verdict AS id, * FROM (
+          SELECT place.country, place.countries, place.location_status, place.verdict, {_TOTALS}
+          FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3, 4)""",
+        {"out": "bytes_out"},
+    ),
+    "segments": Kind(
+        ("device", "vlan", "verdict", "recording"),
+        f"""SELECT coalesce(segment, '') AS id, * FROM (SELECT asset.segment, count(DISTINCT s.device) AS devices,
+          sum(s.flows) AS flows, sum(s.bytes_out) AS bytes_out, {_RANK.replace("verdict", "s.verdict")},
+          {_BY_VERDICT.replace("bytes_out)", "s.bytes_out)").replace("verdict =", "s.verdict =")}
+        FROM (SELECT recording, device, vlan, verdict, sum(flows) AS flows, sum(bytes_out) AS bytes_out
+          FROM {{source}} GROUP BY 1, 2, 3, 4) AS s
+          LEFT JOIN listing ON listing.recording = s.recording AND listing.device = s.device
+          AND listing.vlan = s.vlan LEFT JOIN asset ON asset.id = listing.asset GROUP BY 1)""",
+        {"out": "bytes_out", "verdict": "-worst"},
+    ),
+}  # fmt: skip
+ALERT_ORDERS = {
+    "gravity": "(9 - CASE level "
+    + " ".join(f"WHEN '{name}' THEN {n}" for n, name in enumerate(LEVELS))
+    + " ELSE 8 END) * (1 << 50) + min(bytes_out, (1 << 50) - 1)",
+    "last seen": "last_ns",
+    "out": "bytes_out",
+    "flows": "hits",
+    "name": "device_ip",
+}
+ALERTS = "SELECT alerts.*, alert.device AS device_row FROM alerts JOIN alert ON alert.id = alerts.id"

@@ -1,0 +1,173 @@
+"""What a screen asks of the flows: a stretch of time and a filter, put to the smallest table that can answer.
+
+In: columns, times, conditions. Out: SQL and its values. Never: a look at every flow where sums can tell.
+
+A range up to two hours is read flow by flow; a longer one from sums in whole hours, beyond three days in whole days
+(UTC). What is not summed yet is added from the flows themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from egress_watch.store.sums import ALL_S, CUBES, DAY_S, HOUR_S, HOURS, SECOND_NS, Cube
+from egress_watch.store.terms import Clause, Filter, FilterError
+
+EXACT_S, HOURLY_S = 2 * HOUR_S, 3 * DAY_S
+ENDS_NS = 2**63 - 1
+FLOWS = """SELECT id, recording, device, vlan, remote, coalesce(name, 0) AS name, remote_port AS port, protocol,
+  place, end_reason, bytes_out, bytes_in, first_ns + duration_ns AS last_ns, 1 AS flows, id AS first_flow,
+  id AS last_flow, (SELECT verdict FROM place WHERE place.id = flow.place) AS verdict FROM flow"""
+_VERDICT = "(SELECT verdict FROM place WHERE place.id = {table}.place) AS verdict"
+_BY_HOUR = f"""SELECT recording, hour AS slot, device, vlan, place, flows, bytes_out, bytes_in, 0 AS first_flow,
+  0 AS last_flow, (hour + 1) * {HOUR_S * SECOND_NS} - 1 AS last_ns, {_VERDICT.format(table="hour")} FROM hour"""
+_IDS = "SELECT min(first_flow), max(last_flow) FROM sum_verdict WHERE width_s = 60 AND slot BETWEEN ? AND ?"
+
+
+class Scope(NamedTuple):
+    """A stretch of time, from ``since_ns`` to before ``until_ns`` (None is without end), and a filter."""
+
+    filter: Filter = Filter()
+    since_ns: int | None = None
+    until_ns: int | None = None
+
+    def times(self) -> tuple[int | None, int | None]:
+        """Return both ends; what the filter says of them wins."""
+        since, until = self.filter.since_ns, self.filter.until_ns
+        return (self.since_ns if since is None else since), (self.until_ns if until is None else until)
+
+    def width_s(self, newest_ns: int) -> int | None:
+        """Return the width of the slots that answer: ALL_S, HOUR_S or DAY_S, None for flow by flow."""
+        since, until = self.times()
+        if since is None and until is None:
+            return ALL_S
+        span_s = ((newest_ns if until is None else min(until, newest_ns)) - (since or 0)) // SECOND_NS
+        return None if span_s <= EXACT_S else HOUR_S if span_s <= HOURLY_S else DAY_S
+
+    def snapped(self, newest_ns: int) -> tuple[int | None, int | None]:
+        """Return both ends as they are answered: whole hours or days where sums answer."""
+        since, until = self.times()
+        if not (width := self.width_s(newest_ns)):
+            return since, until
+        step = width * SECOND_NS
+        return (None if since is None else since // step * step), (None if until is None else -(-until // step) * step)
+
+
+class Source(NamedTuple):
+    """Rows to group: SQL in brackets, and the values it binds."""
+
+    sql: str
+    values: dict[str, Any]
+    cube: Cube | None
+    width_s: int | None
+
+
+def conditions(clauses: Iterable[Clause], *, leave: Iterable[str] = ("bytes",)) -> str:
+    """Return what flows and sums must meet; raises FilterError for what only alerts can be asked."""
+    asked = [clause for clause in clauses if clause.column not in leave]
+    for clause in asked:
+        if not clause.flows:
+            raise FilterError(f"{clause.field} is asked of alerts only", 0, f"take {clause.text} out on this screen")
+    return " AND ".join(clause.flows for clause in asked) or "1"
+
+
+def of_sums(filter_: Filter) -> str:
+    """Return the condition on the sum of bytes, for rows that are sums."""
+    return " AND ".join(clause.flows for clause in filter_.clauses if clause.column == "bytes") or "1"
+
+
+def near(db: Any, scope: Scope, newest_ns: int) -> str:
+    """Copy the flows that no sum counts into a temporary table, for several questions of one scope; return its SQL."""
+    shared = _shared(db, scope, *scope.times())
+    between = "id > :summed"
+    if scope.width_s(newest_ns) is None:
+        shared |= _ids(db, shared)
+        between = "(id BETWEEN :low AND :high OR id > :summed)"
+    rows = f"{FLOWS} WHERE {between} AND last_ns >= :since AND last_ns < :until"
+    db.execute("DROP TABLE IF EXISTS temp.near")
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.execute(f"CREATE TEMP TABLE near AS {rows}", shared)
+    return "SELECT * FROM temp.near"
+
+
+def source(
+    db: Any, scope: Scope, columns: Iterable[str], newest_ns: int, widths: Iterable[int] = (), flows: str = FLOWS
+) -> Source:
+    """Return rows with ``columns``, flows, bytes_out, bytes_in, first_flow, last_flow and last_ns within the scope.
+
+    ``widths`` asks for slots of one of these widths; the rows then have ``slot`` too. Raises FilterError.
+    """
+    for clause in scope.filter.clauses:
+        if clause.column == "flow":
+            raise FilterError(
+                f"{clause.field} is asked of single flows only", 0, f"take {clause.text} out, or see Flows"
+            )
+    where = conditions(scope.filter.clauses)
+    needed = set(columns) | scope.filter.columns()
+    width = scope.width_s(newest_ns)
+    cube = _cube(needed, set(widths) or {width})
+    shared = _shared(db, scope, *(scope.snapped(newest_ns) if cube else scope.times()))
+    chosen = next(w for w in (widths or (width,)) if w in cube.widths) if cube else None
+    slot = f", last_ns / {chosen * SECOND_NS} AS slot" if chosen and widths else ""
+    tail = f"SELECT *{slot} FROM ({flows} WHERE id > :summed AND last_ns >= :since AND last_ns < :until) WHERE {where}"
+    picked = [
+        *columns,
+        *(("slot",) if slot else ()),
+        "flows",
+        "bytes_out",
+        "bytes_in",
+        "first_flow",
+        "last_flow",
+        "last_ns",
+    ]
+    if cube and chosen is not None:
+        head, more = _summed(cube, chosen, where, shared)
+    else:
+        head, more = _exact(db, where, shared, flows)
+    names = ", ".join(dict.fromkeys(picked))
+    both = f"UNION ALL SELECT {names} FROM ({tail})" if cube is not HOURS else ""
+    sql = f"(SELECT {names} FROM ({head}) {both})"
+    return Source(sql, {**shared, **more}, cube, chosen)
+
+
+def _cube(needed: set[str], widths: set[int | None]) -> Cube | None:
+    """Return the smallest table that has the columns and one of the widths, None for the flows themselves."""
+    for cube in (*CUBES[:3], HOURS, *CUBES[3:]):
+        held = {*cube.columns, "recording", *(("verdict",) if "place" in cube.columns else ())}
+        if needed <= held and widths & set(cube.widths):
+            return cube
+    return None
+
+
+def _summed(cube: Cube, width: int, where: str, shared: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the rows of a table of sums within the range."""
+    step = width * SECOND_NS or 1
+    between = {"first": shared["since"] // step, "last": (shared["until"] - 1) // step} if width else {}
+    verdict = "" if "verdict" in cube.columns else f", {_VERDICT.format(table=cube.table)}"
+    if cube is HOURS:
+        inner = f"{_BY_HOUR} WHERE hour BETWEEN :first AND :last"
+    else:
+        slots = "slot BETWEEN :first AND :last" if width else "slot = 0"
+        inner = f"SELECT *{verdict} FROM {cube.table} WHERE width_s = {width} AND {slots}"
+    return f"SELECT * FROM ({inner}) WHERE {where}", between
+
+
+def _exact(db: Any, where: str, shared: Mapping[str, Any], flows: str) -> tuple[str, dict[str, Any]]:
+    """Return the flows within the range, found by the numbers they have."""
+    between = "id BETWEEN :low AND :high AND id <= :summed AND last_ns >= :since AND last_ns < :until"
+    return f"SELECT * FROM ({flows} WHERE {between}) WHERE {where}", _ids(db, shared)
+
+
+def _ids(db: Any, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the lowest and the highest id of the range, from the sums by the minute."""
+    minute = 60 * SECOND_NS
+    low, high = db.execute(_IDS, (shared["since"] // minute, (shared["until"] - 1) // minute)).fetchone()
+    return {"low": low or 0, "high": -1 if high is None else high}
+
+
+def _shared(db: Any, scope: Scope, since: int | None, until: int | None) -> dict[str, Any]:
+    """Return the values that every question binds."""
+    summed = int(db.execute("SELECT flow FROM summed").fetchone()[0])
+    ends = {"since": -ENDS_NS if since is None else since, "until": ENDS_NS if until is None else until}
+    return {"summed": summed, **ends, **scope.filter.values()}

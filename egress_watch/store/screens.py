@@ -1,0 +1,239 @@
+"""What screens show: sums by device, destination, owner, country or segment, pages of them, and bytes over time.
+
+In: a `Scope`, an order, where the last page ended. Out: plain rows. Never: more rows than a page, or an endless query.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from egress_watch.errors import StoreError
+from egress_watch.model import Snapshot
+from egress_watch.store.fields import FIELDS, VALUES
+from egress_watch.store.lists import ALERT_ORDERS, ALERTS, KINDS
+from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
+from egress_watch.store.recording import RUNNING, living
+from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source
+from egress_watch.store.seek import Found, seek
+from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS
+from egress_watch.store.terms import Filter, FilterError, parse
+
+LIMIT_S = 8.0
+"""No question of a screen takes longer; a smaller range or another filter answers."""
+MOST_CHOICES = 40
+MOST_ROWS, SERIES_POINTS = 100, 120
+SUMMED = ("verdicts", "countries", "owners", "devices", "segments")
+
+
+class Overview(NamedTuple):
+    """The first screen: sums by several things, the newest alerts, bytes out over time."""
+
+    verdicts: tuple[dict[str, Any], ...] = ()
+    countries: tuple[dict[str, Any], ...] = ()
+    owners: tuple[dict[str, Any], ...] = ()
+    devices: tuple[dict[str, Any], ...] = ()
+    segments: tuple[dict[str, Any], ...] = ()
+    alerts: tuple[dict[str, Any], ...] = ()
+    alert_counts: dict[str, int] = {}  # noqa: RUF012 - never changed
+    series: tuple[int, int, list[dict[str, Any]]] = (0, 60, [])
+
+
+class Screens(Reader):
+    """A database open for the questions of screens."""
+
+    _near = FLOWS
+    """Where flows are read that no sum counts."""
+
+    def filtered(self, line: str) -> Filter:
+        """Return the filter of a line; raises FilterError."""
+        return parse(line, self.newest_ns())
+
+    def status(self) -> Snapshot:
+        """Return how the recordings stand, without any sum: one that was killed is ``stopped``."""
+        rows = [
+            {**row, "state": "stopped" if row["state"] == RUNNING and not living(row["writer"]) else row["state"]}
+            for row in self._rows("SELECT * FROM recording ORDER BY id")
+        ]
+        skipped = self._rows("SELECT reason, sum(frames) AS frames FROM skipped GROUP BY reason ORDER BY 2 DESC, 1")
+        damage = self._rows("SELECT path, offset, reason, lost_bytes FROM damage")
+        return Snapshot(tuple(rows), skipped=tuple(skipped), damage=tuple(damage), data=tuple(self.data()))
+
+    def place(self, number: int) -> dict[str, Any] | None:
+        """Return one answer."""
+        query = """SELECT place.*, dataset.dates AS data FROM place JOIN dataset ON dataset.id = place.dataset
+          WHERE place.id = :place"""
+        return next(iter(self._rows(query, {"place": number})), None)
+
+    def sums(
+        self, kind: str, scope: Scope, size: int, *, order: str = "out", rising: bool = False,
+        beside: tuple[Any, Any] | None = None, back: bool = False,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Return up to ``size`` rows of a kind of KINDS; ``beside`` is ``_key`` of the row the page lies next to."""
+        of = KINDS[kind]
+        with self._limited():
+            found = source(self._db.conn, scope, of.columns, self.newest_ns(), flows=self._near)
+            query = of.select.format(source=found.sql)
+            return self._page(query, of.orders[order], of_sums(scope.filter), found.values, size, rising, beside, back)
+
+    def alert_rows(
+        self, scope: Scope, size: int, *, order: str = "gravity", rising: bool = False,
+        beside: tuple[Any, Any] | None = None, back: bool = False, muted: bool = False,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Return up to ``size`` alerts, like `sums`."""
+        values, where = alert_conditions(scope, muted=muted)
+        with self._limited():
+            return self._page(ALERTS, ALERT_ORDERS[order], where, values, size, rising, beside, back)
+
+    def overview(self, scope: Scope) -> Overview:
+        """Return everything the first screen shows, in one look."""
+        self._near = near(self._db.conn, scope, self.newest_ns())
+        found = {kind: tuple(self.sums(kind, scope, MOST_ROWS)) for kind in SUMMED}
+        newest = tuple(self.alert_rows(alerts_of(scope), MOST_ROWS, order="last seen"))
+        counts = self.alert_counts(alerts_of(scope))
+        return Overview(**found, alerts=newest, alert_counts=counts, series=self.series(scope, SERIES_POINTS))
+
+    def alert_counts(self, scope: Scope) -> dict[str, int]:
+        """Return how many alerts of each level the scope holds, and under ``muted`` how many are left out."""
+        values, where = alert_conditions(scope, muted=True)
+        query = f"""SELECT CASE WHEN mute IS NULL THEN level ELSE 'muted' END AS level, count(*) AS n
+          FROM ({ALERTS}) WHERE {where} GROUP BY 1"""
+        with self._limited():
+            return {row["level"]: row["n"] for row in self._rows(query, values)}
+
+    def flow_rows(self, scope: Scope, size: int, *, before: int = 0, after: int = 0) -> Found:
+        """Return up to ``size`` flows of the scope beside an id, the newest first; see `seek`."""
+        where = conditions(scope.filter.clauses, leave=())
+        with self._limited():
+            found = seek(self._db.conn, scope, where, size, before=before, after=after)
+            numbers = ", ".join(str(number) for number in found.ids)
+            rows = self._rows(f"SELECT * FROM flows WHERE id IN ({numbers}) ORDER BY id DESC")
+            return found._replace(rows=rows)
+
+    def flows_of(self, terms: Filter, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield the flows of a filter that also meet ``filters``, by id, like `flows`."""
+        scope, last, left = Scope(terms), 0, limit or -1
+        where = conditions(terms.clauses, leave=())
+        more = conditions_of(filters)
+        while left:
+            found = seek(self._db.conn, scope, where, PAGE_ROWS, after=last)
+            numbers = ", ".join(str(number) for number in found.ids)
+            query = f"SELECT * FROM flows WHERE id IN ({numbers}) AND {more} ORDER BY id LIMIT :size"
+            rows = self._rows(query, {**filters, "size": left})
+            yield from rows
+            if found.ended:
+                return
+            last, left = found.reached, left - len(rows) if left > 0 else left
+
+    def series(self, scope: Scope, points: int) -> tuple[int, int, list[dict[str, Any]]]:
+        """Return when the first slot begins (ns), how wide a slot is (s), and bytes out by slot and verdict.
+
+        There are as many slots as fit ``points``, whatever the range.
+        """
+        newest = self.newest_ns()
+        first, last = self._span(scope, newest)
+        width = max(MINUTE_S, -(-(last - first) // SECOND_NS // max(1, points)))
+        grain = next(w for w in (DAY_S, HOUR_S, MINUTE_S) if w <= width)
+        width = -(-width // grain) * grain
+        with self._limited():
+            found = source(
+                self._db.conn,
+                scope,
+                ("verdict",),
+                newest,
+                tuple(w for w in (grain, HOUR_S, DAY_S) if w >= grain),
+                self._near,
+            )
+            wide = max(width, found.width_s or width)
+            grain = found.width_s or 1
+            slot = f"slot * {grain} / {wide}" if found.width_s else f"last_ns / {wide * SECOND_NS}"
+            query = f"SELECT {slot} AS slot, verdict, sum(bytes_out) AS bytes_out FROM {found.sql} GROUP BY 1, 2"
+            rows = self._rows(query, found.values)
+        begin = first // (wide * SECOND_NS)
+        kept = [{**row, "slot": row["slot"] - begin} for row in rows if row["slot"] >= begin]
+        return begin * wide * SECOND_NS, wide, kept
+
+    def complete(self, field: str, start: str) -> list[str]:
+        """Return names of fields, or with ``field`` its values, that begin as given; a few of those with it inside."""
+        if not field:
+            return [one.name for one in FIELDS if one.name.startswith(start.lower())]
+        fixed = next((one.choices for one in FIELDS if one.name == field), ())
+        if fixed or field not in VALUES:
+            return [choice for choice in fixed if choice.lower().startswith(start.lower())]
+        query = f"""SELECT DISTINCT value FROM (SELECT * FROM ({VALUES[field].replace(" FROM", " AS value FROM", 1)}))
+          WHERE value IS NOT NULL AND instr(lower(value), lower(:start)) > 0
+          ORDER BY instr(lower(value), lower(:start)), value LIMIT {MOST_CHOICES}"""
+        return [str(row["value"]) for row in self._rows(query, {"start": start})]
+
+    def facts_of(self, device: int) -> list[dict[str, Any]]:
+        """Return what a device said of itself, the latest of each kind first."""
+        query = """SELECT fact.kind, fact.value, fact.source, max(fact.last_ns) AS last_ns FROM fact JOIN device
+            ON fact.mac <> '' AND fact.mac = device.mac OR fact.ip <> '' AND fact.ip = device.ip
+          WHERE device.id = :device GROUP BY 1, 2, 3 ORDER BY 1, 4 DESC LIMIT 60"""
+        return self._rows(query, {"device": device})
+
+    def listed(self, device: int) -> list[dict[str, Any]]:
+        """Return what the inventory says of a device, the newest first."""
+        query = """SELECT asset.*, listing.vlan FROM listing JOIN asset ON asset.id = listing.asset
+          WHERE listing.device = :device ORDER BY listing.recording DESC LIMIT 1"""
+        return self._rows(query, {"device": device})
+
+    def _span(self, scope: Scope, newest: int) -> tuple[int, int]:
+        oldest = self._rows("SELECT coalesce(min(nullif(first_ns, 0)), 0) AS first FROM recording")[0]["first"]
+        since, until = scope.snapped(newest)
+        return (max(oldest, since) if since is not None else oldest), (newest + 1 if until is None else until)
+
+    def _page(
+        self, query: str, key: str, where: str, values: Mapping[str, Any], size: int, rising: bool,
+        beside: tuple[Any, Any] | None, back: bool,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        up = rising != back
+        direction = "ASC" if up else "DESC"
+        next_to = f"(_sort, _tie) {'>' if up else '<'} (:at, :tie)" if beside else "1"
+        text = f"""SELECT * FROM (SELECT {key} AS _sort, id AS _tie, * FROM ({query}) WHERE {where})
+          WHERE {next_to} ORDER BY _sort {direction}, _tie {direction} LIMIT :size"""
+        more = dict(zip(("at", "tie"), beside, strict=True)) if beside else {}
+        rows = self._rows(text, {**values, **more, "size": size})
+        for row in rows:
+            row["_key"] = (row.pop("_sort"), row.pop("_tie"))
+        return rows[::-1] if back else rows
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Cut off a question that takes too long; raises StoreError."""
+        deadline = time.monotonic() + LIMIT_S
+        self._db.conn.set_progress_handler(lambda: time.monotonic() > deadline, 20_000)
+        try:
+            yield
+        except (sqlite3.OperationalError, StoreError) as error:
+            if "interrupted" not in str(error):
+                raise
+            remedy = "choose whole days or a shorter time, or fewer terms"
+            raise StoreError(f"no answer within {LIMIT_S:g} s", where=self.path, remedy=remedy) from error
+        finally:
+            self._db.conn.set_progress_handler(None, 0)
+
+
+def alerts_of(scope: Scope) -> Scope:
+    """Return the scope without the terms that alerts cannot be asked: the overview shows the alerts beside the rest."""
+    kept = tuple(clause for clause in scope.filter.clauses if clause.alerts)
+    return scope._replace(filter=scope.filter._replace(clauses=kept))
+
+
+def alert_conditions(scope: Scope, *, muted: bool) -> tuple[dict[str, Any], str]:
+    """Return values and the condition for alerts of a scope; raises FilterError for what they cannot be asked."""
+    for clause in scope.filter.clauses:
+        if not clause.alerts:
+            raise FilterError(f"{clause.field} is not asked of alerts", 0, f"take {clause.text} out on this screen")
+    parts: Sequence[str] = [clause.alerts for clause in scope.filter.clauses]
+    since, until = scope.times()
+    parts = [
+        *parts,
+        "last_ns >= :since" if since is not None else "1",
+        "first_ns < :until" if until is not None else "1",
+    ]
+    values = {**scope.filter.values(), "since": since, "until": until}
+    return values, " AND ".join([*parts, "1" if muted else "mute IS NULL"])

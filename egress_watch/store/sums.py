@@ -1,0 +1,187 @@
+"""Sums of flows, kept beside them: what a screen asks of 50 million flows stands in a few thousand rows.
+
+In: flows that are committed. Out: rows of the tables sum_verdict, sum_place, sum_device, sum_remote and sum_pair.
+Never: a flow that is counted twice, or left out: ``summed`` says up to which flow they count, readers add the rest.
+
+A slot is so many seconds wide (``width_s``; 0 is all time), and a flow counts in the slot of its last packet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from egress_watch.store.database import Database
+
+CHUNK_FLOWS = 200_000
+"""So many flows are summed together, and a database of fewer has no sums: its flows are read at once as fast."""
+REBUILT_FLOWS = 250_000
+MINUTE_S, HOUR_S, DAY_S, ALL_S = 60, 3_600, 86_400, 0
+SECOND_NS = 1_000_000_000
+
+
+class Cube(NamedTuple):
+    """A table of sums: by which columns, and in slots of which widths."""
+
+    table: str
+    columns: tuple[str, ...]
+    widths: tuple[int, ...]
+
+
+CUBES = (
+    Cube("sum_verdict", ("verdict",), (MINUTE_S, HOUR_S)),
+    Cube("sum_place", ("place",), (ALL_S, HOUR_S, DAY_S)),
+    Cube("sum_device", ("device", "vlan", "verdict"), (ALL_S, DAY_S)),
+    Cube("sum_remote", ("remote", "name", "place"), (HOUR_S,)),
+    Cube("sum_pair", ("device", "vlan", "remote", "name", "port", "protocol", "place"), (ALL_S, DAY_S)),
+)
+"""From the smallest to the largest: a question is put to the first that has all its columns."""
+HOURS = Cube("hour", ("device", "vlan", "place"), (HOUR_S,))
+"""The sums of `hours`, as they are asked beside those made here; they count every flow at once."""
+VALUES = ("flows", "bytes_out", "bytes_in", "first_flow", "last_flow", "last_ns")
+
+_TABLE = """
+CREATE TABLE {table}(
+  width_s INTEGER NOT NULL, slot INTEGER NOT NULL, recording INTEGER NOT NULL REFERENCES recording, {columns},
+  flows INTEGER NOT NULL, bytes_out INTEGER NOT NULL, bytes_in INTEGER NOT NULL, first_flow INTEGER NOT NULL,
+  last_flow INTEGER NOT NULL, last_ns INTEGER NOT NULL,
+  PRIMARY KEY(width_s, slot, recording, {keys})) WITHOUT ROWID
+"""
+_CHUNK = f"""
+CREATE TEMP TABLE chunk AS
+  SELECT (first_ns + duration_ns) / {MINUTE_S * SECOND_NS} AS minute, flow.recording, device, vlan, remote,
+    coalesce(name, 0) AS name, remote_port AS port, protocol, place, place.verdict, count(*) AS flows,
+    sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(flow.id) AS first_flow, max(flow.id) AS last_flow,
+    max(first_ns + duration_ns) AS last_ns
+  FROM flow JOIN place ON place.id = flow.place WHERE flow.id > ? AND flow.id <= ? AND {{which}}
+  GROUP BY minute, flow.recording, device, vlan, remote, 6, remote_port, protocol, place
+"""
+_NARROW = """
+CREATE TEMP TABLE narrow AS
+  SELECT minute / 60 * 60 AS minute, recording, device, vlan, place, verdict, sum(flows) AS flows,
+    sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow, max(last_flow) AS last_flow,
+    max(last_ns) AS last_ns
+  FROM temp.chunk GROUP BY 1, 2, 3, 4, 5
+"""
+"""The same by the hour without remotes: a few times fewer rows for what does not ask for them."""
+_ADD = """
+INSERT INTO {table}(width_s, slot, recording, {keys}, flows, bytes_out, bytes_in, first_flow, last_flow, last_ns)
+  SELECT {width}, {slot} AS slot, recording, {keys}, sum(flows), sum(bytes_out), sum(bytes_in), min(first_flow),
+    max(last_flow), max(last_ns)
+  FROM temp.{rows} GROUP BY slot, recording, {keys}
+ON CONFLICT DO UPDATE SET flows = flows + excluded.flows, bytes_out = bytes_out + excluded.bytes_out,
+  bytes_in = bytes_in + excluded.bytes_in, first_flow = min(first_flow, excluded.first_flow),
+  last_flow = max(last_flow, excluded.last_flow), last_ns = max(last_ns, excluded.last_ns)
+"""
+_MANY = "SELECT 1 FROM flow LIMIT 1 OFFSET ?"
+_TO = "SELECT max(id) FROM (SELECT id FROM flow WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)"
+_THOSE = """recording IN (SELECT id FROM recording WHERE thinned_hour IS NULL
+  AND id IN (SELECT value FROM json_each('{some}')))"""
+
+
+def tables() -> list[str]:
+    """Return the statements that make the tables."""
+    made = ["CREATE TABLE summed(flow INTEGER NOT NULL)", "INSERT INTO summed VALUES (0)"]
+    for cube in CUBES:
+        columns = ", ".join(f"{name} {'TEXT' if name == 'verdict' else 'INTEGER'} NOT NULL" for name in cube.columns)
+        made.append(_TABLE.format(table=cube.table, columns=columns, keys=", ".join(cube.columns)))
+    return made
+
+
+def up_to(db: Database) -> int:
+    """Return the newest flow that the sums count."""
+    return int(db.conn.execute("SELECT flow FROM summed").fetchone()[0])
+
+
+class Sums:
+    """Keeps the sums near the flows while a recording grows."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._waiting = -1
+
+    def grow(self, flows: int) -> None:
+        """Note that so many flows were written, and sum them where it is worth it; called within a transaction.
+
+        Other recordings may have written meanwhile: all there is gets summed, so one number says how far.
+        """
+        if self._waiting < 0:
+            waiting = "SELECT count(*) FROM (SELECT 1 FROM flow WHERE id > ? LIMIT ?)"
+            self._waiting = self._db.conn.execute(waiting, (up_to(self._db), CHUNK_FLOWS)).fetchone()[0]
+        else:
+            self._waiting += flows
+        if self._waiting >= CHUNK_FLOWS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Sum what is left, unless the database is small; called within a transaction."""
+        if self._waiting >= CHUNK_FLOWS or up_to(self._db):
+            add(self._db)
+        self._waiting = 0
+
+    def forget(self) -> None:
+        """Count anew what waits: the transaction was rolled back."""
+        self._waiting = -1
+
+
+def step_back(db: Database) -> None:
+    """Take flows as not summed that may come again under the ids of some that were removed; in a transaction."""
+    db.conn.execute("UPDATE summed SET flow = min(flow, (SELECT coalesce(max(id), 0) FROM flow))")
+
+
+def begin(db: Database) -> None:
+    """Sum a database that has no sums yet, unless it is small; called within a transaction."""
+    if db.conn.execute(_MANY, (CHUNK_FLOWS - 1,)).fetchone():
+        add(db)
+
+
+def again(db: Database, recordings: Iterable[int]) -> None:
+    """Sum some recordings anew, whose flows have other places now; called within a transaction.
+
+    One that retention has taken flows out of keeps its sums: what was said then.
+    """
+    if end := up_to(db):
+        some = json.dumps(list(recordings))
+        for cube in CUBES:
+            db.conn.execute(f"DELETE FROM {cube.table} WHERE {_THOSE.format(some=some)}")
+        for after, to in _stretches(db, end):
+            _add(db, after, to, "flow." + _THOSE.format(some=some))
+
+
+def trim(db: Database, recording: int, hour: int) -> None:
+    """Take out the sums of whole slots before an hour since 1970; those over all time stay. In a transaction."""
+    for cube in CUBES:
+        query = f"DELETE FROM {cube.table} WHERE width_s > 0 AND (slot + 1) * width_s <= ? AND recording = ?"
+        db.conn.execute(query, (hour * HOUR_S, recording))
+
+
+def add(db: Database) -> None:
+    """Sum the flows behind the newest that is summed; called within a transaction."""
+    for after, to in _stretches(db, 1 << 62, up_to(db)):
+        _add(db, after, to)
+        db.conn.execute("UPDATE summed SET flow = ?", (to,))
+
+
+def _stretches(db: Database, end: int, after: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield stretches of flow ids up to an end, each from behind the first to the last."""
+    while (to := db.conn.execute(_TO, (after, end, REBUILT_FLOWS)).fetchone()[0]) is not None:
+        yield after, to
+        after = to
+
+
+def _add(db: Database, after: int, to: int, which: str = "1") -> None:
+    db.conn.execute(_CHUNK.format(which=which), (after, to))
+    db.conn.execute(_NARROW)
+    for statement in _additions():
+        db.conn.execute(statement)
+    db.conn.execute("DROP TABLE temp.narrow")
+    db.conn.execute("DROP TABLE temp.chunk")
+
+
+def _additions() -> Iterator[str]:
+    for cube in CUBES:
+        rows = "narrow" if cube.table in {"sum_place", "sum_device"} else "chunk"
+        for width in cube.widths:
+            slot = f"minute / {width // MINUTE_S}" if width else "0"
+            yield _ADD.format(table=cube.table, keys=", ".join(cube.columns), width=width, slot=slot, rows=rows)

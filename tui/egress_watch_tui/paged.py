@@ -1,0 +1,237 @@
+"""A screen with one long list, read page by page, whose rows open in a pane beside or below it.
+
+In: a `View`, and pages as they are read. Out: a list, an order, a pane that follows the cursor.
+Never: more rows in memory than `window` allows, or a pane that takes room while nothing is open.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rich.console import RenderableType
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from egress_watch.errors import EgressWatchError
+from egress_watch_tui import window
+from egress_watch_tui.ask import Ask
+from egress_watch_tui.detail import Detail
+from egress_watch_tui.feed import Feed, Row
+from egress_watch_tui.lines import Column
+from egress_watch_tui.listing import Listing
+from egress_watch_tui.pane import Pane, View
+from egress_watch_tui.plain import harmless
+from egress_watch_tui.window import PAGE_ROWS, Page, Window
+
+
+class Paged(Pane):
+    """The screen; KIND says what is read, `reveal` what an opened row looks like."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "order", "Sort"),
+        Binding("S", "turn", "Reverse", show=False),
+        Binding("escape", "close", "Close"),
+    ]
+    KIND: ClassVar[str]
+    COLUMNS: ClassVar[tuple[Column, ...]] = ()
+    ORDERS: ClassVar[tuple[str, ...]] = ()
+    """What the list can be ordered by, the first at the beginning."""
+    DEEPER: ClassVar[str] = ""
+    """The screen that Enter leads to; "" opens the row here."""
+    NOTHING: ClassVar[str] = "Nothing here"
+
+    class Loaded(Message):
+        """A page has been read, or could not be."""
+
+        def __init__(self, where: str, question: object, page: Page | None, trouble: str) -> None:
+            super().__init__()
+            self.where, self.question, self.page, self.trouble = where, question, page, trouble
+
+    class Found(Message):
+        """What bears on a row has been read."""
+
+        def __init__(self, row: Row, evidence: dict[str, Any]) -> None:
+            super().__init__()
+            self.row, self.evidence = row, evidence
+
+    def __init__(self, number: int, feed: Feed) -> None:
+        super().__init__(number, feed)
+        self.window = Window()
+        self.order = (self.ORDERS[0] if self.ORDERS else "", False)
+        self.wanted: object = None
+        """The id of the row that the cursor is to come back to."""
+        self._ask, self._asked = Ask(), False
+        self._busy = self._again = self._fresh = False
+        self._reached = 0
+
+    def compose(self) -> ComposeResult:
+        """Hold the list and the pane."""
+        yield Listing(self.COLUMNS, empty="Reading ...", opens=True, name=f"{self.KIND}-list")
+        pane = Detail()
+        pane.display = False
+        yield pane
+
+    @property
+    def listing(self) -> Listing:
+        """Return the list."""
+        return self.query_one(Listing)
+
+    @property
+    def detail(self) -> Detail:
+        """Return the pane."""
+        return self.query_one(Detail)
+
+    def draw(self, view: View) -> None:
+        """Read the first page again, unless the user has gone further down: then what is new waits above."""
+        fresh = view.ask != self._ask or not self._asked
+        self._ask, self._asked = view.ask, True
+        self.listing.ordered = self.order
+        if fresh or (self.window.newest and len(self.window.rows) <= PAGE_ROWS):
+            self._read_on("top", fresh=fresh)
+        else:
+            self.window = self.window._replace(newest=False)
+
+    def reveal(self, row: Row, evidence: dict[str, Any] | None) -> RenderableType:
+        """Return the whole row; ``evidence`` is None until it is read."""
+        raise NotImplementedError
+
+    def follow(self) -> None:
+        """Show the row under the cursor, where the pane is open."""
+        row = self.listing.current()
+        if row and self.detail.display:
+            self.detail.show(self.reveal(row, None))
+            self._look_up(row)
+
+    @work(thread=True, group="evidence", exclusive=True)
+    def _look_up(self, row: Row) -> None:
+        try:
+            found = self.feed.evidence(self.KIND, row)
+        except EgressWatchError:  # the head of the screen says what is wrong with the database
+            return
+        self.post_message(self.Found(row, found))
+
+    def on_paged_found(self, event: Found) -> None:
+        """Show the evidence, unless the cursor has gone on meanwhile."""
+        if event.row is self.listing.current() and self.detail.display:
+            self.detail.show(self.reveal(event.row, event.evidence))
+
+    def on_listing_opened(self, event: Listing.Opened) -> None:
+        """Go deeper, or open the pane."""
+        if self.DEEPER:
+            self.post_message(self.Drill(self.NAME, event.row, self.DEEPER))
+            return
+        self.detail.display = True
+        self.follow()
+        self.refresh_bindings()
+
+    def on_listing_moved(self) -> None:
+        """Follow the cursor."""
+        self.follow()
+
+    def on_listing_titled(self, event: Listing.Titled) -> None:
+        """Order by the column whose title was clicked; once more turns the order round."""
+        if event.order in self.ORDERS:
+            self._ordered(event.order, rising=not self.order[1] if event.order == self.order[0] else False)
+
+    def on_listing_near(self, event: Listing.Near) -> None:
+        """Read the next page, or from the top where the user jumped to the first row."""
+        if event.end > 0 and not self.window.oldest:
+            self._read_on("older")
+        elif event.end < 0 and not self.window.newest:
+            self._read_on("top" if event.edge else "newer", fresh=event.edge)
+
+    def action_order(self) -> None:
+        """Order by the next key."""
+        at = self.ORDERS.index(self.order[0])
+        self._ordered(self.ORDERS[(at + 1) % len(self.ORDERS)], rising=False)
+
+    def action_turn(self) -> None:
+        """Turn the order round."""
+        self._ordered(self.order[0], rising=not self.order[1])
+
+    def action_close(self) -> None:
+        """Close the pane and give the keys back to the list."""
+        self.detail.display = False
+        self.listing.focus()
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's form
+        """Offer to close the pane, and to go there, only while it is open, and an order only where there are some."""
+        if action in {"order", "turn"}:
+            return bool(self.ORDERS)
+        return self.detail.display if action in {"close", "next"} else True
+
+    def _ordered(self, order: str, *, rising: bool) -> None:
+        self.order = (order, rising)
+        self.listing.ordered = self.order
+        self._read_on("top", fresh=True)
+
+    def _read_on(self, where: str, *, fresh: bool = False) -> None:
+        """Have a page read; one at a time, and the first once more where it was asked for meanwhile."""
+        if self._busy:
+            self._again = self._again or where == "top"
+            return
+        self._busy, self._again = True, False
+        self._fresh = self._fresh or fresh
+        if fresh:
+            self.listing.say("Reading ...")
+        self._read(where, self._ask, self.order, self._beside(where))
+
+    def _beside(self, where: str) -> Any:
+        """Return what the page lies beside: a row's key, of flows an id."""
+        if where == "top" or not self.window.rows:
+            return self._reached if where == "older" and self.KIND == "flows" else None
+        row = self.window.rows[-1 if where == "older" else 0]
+        if self.KIND != "flows":
+            return row["_key"]
+        return (self._reached or row["id"]) if where == "older" else row["id"]
+
+    @work(thread=True, group="pages")
+    def _read(self, where: str, ask: Ask, order: tuple[str, bool], beside: Any) -> None:
+        page, trouble = None, ""
+        try:
+            page = self.feed.page(self.KIND, ask, order, beside, back=where == "newer")
+        except EgressWatchError as error:
+            trouble = str(error)
+        self.post_message(self.Loaded(where, (ask, order), page, trouble))
+
+    def on_paged_loaded(self, event: Loaded) -> None:
+        """Put the page where it belongs, unless the question has changed meanwhile."""
+        self._busy = False
+        if self._again or event.question != (self._ask, self.order):
+            self._read_on("top")
+        elif event.page is None:
+            self.window = Window()
+            self.listing.show((), top=True)
+            self.listing.say(" ".join(harmless(line.strip()) for line in event.trouble.split("\n")))
+        else:
+            self._show(event.where, event.page)
+
+    def _show(self, where: str, page: Page) -> None:
+        joined = {"older": window.older, "newer": window.newer}.get(where)
+        self.window = joined(self.window, page) if joined else window.first(page)
+        if where != "newer":
+            self._reached = page.reached
+        self.listing.say(self._nothing())
+        self.listing.show(self.window.rows, top=where == "top" and (self._fresh or self.listing.cursor == 0))
+        self._fresh = False
+        if self.wanted is not None:
+            self.listing.go_to(self.wanted)
+            self.wanted = None
+        self.follow()
+        if not page.rows and not page.ended and where != "newer":
+            self._read_on("older")  # the search stopped before it found anything: go on
+
+    def _nothing(self) -> str:
+        """Return why the list is empty, and what to do."""
+        if not self.window.oldest:
+            return "Searching further back ..."
+        asked = [f"filter {self._ask.filter}"] if self._ask.filter else []
+        asked += [] if self._ask.range.name == "all time" else [self._ask.range.name]
+        if not asked:
+            return f"{self.NOTHING}."
+        remedy = ["x clears the filter"] if self._ask.filter else []
+        remedy += ["r changes the time"] if self._ask.range.name != "all time" else []
+        return f"{self.NOTHING} for {', '.join(map(harmless, asked))}: {', '.join(remedy)}."
