@@ -122,10 +122,11 @@ def watch(
             stages.evidence.hear(frames, packets)
         stages.names.hear(packets)
         stages.devices.hear(packets)
-        flows = stages.table.update(packets)
+        flows = stages.table.update(packets, frames.clock_ns)
         count(tally, frames, packets)
-        pending.add(flows, tally.last_ns)
-        for some in pending.due(tally.last_ns):
+        now_ns = max(tally.last_ns, frames.clock_ns or tally.last_ns)
+        pending.add(flows, now_ns)
+        for some in pending.due(now_ns):
             settle(some, stages, recording, tally)
         if not go_on(frames, tally):
             break

@@ -37,6 +37,15 @@ class BlockWalk(Structure):
     _fields_ = _columns("data") + _numbers("at", "size", "big") + _columns("offset") + _numbers("room", "length")
 
 
+class RingWalk(Structure):
+    """``struct ring`` in ring.c."""
+
+    _fields_ = (
+        _columns("ring") + _numbers("slots", "stride", "at") + _columns("data") + _numbers("used", "size", "tagged")
+        + _columns("start", "caught", "wire", "time_ns") + _numbers("room", "status")
+    )  # fmt: skip
+
+
 class FrameBatch(Structure):
     """``struct batch`` in packets.c."""
 

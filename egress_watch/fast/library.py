@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
-from egress_watch.fast.layout import BlockWalk, Copies, DeviceSift, FlowPiece, FrameBatch, PcapWalk, place_of
+from egress_watch.fast.layout import BlockWalk, Copies, DeviceSift, FlowPiece, FrameBatch, PcapWalk, RingWalk, place_of
 from egress_watch.fast.names import NameFinder, NameTables
 from egress_watch.model import Bytes, Flags, Frames, Ints, Packets, Words
 
@@ -35,6 +35,21 @@ class Records(NamedTuple):
     """Offset of the first record that was not read."""
     length: int
     """What that record claims; 0 where not even its header is there."""
+
+
+class Drained(NamedTuple):
+    """What was taken out of a ring."""
+
+    start: Ints
+    caught: Ints
+    wire: Ints
+    time_ns: Ints
+    used: int
+    """Where in the buffer the next frame may go."""
+    at: int
+    """The slot to look at next."""
+    status: int
+    """The status words of all slots taken, or-ed."""
 
 
 class Easy(NamedTuple):
@@ -79,8 +94,9 @@ class Accelerator:
 
     def __init__(self, library: CDLL) -> None:
         self._library = library
-        for name in ("ew_pcap", "ew_pcapng", "ew_frames", "ew_flows", "ew_copies", "ew_devices", "ew_row_bytes"):
-            getattr(library, name).restype = c_int64
+        names = ("pcap", "pcapng", "ring", "frames", "flows", "copies", "devices", "row_bytes")
+        for name in names:
+            getattr(library, f"ew_{name}").restype = c_int64
         library.ew_names.restype = None
         self.row_bytes: int = library.ew_row_bytes()
         """Size of a row of the flow table."""
@@ -110,6 +126,20 @@ class Accelerator:
         walk = BlockWalk(place_of(data), at, size, big, place_of(offset), room, -1)
         count = self._library.ew_pcapng(byref(walk))
         return offset[:count], walk.at, walk.length
+
+    def ring(
+        self, ring: Bytes, slots: int, stride: int, at: int, data: Bytes, used: int, most: int, *, tagged: bool
+    ) -> Drained:
+        """Take up to ``most`` frames out of a TPACKET_V2 ring into ``data[used:]``, and hand the slots back.
+
+        ``tagged``: put a VLAN tag that the kernel took off back into the frame.
+        """
+        columns = [np.empty(most, np.int64) for _ in range(4)]
+        places = map(place_of, columns)
+        walk = RingWalk(place_of(ring), slots, stride, at, place_of(data), used, len(data), tagged, *places, most, 0)
+        count = self._library.ew_ring(byref(walk))
+        start, caught, wire, time_ns = (column[:count] for column in columns)
+        return Drained(start, caught, wire, time_ns, walk.used, walk.at, walk.status)
 
     def frames(self, frames: Frames, kinds: Flags, ports: Flags, *, prints: bool) -> Easy:
         """Read the plain frames: Ethernet, VLAN tags, IPv4 or IPv6, and TCP, UDP or ICMP.

@@ -155,17 +155,16 @@ class Hits:
         self.episode = np.empty(len(rows), np.int64)
         """(n,) The number of each hit's episode, from 0."""
         self.episode[self._order] = np.cumsum(begins) - 1
-        self._head = self._order[self._starts]
-        self.latest_ns = np.maximum.reduceat(self.first_ns[self._order], self._starts)
-        """(episodes,) The latest beginning of any hit's flow."""
+        self.head = self._order[self._starts]
+        """(episodes,) The first hit of each."""
 
     def whom(self) -> Iterator[tuple[int, str, str, str]]:
         """Yield the device, owner, country and network of each episode."""
-        return self._ends.whom(self.device[self._head], self._rows[self._head])
+        return self._ends.whom(self.device[self.head], self._rows[self.head])
 
     def alerts(self) -> Iterator[Alert]:
         """Yield the episodes, in the order of their first flows."""
-        begun = np.argsort(self._head)
+        begun = np.argsort(self.head)
         summed = zip(*(column[begun].tolist() for column in self._sums()), strict=True)
         newest = self._rows[self._order[self._stops[begun] - 1]]
         for (*numbers, start, stop), words in zip(summed, self._ends.told(newest), strict=True):
@@ -191,10 +190,10 @@ class Hits:
         order, starts = self._order, self._starts
         sums = (np.add.reduceat(column[order], starts) for column in (self.bytes_out, self.bytes_in))
         return (
-            self.device[self._head], np.minimum.reduceat(self.first_ns[order], starts),
-            np.maximum.reduceat(self.last_ns[order], starts), self._stops - starts, *sums, self.flow[self._head],
-            self.flow[order[self._stops - 1]], self.last_ns[self._head], self.bytes_out[self._head],
-            self.bytes_in[self._head], self.latest_ns, starts, self._stops,
+            self.device[self.head], np.minimum.reduceat(self.first_ns[order], starts),
+            np.maximum.reduceat(self.last_ns[order], starts), self._stops - starts, *sums, self.flow[self.head],
+            self.flow[order[self._stops - 1]], self.last_ns[self.head], self.bytes_out[self.head],
+            self.bytes_in[self.head], np.maximum.reduceat(self.first_ns[order], starts), starts, self._stops,
         )  # fmt: skip
 
     def _each(self, hits: Ints) -> Iterator[Alert]:

@@ -21,7 +21,7 @@ class Database:
         """Run a statement."""
         return self.conn.execute(sql, parameters)
 
-    def query(self, sql: str, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def query(self, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
         """Yield the rows of a query by column."""
         cursor = self.conn.execute(sql, parameters)
         names = [column[0] for column in cursor.description]

@@ -1,7 +1,7 @@
 """The alerts of one recording: an episode opens, grows, is told again when it is due, and ends after silence.
 
-In: the `Hits` of a batch, or `Alert` rows. Out: rows of the tables alert, alert_event and folded. Never: a clock, or a
-decision that depends on how flows were cut into batches.
+In: `Alert` rows of a batch. Out: rows of the tables alert, alert_event and folded. Never: a clock, or a decision that
+depends on how flows were cut into batches.
 
 Every decision is made hit by hit, in the order of the flows. Hits that were summed by the rules are taken together only
 where no decision falls between them, which their sums tell; else they come one by one.
@@ -9,23 +9,27 @@ where no decision falls between them, which their sums tell; else they come one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import chain, groupby, islice
 
 import numpy as np
 
-from egress_watch.model import Alert, Flags, Pace
-from egress_watch.store import episode as rows
+from egress_watch.model import Alert, Flags, Ints, Pace
+from egress_watch.store.clock import NEVER, Clock
 from egress_watch.store.database import Database
 from egress_watch.store.episode import EPISODE, LATEST_NS, STORM, Episode, Key, gravity, key_of, later
+from egress_watch.store.episode_rows import CLOSE, END, EVENT, FIND, FOLD, GROW, OLDEST, OPEN, TELL_ENDED
 from egress_watch.store.storm import Hits, by_device, undecided
 
+NO_FLOWS: Ints = np.empty(0, np.int64)
 LIMIT = 200_000
 """Episodes whose row is remembered; any further one is found by its key."""
 HOUR_NS = 3_600_000_000_000
 STEPS_NS = (HOUR_NS, 6 * HOUR_NS, 24 * HOUR_NS)
 """How long after it was told an episode is told again: the first time, the second, and from then on."""
+LATE_NS = HOUR_NS
+"""How much later than its own end a flow may come, beside those that came meanwhile: the time-outs are minutes."""
 
 
 class Episodes:
@@ -37,15 +41,27 @@ class Episodes:
 
     def __init__(self, db: Database, recording: int, dataset: int, limit: int = LIMIT, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self._db, self._recording, self._limit, self._pace = db, recording, limit, pace
-        self._insert = rows.OPEN.format(recording=recording, dataset=dataset)
+        self.judged_by(dataset)
         self._open: dict[Key, Episode] = {}
         self._births: dict[tuple[str, int], int] = {}
         """New episodes by rule and hour of packet time."""
+        self._in_storm: dict[Key, int] = {}
+        """The summary by what was folded into it: while that storm goes on, it gets no episode of its own."""
         self._full = False
+        self._clock, self._swept_ns = Clock(), NEVER
         self._begin_batch()
 
-    def add(self, found: Iterable[Hits | Alert]) -> None:
-        """Write a batch's episodes within a transaction; `keep` follows once it is committed."""
+    def judged_by(self, dataset: int) -> None:
+        """Take the data files that judge from now on; an alert keeps those of its first hit."""
+        self._insert = OPEN.format(recording=self._recording, dataset=dataset)
+
+    def add(self, found: Iterable[Hits | Alert], ids: Ints = NO_FLOWS, last_ns: Ints = NO_FLOWS) -> None:
+        """Write a batch's episodes within a transaction; `keep` follows once it is committed.
+
+        ``ids`` and ``last_ns`` (n,) are those of all flows of the batch: by their times what has been silent for
+        `LATE_NS` longer than it may is closed, though nothing hits it again.
+        """
+        self._clock.begin(ids, last_ns)
         query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'alert'"
         self._begin_batch(int(self._db.conn.execute(query).fetchone()[0]))
         for _, some in groupby(found, key=lambda one: one.rule):
@@ -56,12 +72,14 @@ class Episodes:
                     self._of_a_rule(one.alerts())
         born = self._born
         grown = [episode for row, episode in self._rows.items() if row not in born]
-        self._db.conn.executemany(rows.GROW, [(*episode[1:-1], episode.row) for episode in grown])
+        self._db.conn.executemany(GROW, [(*episode[1:-1], episode.row) for episode in grown])
         closed = [(episode.closed_ns, episode.row) for episode in grown if episode.closed_ns is not None]
-        self._db.conn.executemany(rows.CLOSE, closed)  # before any opens, since it makes way for those that come again
+        self._db.conn.executemany(CLOSE, closed)  # before any opens, since it makes way for those that come again
         self._db.conn.executemany(self._insert, [(*self._rows[row], *words) for row, words in born.items()])
-        self._db.conn.executemany(rows.EVENT, self._events)
-        self._db.conn.executemany(rows.FOLD, self._folded)
+        self._db.conn.executemany(EVENT, self._events)
+        self._db.conn.executemany(FOLD, self._folded)
+        if self._sweeps():
+            self._sweep()
 
     def keep(self) -> None:
         """Remember what `add` did: it is committed."""
@@ -72,16 +90,41 @@ class Episodes:
                 self._open[key] = episode
             else:
                 self._full = True
+        self._in_storm |= self._fresh_in_storm
         for slot, count in self._born_in.items():
             self._births[slot] = self._births.get(slot, 0) + count
+        if self._sweeps():
+            self._swept_ns = self._clock.now_ns
+            self._open = {key: one for key, one in self._open.items() if not self._is_over(one, LATEST_NS)}
+            storms = {episode.row for key, episode in self._open.items() if key[-1] == STORM}
+            self._in_storm = {key: row for key, row in self._in_storm.items() if row in storms or self._full}
+        self._clock.keep()
         self._begin_batch()
+
+    def _sweeps(self) -> bool:
+        """Return whether an hour has passed since silent episodes were looked for; when they are changes nothing."""
+        return self._clock.now_ns > NEVER and self._clock.now_ns - HOUR_NS >= self._swept_ns
+
+    def _sweep(self) -> None:
+        """Close what was silent for long enough, and `LATE_NS`, by the times of the flows after its last one."""
+        for flow, newest_ns in self._clock.steps():
+            values = {"recording": self._recording, "flow": flow}
+            oldest_ns = self._db.conn.execute(OLDEST, values).fetchone()[0]
+            self._close_before(newest_ns - LATE_NS, flow)
+            if oldest_ns is None or oldest_ns >= newest_ns - LATE_NS - self._pace.silence_ns:
+                return
 
     def end(self, newest_ns: int) -> None:
         """Close, within a transaction, what was silent for long enough when the recording ended."""
+        self._close_before(newest_ns, LATEST_NS)
+
+    def _close_before(self, newest_ns: int, flow: int) -> None:
+        """Close what was silent for long enough at a packet time and whose last flow came before one."""
         silence = self._pace.silence_ns
-        values = {"recording": self._recording, "silence": silence, "before": max(newest_ns - silence, -LATEST_NS)}
-        self._db.conn.execute(rows.TELL_ENDED, values)
-        self._db.conn.execute(rows.END, values)
+        before = max(newest_ns - silence, -LATEST_NS)
+        values = {"recording": self._recording, "silence": silence, "before": before, "flow": flow}
+        self._db.conn.execute(TELL_ENDED, values)
+        self._db.conn.execute(END, values)
 
     def _begin_batch(self, newest: int = 0) -> None:
         self._newest = newest
@@ -92,6 +135,7 @@ class Episodes:
         self._born_in: dict[tuple[str, int], int] = {}
         self._events: list[tuple[object, ...]] = []
         self._folded: list[tuple[int, ...]] = []
+        self._fresh_in_storm: dict[Key, int] = {}
 
     def _of_a_rule(self, alerts: Iterable[Alert], folding: Iterator[int] | None = None) -> None:
         """Take a rule's alerts in the order of their flows, those that must come hit by hit among them.
@@ -117,14 +161,11 @@ class Episodes:
 
     def _at_once(self, hits: Hits) -> bool:
         """Take a rule's hits, in a storm without a row for each; return False where they must come in turn."""
-        known = [self._known((hits.rule, *whom, EPISODE)) for whom in hits.whom()]
-        silence_ns = self._pace.silence_ns
-        latest = zip(known, hits.latest_ns.tolist(), strict=True)
-        if any(episode and latest_ns > later(episode.last_ns, silence_ns) for episode, latest_ns in latest):
+        keys: list[Key] = [(hits.rule, *whom, EPISODE) for whom in hits.whom()]
+        known, summary = [self._known(key) for key in keys], self._known((hits.rule, 0, "", "", "", STORM))
+        if self._may_end([*known, summary], hits) or len(self._in_storm) + len(keys) >= LIMIT:
             return False
-        folded = self._without_room(hits, [episode is not None for episode in known])
-        if folded is None:
-            return False
+        folded = self._without_room(hits, keys, known, summary)[hits.episode]
         if folded.any():
             folding = self._folding(hits.only(np.flatnonzero(folded)))
             self._of_a_rule(hits.only(np.flatnonzero(~folded)).alerts() if not folded.all() else (), folding)
@@ -132,21 +173,27 @@ class Episodes:
             self._of_a_rule(hits.alerts())
         return True
 
-    def _without_room(self, hits: Hits, known: list[bool]) -> Flags | None:
-        """Return which hits find their episode neither open nor room for it, None where one would open and end."""
-        folded: Flags = ~np.array(known, bool)[hits.episode]
+    def _may_end(self, episodes: Iterable[Episode | None], hits: Hits) -> bool:
+        """Return whether any of a rule's episodes, or one that begins with these hits, may end before the last."""
+        newest_ns = max(self._clock.now_ns, int(hits.last_ns.max()), int(hits.first_ns.max()))
+        oldest_ns = min((one.last_ns for one in episodes if one), default=LATEST_NS)
+        return newest_ns > later(min(oldest_ns, int(hits.last_ns.min())), self._pace.silence_ns)
+
+    def _without_room(
+        self, hits: Hits, keys: Sequence[Key], known: Sequence[Episode | None], summary: Episode | None
+    ) -> Flags:
+        """Return which episodes neither are open nor may open when their first hit comes: those go to the summary."""
+        folded: Flags = np.array([episode is None for episode in known], bool)
         fresh = np.flatnonzero(folded)
-        hours = hits.last_ns[fresh] // HOUR_NS
-        room = {hour: self._left(hits.rule, hour) for hour in np.unique(hours).tolist()}
-        if not any(left > 0 for left in room.values()):
-            return folded
-        for hit, episode, hour in zip(fresh.tolist(), hits.episode[fresh].tolist(), hours.tolist(), strict=True):
-            if not known[episode] and room[hour] > 0:
-                if int(hits.latest_ns[episode]) > later(int(hits.last_ns[hit]), self._pace.silence_ns):
-                    return None
-                room[hour] -= 1
-                known[episode] = True
-            folded[hit] = not known[episode]
+        fresh = fresh[np.argsort(hits.head[fresh])]
+        hours = (hits.last_ns[hits.head[fresh]] // HOUR_NS).tolist()
+        room = {hour: self._left(hits.rule, hour) for hour in set(hours)}
+        if any(left > 0 for left in room.values()):
+            for episode, hour in zip(fresh.tolist(), hours, strict=True):
+                row = self._fresh_in_storm.get(keys[episode]) or self._in_storm.get(keys[episode])
+                if room[hour] > 0 and not (row and summary and summary.row == row):
+                    room[hour] -= 1
+                    folded[episode] = False
         return folded
 
     def _folding(self, hits: Hits) -> Iterator[int]:
@@ -163,6 +210,8 @@ class Episodes:
                 yield int(hits.flow[at])
                 self._fold(hits.together(at, at + 1))
                 at += 1
+        if summary := self._known(key):
+            self._fresh_in_storm |= {(hits.rule, *whom, EPISODE): summary.row for whom in hits.whom()}
 
     def _apart(self, alert: Alert) -> Iterator[Alert]:
         """Take an alert at once where no decision falls between its hits, else yield them to be taken in turn."""
@@ -170,7 +219,7 @@ class Episodes:
             self._take(alert)
             return
         episode, key = self._known(key_of(alert)), key_of(alert)
-        if episode is None and self._room(alert.rule, alert.head_ns):
+        if episode is None and self._may_open(key, alert, alert.head_ns):
             episode = self._as_opened(alert)
         if episode is None or self._decides(episode, alert):
             yield from alert.each()
@@ -188,6 +237,7 @@ class Episodes:
         """Return whether any hit of an alert would close the episode or have it told."""
         return (
             alert.latest_ns > later(episode.last_ns, self._pace.silence_ns)
+            or self._is_over(episode, alert.last_flow)
             or bool(self._cause(episode, episode.bytes_out + alert.bytes_out, alert.last_ns, alert.level))
         )  # fmt: skip
 
@@ -196,7 +246,7 @@ class Episodes:
         key = key_of(hit)
         if episode := self._going_on(key, hit):
             self._grow(key, episode, hit)
-        elif self._room(hit.rule, hit.head_ns or hit.last_ns):
+        elif self._may_open(key, hit, hit.head_ns or hit.last_ns):
             self._create(key, hit, EPISODE)
         else:
             self._fold(hit)
@@ -254,6 +304,8 @@ class Episodes:
             self._create(key, told, STORM)
         summary = self._fresh[key]
         assert summary
+        if len(self._in_storm) + len(self._fresh_in_storm) < LIMIT:
+            self._fresh_in_storm[key_of(hit)] = summary.row
         self._folded.append((summary.row, hit.device, hit.hits, hit.bytes_out, hit.bytes_in))
 
     def _as_storm(self, hit: Alert) -> Alert:
@@ -263,15 +315,29 @@ class Episodes:
     def _going_on(self, key: Key, hit: Alert) -> Episode | None:
         """Return the open episode of a key, unless it was silent for too long before a hit: then it is closed."""
         episode = self._known(key)
-        if not episode or hit.first_ns <= (end_ns := later(episode.last_ns, self._pace.silence_ns)):
+        if not episode:
+            return None
+        end_ns = later(episode.last_ns, self._pace.silence_ns)
+        if hit.first_ns <= end_ns and not self._is_over(episode, hit.first_flow):
             return episode
         self._rows[episode.row] = episode._replace(closed_ns=end_ns)
         self._fresh[key] = None
         self._events.append(episode.event("close", "silence", end_ns))
         return None
 
+    def _is_over(self, episode: Episode, flow: int) -> bool:
+        """Return whether an episode was over, though late flows were waited for, before a flow came."""
+        end_ns = later(episode.last_ns, self._pace.silence_ns + LATE_NS)
+        return self._clock.now_ns > end_ns and self._clock.between(episode.last_flow, flow) > end_ns
+
     def _write(self, key: Key, episode: Episode) -> None:
         self._fresh[key] = self._rows[episode.row] = episode
+
+    def _may_open(self, key: Key, hit: Alert, time_ns: int) -> bool:
+        """Return whether a hit may open an episode: its rule has room, and it is not in a storm that goes on."""
+        row = self._fresh_in_storm.get(key) or self._in_storm.get(key)
+        storm = self._going_on((hit.rule, 0, "", "", "", STORM), hit) if row else None
+        return (not storm or storm.row != row) and self._room(hit.rule, time_ns)
 
     def _room(self, rule: str, time_ns: int) -> bool:
         """Return whether a rule may open another episode in the hour of a packet."""
@@ -289,5 +355,5 @@ class Episodes:
             return episode
         rule, device, owner, country, network, kind = key
         values = self._recording, rule, owner, country, network, kind, device, device or LATEST_NS
-        found = self._db.conn.execute(rows.FIND, values).fetchone()
+        found = self._db.conn.execute(FIND, values).fetchone()
         return Episode(*found) if found else None

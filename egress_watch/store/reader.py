@@ -14,6 +14,7 @@ from egress_watch.model import Snapshot
 from egress_watch.store.answers import known_dataset
 from egress_watch.store.devices import FACTS, LISTINGS, SIGHTINGS
 from egress_watch.store.file import open_for_reading, trouble
+from egress_watch.store.forwarding import states
 
 JSON_COLUMNS = ("laws", "ties", "data", "countries", "other_names")
 PAGE_ROWS = 5_000
@@ -114,6 +115,14 @@ class Reader:
     def zone_dates(self) -> dict[int, str]:
         """Return the day of the zone that each recording was judged under, by the recording's number."""
         return {row["id"]: row["zone_as_of"] for row in self._rows("SELECT id, zone_as_of FROM recording")}
+
+    def health(self, recording: int) -> list[dict[str, Any]]:
+        """Return the minutes of a live recording by interface."""
+        return self._rows("SELECT * FROM health WHERE recording = :of ORDER BY minute_ns, interface", {"of": recording})
+
+    def happened(self, recording: int) -> list[dict[str, Any]]:
+        """Return what became of the interfaces of a live recording, in order."""
+        return self._rows("SELECT * FROM happening WHERE recording = :of ORDER BY time_ns", {"of": recording})
 
     def flows(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield flow rows by id, in pages, so that no transaction stays open; ``limit`` 0 gives all."""
@@ -240,6 +249,11 @@ class Reader:
                 place = row["id"]
         return found
 
+    def sinks(self) -> list[dict[str, Any]]:
+        """Return every sink that was ever served, with its state and what waits for it; see `outbox.states`."""
+        with trouble(self.path):
+            return states(self._db)
+
     def snapshot(self, recordings: Sequence[int] = ()) -> Snapshot:
         """Return everything a report or an overview shows, as of now, of all or of some recordings."""
         numbers = ", ".join(str(int(number)) for number in recordings)
@@ -272,7 +286,7 @@ class Reader:
 
     def _rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         with trouble(self.path):
-            return [_plain(row) for row in self._db.query(query, dict(values or {}))]
+            return [plain(row) for row in self._db.query(query, dict(values or {}))]
 
 
 _parsed = lru_cache(4096)(json.loads)
@@ -288,7 +302,8 @@ def conditions_of(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS
     return " AND ".join(f"({known[name]})" for name in filters) or "1"
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its lists as lists."""
     for column in JSON_COLUMNS:
         if isinstance(row.get(column), str):
             row[column] = _parsed(row[column])

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from egress_watch.store import sums
 from egress_watch.store.database import Database
 from egress_watch.store.file import transaction, trouble
+from egress_watch.store.gaps import note_unsent, overtake
 from egress_watch.store.hours import HOUR_NS
 
 DAY_NS = 24 * HOUR_NS
@@ -180,6 +181,7 @@ def _take(db: Database, path: str, up_to: int, because: str) -> Taken:
         if sums.up_to(db) < last:
             sums.add(db)
         db.conn.execute(_THIN, (last,))
+        overtake(db, "flows", last)
         db.conn.execute("DELETE FROM flow WHERE id <= ?", (last,))
         db.conn.execute("DELETE FROM mark WHERE flow < ?", (last,))
     return Taken(flows=flows, because=(because,))
@@ -204,6 +206,7 @@ def _take_alerts(db: Database, path: str, up_to: int) -> Taken:
     """Take closed alerts whose flows were stored long ago; what people did with them stays written."""
     with transaction(db, path):
         alerts = [row[0] for row in db.conn.execute(_ALERTS, (up_to, SLICE_FLOWS))]
+        note_unsent(db, alerts)
         for table in _OF_AN_ALERT:
             db.conn.executemany(f"DELETE FROM {table} = ?", [(alert,) for alert in alerts])  # noqa: S608 - ours
     return Taken(alerts=len(alerts))

@@ -28,8 +28,8 @@ class Hits(Protocol):
     bytes_in: Ints
     episode: Ints
     """(n,) The number of each hit's episode, from 0."""
-    latest_ns: Ints
-    """(episodes,) The latest beginning of any hit's flow."""
+    head: Ints
+    """(episodes,) The first hit of each."""
 
     def whom(self) -> Iterable[tuple[int, str, str, str]]:
         """Return the device, owner, country and network of each episode."""
