@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from build_capture import Frame, pcap
 from corpus import CORPUS
-from namespaces import LATE_S, Pair, Watching, connected, end_all, needs_namespaces, started, until
+from namespaces import LATE_S, Pair, Watching, connected, end_all, needs_namespaces, rows_of, started, until
 from running import CITY, ROOT, command, environment, run, sound, spawn
 
 pytestmark = needs_namespaces
@@ -363,18 +363,17 @@ def test_the_screen_beside_it_ends_both(pair, tmp_path):
     shown = b""
     while b"\x1b[?1049h" not in shown:  # the alternate screen
         shown += os.read(ours, 4096)
-    end_s = time.monotonic() + LATE_S
+    end_s, sent = time.monotonic() + LATE_S, False
     while process.poll() is None:
         assert time.monotonic() < end_s, shown[-2000:]
-        if select.select([ours], [], [], 0.5)[0]:
+        if select.select([ours], [], [], 0.1)[0]:
             with suppress(OSError):
                 shown += os.read(ours, 65536)
-        else:
-            os.write(ours, b"q")
+        if not sent and rows_of(db, "SELECT 1 FROM health"):  # it records
+            sent = os.write(ours, b"q") == 1
     os.close(ours)
     assert process.returncode == 0
-    with closing(sqlite3.connect(db)) as connection:
-        assert connection.execute("SELECT state FROM recording").fetchall() == [("finished",)]
+    assert rows_of(db, "SELECT state FROM recording") == [("finished",)]
 
 
 def test_no_interface_and_wrong_words_stop_the_start(capsys, tmp_path):
