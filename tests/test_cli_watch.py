@@ -336,11 +336,14 @@ def test_it_ends_by_itself_where_asked(pair, tmp_path):
         pair.inside("sh", "-c", f"sleep 2; tcpreplay -q -t -i gen0 {CITY}", far=True), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    words = pair.inside(*command("watch", "-i", "mon0", "--packets", "100", "--json", "--db", db))
+    path = settings(tmp_path)
+    path.write_text(SETTINGS + 'times = "hardware"\n')
+    words = pair.inside(*command("watch", "-i", "mon0", "--packets", "100", "--json", "--db", db, "--config", path))
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment())
     sending.wait()
     told = json.loads(done.stdout)
     assert (told["frames"], told["lost"], told["inputs"]) == (100, 0, ["mon0"])
+    assert "no time came from an interface itself" in done.stderr, "a cable that is none has no clock"
     words = pair.inside(*command("watch", "-i", "mon0", "--seconds", "1", "--quiet", "--db", db))
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment())
     assert done.stdout == ""
