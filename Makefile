@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 CHECKED := $(VENV)/.checked
 
-.PHONY: help demo test check fix bench bench-places bench-formats bench-rules truth names-truth fuzz border data setup clean install-service bench-live
+.PHONY: help demo test check fix bench bench-places bench-formats bench-rules bench-delivery bench-live truth names-truth \
+  fuzz border data setup clean install-service
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +35,9 @@ bench-places: $(CHECKED)  ## measure how fast addresses are judged, and how fast
 
 bench-formats: $(CHECKED)  ## measure how many records a second each export format writes
 	$(BIN)/python benchmarks/formats.py
+
+bench-delivery: $(CHECKED)  ## kill receivers and the exporter at random while 50,000 alerts are sent, over each transport
+	$(BIN)/python benchmarks/delivery.py
 
 bench-rules: $(CHECKED)  ## measure many rules over a batch, and correlations over an hour of a million flows
 	$(BIN)/python benchmarks/rules.py

@@ -102,7 +102,8 @@ def events(path):
 
 HITS = st.lists(
     st.tuples(
-        st.sampled_from((0, 1, 30, 61, 200, 400)), st.integers(0, 20), st.integers(0, 2), st.sampled_from((1, 60, 500))
+        st.sampled_from((0, 1, 30, 61, 200, 400, -900)), st.sampled_from((0, 5, 20, 390)), st.integers(0, 2),
+        st.sampled_from((1, 60, 500)),
     ), min_size=1, max_size=25,
 )  # fmt: skip
 
@@ -177,6 +178,16 @@ def test_a_storm_is_one_summary_and_loses_nothing(tmp_path):
     assert [row[0] for row in events(tmp_path / "a.db")].count("summary") == 1
 
 
+def test_what_was_folded_stays_in_its_storm_until_that_ends(tmp_path):
+    """The next hour gives no episode to what goes on in the summary; after it there is one."""
+    pace = SHORT._replace(storm=1)
+    third = [(1, 0, 0, 1), (1, 0, 1, 1), (90, 0, 1, 1), (90, 0, 2, 1), (90, 0, 1, 1), (600, 0, 1, 1)]
+    through(tmp_path / "a.db", third, pace=pace)
+    found = rows(tmp_path / "a.db", "SELECT kind, device, hits FROM alert ORDER BY first_flow")
+    assert found == [("episode", 1, 1), ("storm", 2, 3), ("episode", 3, 1), ("episode", 2, 1)]
+    assert rows(tmp_path / "a.db", "SELECT device, hits FROM folded") == [(2, 3)]
+
+
 def test_a_file_of_the_version_before_keeps_its_alerts(tmp_path):
     """A step later each old alert is an episode that was told once, closed where its recording went on for a day."""
     path = str(tmp_path / "a.db")
@@ -205,6 +216,26 @@ def test_a_file_of_the_version_before_keeps_its_alerts(tmp_path):
         assert found == [(4, "closed", 2 * day_ns, 5), (7, "open", None, 5)]
         assert [event["kind"] for event in reader.events(4)] == ["create", "close"]
     assert rows(path, "SELECT seq FROM sqlite_sequence WHERE name = 'alert'") == [(7,)]
+
+
+def test_what_fell_silent_is_closed_while_the_recording_goes_on(tmp_path):
+    """Though nothing hits it again, its silence is seen by the packet times of others, and dated as a hit would."""
+    quiet, talkative = (1, 0, 0, 1), (30, 0, 1, 2)
+    through(tmp_path / "a.db", [quiet] + [talkative] * 20, range(21), finish=False)
+    (closed,) = [event for event in events(tmp_path / "a.db") if event[0] == "close"]
+    assert closed == ("close", "silence", 5 + 1 / 60, 1, 1)
+    assert rows(tmp_path / "a.db", "SELECT count(*) FROM alert WHERE closed_ns IS NULL") == [(1,)]
+
+
+def test_a_flow_that_ends_late_still_belongs_to_its_episode(tmp_path):
+    """A flow that began before the silence was over goes on with the episode, up to an hour after; later it is new."""
+    for minutes, alerts in ((5 * 60 + 59, 1), (7 * 60 + 30, 2)):
+        others = [(1, 0, 1, 1)] + [(29, 0, 1, 1)] * 14
+        before = [hit for hit, passed in zip(others, range(1, 999, 29), strict=False) if passed < minutes - 30]
+        late = (minutes - sum(step for step, *_ in before), minutes - 60, 0, 1)
+        path = tmp_path / f"{minutes}.db"
+        through(path, [(0, 0, 0, 1), *before, late], range(20), finish=False)
+        assert rows(path, "SELECT count(*) FROM alert WHERE device = 1") == [(alerts,)]
 
 
 def test_no_room_to_remember_changes_nothing(tmp_path, monkeypatch):

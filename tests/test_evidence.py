@@ -21,6 +21,7 @@ from build import Wire, frames, packets, tcp, udp
 from hypothesis import given
 from hypothesis import strategies as st
 from running import run
+from sqlite_utils import Database
 
 from egress_watch.decode import decode
 from egress_watch.errors import ConfigError
@@ -32,6 +33,7 @@ from egress_watch.flows import FlowTable
 from egress_watch.library import shipped
 from egress_watch.model import Link
 from egress_watch.sources import open_inputs
+from egress_watch.store.retention import sweep
 
 CITY = shipped("captures") / "city.pcapng"
 SETTINGS = (shipped("captures") / "city.conf.toml").read_text(encoding="utf-8")
@@ -78,6 +80,13 @@ def test_nothing_is_kept_unless_a_folder_is_named(capsys, tmp_path, monkeypatch)
     assert not list(tmp_path.rglob("*.pcapng"))
     assert ask(tmp_path, "SELECT count(*) FROM evidence") == [(0,)]
     assert {row[0] for row in ask(tmp_path, "SELECT evidence_flows FROM alerts")} == {0}
+
+
+def test_a_trial_of_rules_keeps_nothing(capsys, tmp_path):
+    """`rules test --pcap` with settings that keep evidence leaves no packet in the ring."""
+    words = ("rules", "test", shipped("rules"), "--pcap", CITY, "--config", settings(tmp_path))
+    assert "no such" not in run(capsys, *words)[2]
+    assert not list(tmp_path.rglob("*.pcapng"))
 
 
 def test_the_city_keeps_the_first_packets_of_each_flow_that_alerts(capsys, tmp_path):
@@ -230,6 +239,22 @@ def test_inspect_says_what_it_needs(capsys, tmp_path):
         code, _, err = run(capsys, "inspect", tmp_path / "a.db", *words)
         assert code == 2
         assert "try:" in err
+
+
+def test_retention_takes_what_leads_to_evidence_too(capsys, tmp_path):
+    """Flows that are gone are said to be, with a way to their packets; lists of names go with the flows."""
+    replay(capsys, tmp_path)
+    alert = ask(tmp_path, "SELECT min(alert) FROM evidence")[0][0]
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db:
+        db.execute("INSERT INTO alias(names) VALUES ('[\"a.example\"]')")
+        db.execute("DELETE FROM flow")
+        db.commit()
+        sweep(Database(db), str(tmp_path / "a.db"))
+    code, _, err = run(capsys, "inspect", tmp_path / "a.db", "--alert", alert)
+    assert code == 2
+    assert f"no flow of alert {alert} is stored any more" in err
+    assert f'frame.comment contains "alert {alert}:"' in err
+    assert ask(tmp_path, "SELECT count(*) FROM alias") == [(0,)]
 
 
 @pytest.mark.parametrize("what", ["a file", "below a file"])

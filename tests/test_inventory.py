@@ -93,7 +93,7 @@ def test_what_is_said_is_inherited_from_general_to_specific():
     """Site, wide network, narrow segment, MAC pattern and device each add a word, and the last one counts."""
     said = town().listing(number("10.20.110.11"), CAM, 110)
     assert said[:6] == ("market square", "Veldhaven", "cams", "cameras", "camera", "Veldcam BV")
-    assert said[6:] == ("ch", "ict@veldhaven.example", "all of it", 1)
+    assert said[6:] == ("ch", "ict@veldhaven.example", "all of it", 1, "")
 
 
 @pytest.mark.parametrize(

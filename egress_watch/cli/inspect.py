@@ -61,21 +61,29 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _meant(reader: Reader, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yield the flows that are asked for; raises UsageError."""
+def _meant(reader: Reader, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the flows that are asked for; raises UsageError."""
     if (options.id is None) == (options.alert is None):
         raise UsageError("name a flow, or an alert with --alert", remedy="egress-watch inspect egress.db --alert 3")
-    numbers = [options.id] if options.alert is None else reader.flows_of(_alert(options.alert))
-    if not numbers:
-        remedy = "see `alerts DB --format ndjson` for the numbers there are"
-        raise UsageError(f"no alert has the number {options.alert}", where=options.db, remedy=remedy)
-    for number in numbers:
-        options.id = str(number)
-        flow = next(reader.flows(filters(options, ("id",), 0)), None)
-        if flow is None:
-            remedy = "see `flows DB --format ndjson` for the numbers there are"
-            raise UsageError(f"no flow has the number {number}", where=options.db, remedy=remedy)
-        yield flow
+    if options.alert is not None:
+        return _of_alert(reader, options)
+    if found := list(reader.flows(filters(options, ("id",), 0))):
+        return found
+    remedy = "see `flows DB --format ndjson` for the numbers there are"
+    raise UsageError(f"no flow has the number {options.id}", where=options.db, remedy=remedy)
+
+
+def _of_alert(reader: Reader, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the flows of an alert that are still stored; raises UsageError where there are none."""
+    numbers = reader.flows_of(_alert(options.alert))
+    if found := [flow for number in numbers for flow in reader.flows({"id": number})]:
+        return found
+    what = f"no alert has the number {options.alert}"
+    remedy = "see `alerts DB --format ndjson` for the numbers there are"
+    if numbers:
+        what = f"no flow of alert {options.alert} is stored any more"
+        remedy = f"its evidence, if any: tshark -r FILE -Y 'frame.comment contains \"alert {options.alert}:\"'"
+    raise UsageError(what, where=options.db, remedy=remedy)
 
 
 def _alert(text: str) -> int:

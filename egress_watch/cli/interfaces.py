@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from egress_watch import sinks
 from egress_watch.exports.plain import printable
-from egress_watch.sources.nics import LINK_WORDS, Nic, nics
+
+if TYPE_CHECKING:
+    from egress_watch.sources.nics import Nic
 
 HELP = "list network interfaces, and what is wrong with each for a mirrored port"
 EXAMPLES = ("egress-watch interfaces", "egress-watch interfaces --json | jq '.[].name'")
@@ -26,6 +29,8 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the interfaces."""
+    from egress_watch.sources.nics import LINK_WORDS, nics
+
     found = nics()
     if options.json:
         rows = [one._asdict() | {"link": LINK_WORDS.get(one.link, "")} for one in found]
@@ -37,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _lines(nic: Nic) -> list[str]:
     """Return an interface in a line, and a line for each finding."""
+    from egress_watch.sources.nics import LINK_WORDS
+
     speed = f"{nic.speed_mbit:,} Mbit/s" if nic.speed_mbit else "speed unknown"
     addresses = ", ".join(nic.addresses) or "no address"
     head = f"{nic.name}: {nic.state}, {speed}, {LINK_WORDS.get(nic.link, 'not readable')}, MTU {nic.mtu}, {addresses}"

@@ -82,6 +82,11 @@ class NameFinder:
         self._left, self._wanting = np.empty(0, np.int64), np.empty(0, np.uint8)
 
     @property
+    def waiting(self) -> bool:
+        """Whether there are names to `take`."""
+        return bool(self._struct.count)
+
+    @property
     def crowded(self) -> bool:
         """Whether so many names wait to be taken that there may be no room for those of another batch."""
         struct = self._struct

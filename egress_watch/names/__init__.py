@@ -131,6 +131,8 @@ class Names:
         if self._streams.idle(heard):
             self._streams.remember(stretch)
             self._later += heard
+            if not self._sieve.waiting:  # without the accelerator nothing is gained by waiting
+                self.catch_up()
         else:
             self._follow(stretch, heard)
 
@@ -187,11 +189,13 @@ class Names:
         """Learn what single packets said, and the first names of the plainest, in the order of the packets."""
         done = 0
         for one in heard:
-            until = bisect_left(plainest.row, _row(one), done, count)
-            self._take(plainest, range(done, until))
+            until = bisect_left(plainest.row, _row(one), done, count) if done < count else done
+            if done < until:
+                self._take(plainest, range(done, until))
             self._learn(one)
             done = until
-        self._take(plainest, range(done, count))
+        if done < count:
+            self._take(plainest, range(done, count))
 
     def _take(self, plainest: PlainNames, rows: range) -> None:
         """Note some of the names that the accelerator found: many at once, as `_learn` does one by one."""

@@ -104,6 +104,11 @@ class Sieve:
         return self._wanted(stretch, *self._finder.find(packets, stretch.row)) if self._finder else self.sift(stretch)
 
     @property
+    def waiting(self) -> bool:
+        """Whether there are names to `take`."""
+        return self._finder is not None and self._finder.waiting
+
+    @property
     def crowded(self) -> bool:
         """Whether it is time to `take` the names that wait."""
         return self._finder is not None and self._finder.crowded

@@ -14,6 +14,7 @@ from egress_watch.store.answers import dataset
 from egress_watch.store.backtest import Tried, backtest
 from egress_watch.store.difference import Difference
 from egress_watch.store.file import open_for_writing, transaction
+from egress_watch.store.gaps import rewind
 from egress_watch.store.reader import Reader
 from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, write_rules
 from egress_watch.store.rejudging import Law, compare, rewrite
@@ -31,7 +32,7 @@ CACHE_KIB = 32 * 1024
 _OF_A_RECORDING = (
     "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
     *(cube.table for cube in CUBES),
-    "hour", "segment_hour", "heard", "evidence", "health", "happening",
+    "hour", "segment_hour", "heard", "evidence", "health", "happening", "habit",
 )  # fmt: skip
 _OF_AN_ALERT = ("alert_event", "folded")
 
@@ -104,6 +105,7 @@ class Store:
         return list(found)
 
     def _remove(self, number: int) -> None:
+        rewind(self._db, number)
         for table in _OF_AN_ALERT:
             of = "alert IN (SELECT id FROM alert WHERE recording = ?)"
             self._db.conn.execute(f"DELETE FROM {table} WHERE {of}", (number,))  # noqa: S608 - our own names

@@ -37,7 +37,8 @@ OF_ROWS: Mapping[str, tuple[str, ...]] = {
     "name": ("name",),
     "remote": ("remote_ip",),
     "device": ("device_ip", "device_mac"),
-    "listing": ("device_name", "site", "segment", "segment_class", "role", "supplier", "listed"),
+    "listing": ("device_name", "site", "segment", "segment_class", "role", "supplier", "listed", "contract_zone"),
+    "dealing": ("to_supplier",),
     "protocol": ("protocol",),
     "name_source": ("name_source",),
     "end_reason": ("end_reason",),
@@ -45,15 +46,18 @@ OF_ROWS: Mapping[str, tuple[str, ...]] = {
 """The columns of the view that follow from a number of the flow: a row of a table, or a code."""
 NUMBERS = (
     "device_port", "remote_port", "vlan", "packets_out", "bytes_out", "packets_in", "bytes_in", "first_country",
-    "first_owner", "first_provider", "device_age_s",
+    "first_owner", "first_provider", "device_age_s", "habit_times",
 )  # fmt: skip
-"""Those that are numbers themselves; only ``vlan`` can be NULL, which is 0 in the table."""
+"""Those that are numbers themselves."""
+NO_HABIT = -1
+NULL_IS = {"vlan": 0, "habit_times": NO_HABIT}
+"""What NULL is in the numbers that can be NULL."""
 SAME = ("recording",)
 """Those that are the same for all flows of a batch."""
 ROW_OF = {column: row for row, columns in OF_ROWS.items() for column in columns}
 KNOWN = frozenset((*ROW_OF, *NUMBERS, *SAME))
-PASSING = frozenset(("listing",))
-"""Rows that may change between batches."""
+PASSING = frozenset(("listing", "dealing"))
+"""Rows that may change between batches; a dealing is a listing with a place."""
 
 
 class Codes:
@@ -168,7 +172,7 @@ def _codes(row: str, comparisons: Sequence[str]) -> Codes | None:
 def _steps(column: str, comparisons: Collection[str]) -> tuple[int, ...] | None:
     """Return the numbers a column is compared with, and where it is NULL; None where the value itself is read."""
     steps = cuts(comparisons)
-    return steps if steps is None or column != "vlan" else tuple(sorted({0, *steps}))
+    return steps if steps is None or column not in NULL_IS else tuple(sorted({NULL_IS[column], *steps}))
 
 
 def _class(numbers: Ints, steps: tuple[int, ...] | None) -> Ints:

@@ -14,6 +14,7 @@ from egress_watch.model import Snapshot
 from egress_watch.store.answers import known_dataset
 from egress_watch.store.devices import FACTS, LISTINGS, SIGHTINGS
 from egress_watch.store.file import open_for_reading, trouble
+from egress_watch.store.forwarding import states
 
 JSON_COLUMNS = ("laws", "ties", "data", "countries", "other_names")
 PAGE_ROWS = 5_000
@@ -248,6 +249,11 @@ class Reader:
                 place = row["id"]
         return found
 
+    def sinks(self) -> list[dict[str, Any]]:
+        """Return every sink that was ever served, with its state and what waits for it; see `outbox.states`."""
+        with trouble(self.path):
+            return states(self._db)
+
     def snapshot(self, recordings: Sequence[int] = ()) -> Snapshot:
         """Return everything a report or an overview shows, as of now, of all or of some recordings."""
         numbers = ", ".join(str(int(number)) for number in recordings)
@@ -280,7 +286,7 @@ class Reader:
 
     def _rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         with trouble(self.path):
-            return [_plain(row) for row in self._db.query(query, dict(values or {}))]
+            return [plain(row) for row in self._db.query(query, dict(values or {}))]
 
 
 _parsed = lru_cache(4096)(json.loads)
@@ -296,7 +302,8 @@ def conditions_of(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS
     return " AND ".join(f"({known[name]})" for name in filters) or "1"
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its lists as lists."""
     for column in JSON_COLUMNS:
         if isinstance(row.get(column), str):
             row[column] = _parsed(row[column])

@@ -42,8 +42,10 @@ from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
+from egress_watch.store.habits import Habits
 from egress_watch.store.health import write_health
 from egress_watch.store.kept import links, write_kept
+from egress_watch.store.kinds import NO_HABIT
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
 from egress_watch.store.sums import Sums
@@ -60,8 +62,8 @@ _SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
 _FLOW = """
 INSERT INTO flow(recording, id, device, first_ns, duration_ns, protocol, device_port, remote_port, vlan, packets_out,
   bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, name_ms, alias,
-  place, facts)
-VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  place, facts, habit)
+VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -84,7 +86,10 @@ class Recording:
         self._enlisted: set[tuple[bytes, int, int]] = set()
         self._contacts, self._rollup, self._matcher = Contacts(db, row), Rollup(db, row), Matcher()
         self._sums = Sums(db)
-        self._remembered = (self._devices, self._remotes, self._names, self._aliases, self._places, self._contacts)
+        self._habits = Habits(db, row)
+        self._remembered = (
+            self._devices, self._remotes, self._names, self._aliases, self._places, self._contacts, self._habits,
+        )  # fmt: skip
 
     def write(self, judged: Judged, tally: Tally, assets: Ints | None = None) -> Batch:
         """Store one batch with the counters so far, in one transaction, and return it for the rules.
@@ -113,7 +118,7 @@ class Recording:
         if batch.last <= self._rules_done:
             return
         with transaction(self._db, self._path):
-            self._episodes.add(alerts)
+            self._episodes.add(alerts, batch.ids, batch.judged.flows.last_ns)
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
         self._rollup.keep()
@@ -174,6 +179,7 @@ class Recording:
         """
         with transaction(self._db, self._path):
             self._count(tally)
+            self._habits.keep()
             self._episodes.end(tally.last_ns)
             self._sums.settle()
             retention.note(self._db, self._newest(), time.time_ns())
@@ -191,8 +197,8 @@ class Recording:
         newest = self._newest()
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
         of, columns = np.array(devices, np.int64), self._columns(judged)
-        facts = self._contacts.facts(judged, of)
-        rows = zip(ids.tolist(), devices, *columns, facts, strict=True)
+        facts, habits = self._contacts.facts(judged, of), self._habits.times(judged, of)
+        rows = zip(ids.tolist(), devices, *columns, facts, habits, strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
         self._sums.grow(len(ids))
         self._mark(int(ids[-1]) if len(ids) else newest)
@@ -200,11 +206,14 @@ class Recording:
         assets = np.zeros(len(ids), np.int64) if assets is None else assets
         hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
         heard = [number or 0 for number in name]
-        numbers = Numbers(of, *(np.array(column, np.int64) for column in (remote, heard, source, place, facts)))
+        known = [NO_HABIT if times is None else times for times in habits]
+        numbers = Numbers(of, *(np.array(column, np.int64) for column in (remote, heard, source, place, facts, known)))
         return Batch(self._db, self.id, judged, ids, numbers, newest, self._matcher, self._rollup)
 
     def _newest(self) -> int:
-        return int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
+        """Return the newest flow that is here, or that was when a sink was done with it."""
+        query = "SELECT max(id) FROM (SELECT max(id) AS id FROM flow UNION ALL SELECT max(flows_done) FROM sink)"
+        return int(self._db.conn.execute(query).fetchone()[0] or 0)
 
     def _mark(self, newest: int) -> None:
         """Write down once an hour, by the clock, how far the flows have come."""
