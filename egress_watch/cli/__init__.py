@@ -23,8 +23,8 @@ from egress_watch.errors import DATA_TROUBLE, EgressWatchError
 
 COMMANDS: tuple[str, ...] = (
     "replay", "watch", "interfaces", "doctor", "status", "metrics", "flows", "alerts", "alert", "devices", "export",
-    "forward", "sinks", "inspect", "inventory", "rejudge", "retain", "where", "who", "data", "rules", "policy", "config",
-    "tui",
+    "forward", "sinks", "inspect", "inventory", "rejudge", "retain", "where", "who", "data", "rules", "policy",
+    "config", "tui",
 )  # fmt: skip
 """Modules of this folder, in the order of the help; each is loaded only when its turn comes."""
 
