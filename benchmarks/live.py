@@ -74,7 +74,6 @@ class Tool(NamedTuple):
 
     words: Callable[[Path], list[str]]
     found: Callable[[Path, str], Found]
-    version: tuple[str, ...]
 
 
 def _watch(folder: Path) -> list[str]:
@@ -104,13 +103,10 @@ def _argus(folder: Path, _: str) -> Found:
 
 
 TOOLS = {
-    "egress-watch": Tool(_watch, _watched, (sys.executable, "-m", "egress_watch", "--version")),
-    "tcpdump": Tool(lambda d: ["tcpdump", "-n", "-B", "262144", "-i", "mon0", "-w", str(d / "dump")], _dumped,
-                    ("tcpdump", "--version")),
-    "argus": Tool(lambda d: ["argus", "-F", "/dev/null", "-X", "-i", "mon0", "-w", str(d / "argus")], _argus,
-                  ("argus", "-h")),
-    "scapy": Tool(lambda _: [sys.executable, "-c", SNIFFER], lambda _, said: Found(*map(int, said.split()[-2:])),
-                  (sys.executable, "-c", "import scapy; print('scapy', scapy.VERSION)")),
+    "egress-watch": Tool(_watch, _watched),
+    "tcpdump": Tool(lambda d: ["tcpdump", "-n", "-B", "262144", "-i", "mon0", "-w", str(d / "dump")], _dumped),
+    "argus": Tool(lambda d: ["argus", "-F", "/dev/null", "-X", "-i", "mon0", "-w", str(d / "argus")], _argus),
+    "scapy": Tool(lambda _: [sys.executable, "-c", SNIFFER], lambda _, said: Found(*map(int, said.split()[-2:]))),
 }  # fmt: skip
 
 
