@@ -57,7 +57,7 @@ def record(store, inputs, pace):
     )  # fmt: skip
 
 
-def through(path, hits, cuts=(), pace=SHORT, *, rule=RULE, finish=True, inputs=None):
+def through(path, hits, cuts=(), pace=SHORT, *, rule=RULE, finish=True, inputs=None, find=RuleSet.evaluate):
     """Record hits in batches that end at ``cuts``; every flow is a hit."""
     whole, rules = judged(hits), RuleSet([rule])
     edges = sorted({0, len(hits), *(edge for edge in cuts if edge < len(hits))})
@@ -67,7 +67,7 @@ def through(path, hits, cuts=(), pace=SHORT, *, rule=RULE, finish=True, inputs=N
         recording = record(store, inputs or {"a": "1"}, pace)
         for start, stop in pairwise(edges):
             batch = recording.write(cut(whole, start, stop), counted)
-            recording.alert(rules.evaluate(batch), batch)
+            recording.alert(find(rules, batch), batch)
         if finish:
             recording.finish(counted, inputs or {"a": "1"})
 
@@ -246,3 +246,15 @@ def test_no_room_to_remember_changes_nothing(tmp_path, monkeypatch):
     through(tmp_path / "none.db", hits, range(0, 60, 5))
     assert story(tmp_path / "all.db") == story(tmp_path / "none.db")
     assert {row[6] for row in story(tmp_path / "all.db")[0]} == {"episode", "storm"}
+
+
+@given(HITS, st.lists(st.integers(0, 25)), st.sampled_from((SHORT, CALM, SHORT._replace(storm=1))))
+@settings(deadline=None, max_examples=60)
+def test_hits_without_a_row_for_each_make_the_same_episodes(hits, cuts, pace):
+    """What is taken as columns, in a storm above all, ends as if each episode had come as an alert."""
+    with tempfile.TemporaryDirectory() as folder:
+        through(f"{folder}/rows.db", hits, cuts, pace)
+        through(f"{folder}/columns.db", hits, cuts, pace, find=RuleSet.hits)
+        assert story(f"{folder}/rows.db") == story(f"{folder}/columns.db")
+        numbered = "SELECT id, kind, cause, time_ns, alert FROM alert_event ORDER BY id"
+        assert rows(f"{folder}/rows.db", numbered) == rows(f"{folder}/columns.db", numbered)

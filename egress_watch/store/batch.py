@@ -42,6 +42,8 @@ class Numbers(NamedTuple):
     name: Ints
     """0 where none was heard."""
     name_source: Ints
+    alias: Ints
+    """Rows of the table alias, 0 where there are no other names."""
     place: Ints
     facts: Ints
     habit_times: Ints

@@ -9,17 +9,18 @@ where no decision falls between them, which their sums tell; else they come one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
-from itertools import groupby
+from itertools import chain, groupby, islice
 
 import numpy as np
 from sqlite_utils import Database
 
-from egress_watch.model import Alert, Ints, Pace
+from egress_watch.model import Alert, Flags, Ints, Pace
 from egress_watch.store.clock import NEVER, Clock
 from egress_watch.store.episode import EPISODE, LATEST_NS, STORM, Episode, Key, gravity, key_of, later
 from egress_watch.store.episode_rows import CLOSE, END, EVENT, FIND, FOLD, GROW, OLDEST, OPEN, TELL_ENDED
+from egress_watch.store.storm import Hits, by_device, undecided
 
 NO_FLOWS: Ints = np.empty(0, np.int64)
 LIMIT = 200_000
@@ -54,7 +55,7 @@ class Episodes:
         """Take the data files that judge from now on; an alert keeps those of its first hit."""
         self._insert = OPEN.format(recording=self._recording, dataset=dataset)
 
-    def add(self, alerts: Iterable[Alert], ids: Ints = NO_FLOWS, last_ns: Ints = NO_FLOWS) -> None:
+    def add(self, found: Iterable[Hits | Alert], ids: Ints = NO_FLOWS, last_ns: Ints = NO_FLOWS) -> None:
         """Write a batch's episodes within a transaction; `keep` follows once it is committed.
 
         ``ids`` and ``last_ns`` (n,) are those of all flows of the batch: by their times what has been silent for
@@ -63,8 +64,12 @@ class Episodes:
         self._clock.begin(ids, last_ns)
         query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'alert'"
         self._begin_batch(int(self._db.conn.execute(query).fetchone()[0]))
-        for _, some in groupby(alerts, key=lambda alert: alert.rule):
-            self._of_a_rule(some)
+        for _, some in groupby(found, key=lambda one: one.rule):
+            for one in some:
+                if isinstance(one, Alert):
+                    self._of_a_rule(chain((one,), (alert for alert in some if isinstance(alert, Alert))))
+                elif not self._at_once(one):
+                    self._of_a_rule(one.alerts())
         born = self._born
         grown = [episode for row, episode in self._rows.items() if row not in born]
         self._db.conn.executemany(GROW, [(*episode[1:-1], episode.row) for episode in grown])
@@ -132,16 +137,81 @@ class Episodes:
         self._folded: list[tuple[int, ...]] = []
         self._fresh_in_storm: dict[Key, int] = {}
 
-    def _of_a_rule(self, alerts: Iterable[Alert]) -> None:
-        """Take a rule's alerts in the order of their flows, those that must come hit by hit among them."""
-        waiting: list[tuple[int, Alert]] = []
+    def _of_a_rule(self, alerts: Iterable[Alert], folding: Iterator[int] | None = None) -> None:
+        """Take a rule's alerts in the order of their flows, those that must come hit by hit among them.
+
+        ``folding`` yields the flow before it takes its hit.
+        """
+        folding = iter(()) if folding is None else folding
+        waiting: list[tuple[int, Alert | None]] = [(flow, None) for flow in islice(folding, 1)]
         for alert in alerts:
-            while waiting and waiting[0][0] < alert.first_flow:
-                self._take(heappop(waiting)[1])
+            self._until(alert.first_flow, waiting, folding)
             for hit in self._apart(alert):
                 heappush(waiting, (hit.first_flow, hit))
-        while waiting:
-            self._take(heappop(waiting)[1])
+        self._until(LATEST_NS, waiting, folding)
+
+    def _until(self, flow: int, waiting: list[tuple[int, Alert | None]], folding: Iterator[int]) -> None:
+        """Take what waits for its turn before a flow."""
+        while waiting and waiting[0][0] < flow:
+            if hit := heappop(waiting)[1]:
+                self._take(hit)
+            else:
+                for further in islice(folding, 1):
+                    heappush(waiting, (further, None))
+
+    def _at_once(self, hits: Hits) -> bool:
+        """Take a rule's hits, in a storm without a row for each; return False where they must come in turn."""
+        keys: list[Key] = [(hits.rule, *whom, EPISODE) for whom in hits.whom()]
+        known, summary = [self._known(key) for key in keys], self._known((hits.rule, 0, "", "", "", STORM))
+        if self._may_end([*known, summary], hits) or len(self._in_storm) + len(keys) >= LIMIT:
+            return False
+        folded = self._without_room(hits, keys, known, summary)[hits.episode]
+        if folded.any():
+            folding = self._folding(hits.only(np.flatnonzero(folded)))
+            self._of_a_rule(hits.only(np.flatnonzero(~folded)).alerts() if not folded.all() else (), folding)
+        else:
+            self._of_a_rule(hits.alerts())
+        return True
+
+    def _may_end(self, episodes: Iterable[Episode | None], hits: Hits) -> bool:
+        """Return whether any of a rule's episodes, or one that begins with these hits, may end before the last."""
+        newest_ns = max(self._clock.now_ns, int(hits.last_ns.max()), int(hits.first_ns.max()))
+        oldest_ns = min((one.last_ns for one in episodes if one), default=LATEST_NS)
+        return newest_ns > later(min(oldest_ns, int(hits.last_ns.min())), self._pace.silence_ns)
+
+    def _without_room(
+        self, hits: Hits, keys: Sequence[Key], known: Sequence[Episode | None], summary: Episode | None
+    ) -> Flags:
+        """Return which episodes neither are open nor may open when their first hit comes: those go to the summary."""
+        folded: Flags = np.array([episode is None for episode in known], bool)
+        fresh = np.flatnonzero(folded)
+        fresh = fresh[np.argsort(hits.head[fresh])]
+        hours = (hits.last_ns[hits.head[fresh]] // HOUR_NS).tolist()
+        room = {hour: self._left(hits.rule, hour) for hour in set(hours)}
+        if any(left > 0 for left in room.values()):
+            for episode, hour in zip(fresh.tolist(), hours, strict=True):
+                row = self._fresh_in_storm.get(keys[episode]) or self._in_storm.get(keys[episode])
+                if room[hour] > 0 and not (row and summary and summary.row == row):
+                    room[hour] -= 1
+                    folded[episode] = False
+        return folded
+
+    def _folding(self, hits: Hits) -> Iterator[int]:
+        """Count hits in their rule's summary, all at once between two decisions; yield the flow before each of them."""
+        at, key = 0, (hits.rule, 0, "", "", "", STORM)
+        while at < len(hits.flow):
+            episode = self._known(key)
+            if episode and (stop := undecided(self._pace, episode, hits, at)) > at:
+                grown = episode.grown(self._as_storm(hits.together(at, stop)))
+                self._write(key, grown)
+                self._folded += [(grown.row, *sums) for sums in by_device(hits, slice(at, stop))]
+                at = stop
+            else:
+                yield int(hits.flow[at])
+                self._fold(hits.together(at, at + 1))
+                at += 1
+        if summary := self._known(key):
+            self._fresh_in_storm |= {(hits.rule, *whom, EPISODE): summary.row for whom in hits.whom()}
 
     def _apart(self, alert: Alert) -> Iterator[Alert]:
         """Take an alert at once where no decision falls between its hits, else yield them to be taken in turn."""
@@ -226,7 +296,7 @@ class Episodes:
 
     def _fold(self, hit: Alert) -> None:
         """Count a hit in its rule's summary: too many episodes began in this hour."""
-        told = hit._replace(why=f"storm: more than {self._pace.storm:,} new episodes in an hour; newest: {hit.why}")
+        told = self._as_storm(hit)
         key = hit.rule, 0, "", "", "", STORM
         if episode := self._going_on(key, hit):
             self._grow(key, episode, told)
@@ -237,6 +307,10 @@ class Episodes:
         if len(self._in_storm) + len(self._fresh_in_storm) < LIMIT:
             self._fresh_in_storm[key_of(hit)] = summary.row
         self._folded.append((summary.row, hit.device, hit.hits, hit.bytes_out, hit.bytes_in))
+
+    def _as_storm(self, hit: Alert) -> Alert:
+        words = f"storm: more than {self._pace.storm:,} new episodes in an hour; newest: {hit.why}"
+        return hit._replace(why=words)
 
     def _going_on(self, key: Key, hit: Alert) -> Episode | None:
         """Return the open episode of a key, unless it was silent for too long before a hit: then it is closed."""
@@ -267,8 +341,11 @@ class Episodes:
 
     def _room(self, rule: str, time_ns: int) -> bool:
         """Return whether a rule may open another episode in the hour of a packet."""
-        slot = rule, time_ns // HOUR_NS
-        return self._births.get(slot, 0) + self._born_in.get(slot, 0) < self._pace.storm
+        return self._left(rule, time_ns // HOUR_NS) > 0
+
+    def _left(self, rule: str, hour: int) -> int:
+        """Return how many episodes a rule may still open in an hour."""
+        return self._pace.storm - self._births.get((rule, hour), 0) - self._born_in.get((rule, hour), 0)
 
     def _known(self, key: Key) -> Episode | None:
         """Return the open episode of a key."""

@@ -35,6 +35,7 @@ OF_ROWS: Mapping[str, tuple[str, ...]] = {
         "zone", "verdict", "why", "countries", "evidence", "note", "dataset", "data", "adequate",
     ),
     "name": ("name",),
+    "alias": ("other_names",),
     "remote": ("remote_ip",),
     "device": ("device_ip", "device_mac"),
     "listing": ("device_name", "site", "segment", "segment_class", "role", "supplier", "listed", "contract_zone"),
@@ -150,6 +151,17 @@ class Kinds:
 
 def alike(columns: Sequence[Ints], count: int) -> tuple[Ints, Ints]:
     """Return the first flow of each kind, and each flow's kind: a position there; alike are those equal everywhere."""
+    order, begin = runs(columns, count)
+    which = np.empty(count, np.int64)
+    which[order] = np.repeat(np.arange(len(begin)), np.diff(begin, append=count))
+    return order[begin], which
+
+
+def runs(columns: Sequence[Ints], count: int) -> tuple[Ints, Ints]:
+    """Return an order in which flows that are equal in all columns stand together, and where each kind begins in it.
+
+    Within a kind the order stays.
+    """
     kind, most = np.zeros(count, np.int64), 1
     for column in columns if count else ():
         part, least, span = column, int(column.min()), int(column.max()) - int(column.min()) + 1
@@ -157,8 +169,11 @@ def alike(columns: Sequence[Ints], count: int) -> tuple[Ints, Ints]:
             kind, most = np.unique(kind, return_inverse=True)[1], count
             part, least, span = np.unique(column, return_inverse=True)[1], 0, count
         kind, most = kind * span + (part - least), most * span
-    _, first, which = np.unique(kind, return_index=True, return_inverse=True)
-    return first, which
+    if most <= 1 << 16:
+        kind = kind.astype(np.uint16)  # which NumPy sorts by digits, in a tenth of the time
+    order = np.argsort(kind, kind="stable")
+    kind = kind[order]
+    return order, np.flatnonzero(np.concatenate((np.ones(min(1, count), bool), kind[1:] != kind[:-1])))
 
 
 def _codes(row: str, comparisons: Sequence[str]) -> Codes | None:

@@ -48,6 +48,7 @@ from egress_watch.store.kept import links, write_kept
 from egress_watch.store.kinds import NO_HABIT
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
+from egress_watch.store.storm import Hits
 from egress_watch.store.sums import Sums
 
 NONE: Mapping[str, str] = {}
@@ -113,12 +114,12 @@ class Recording:
             memory.trim()
         return batch
 
-    def alert(self, alerts: Iterable[Alert], batch: Batch) -> None:
+    def alert(self, found: Iterable[Hits | Alert], batch: Batch) -> None:
         """Store the batch's episodes; hits of a running episode are added to it, and no batch is counted twice."""
         if batch.last <= self._rules_done:
             return
         with transaction(self._db, self._path):
-            self._episodes.add(alerts, batch.ids, batch.judged.flows.last_ns)
+            self._episodes.add(found, batch.ids, batch.judged.flows.last_ns)
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
         self._rollup.keep()
@@ -202,12 +203,13 @@ class Recording:
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
         self._sums.grow(len(ids))
         self._mark(int(ids[-1]) if len(ids) else newest)
-        remote, name, source, _, _, place = columns[-6:]
+        remote, name, source, _, alias, place = columns[-6:]
         assets = np.zeros(len(ids), np.int64) if assets is None else assets
         hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
-        heard = [number or 0 for number in name]
+        heard, others = ([number or 0 for number in column] for column in (name, alias))
         known = [NO_HABIT if times is None else times for times in habits]
-        numbers = Numbers(of, *(np.array(column, np.int64) for column in (remote, heard, source, place, facts, known)))
+        parts = (remote, heard, source, others, place, facts, known)
+        numbers = Numbers(of, *(np.array(column, np.int64) for column in parts))
         return Batch(self._db, self.id, judged, ids, numbers, newest, self._matcher, self._rollup)
 
     def _newest(self) -> int:

@@ -24,7 +24,7 @@ def holds(predicate: str, count: Count | None, flows: Sequence[Mapping[str, Any]
 
     ``table`` is the CREATE TABLE text of ``flows``. Raises RuleError where the rule cannot run.
     """
-    db = Database(memory=True)
+    db = Database(sqlite3.connect(":memory:"))
     register_regexp(db.conn)
     for statement in (table, "ALTER TABLE flows ADD COLUMN device INTEGER DEFAULT 0", *FACTS.split(";\n")):
         db.conn.execute(statement)
@@ -41,7 +41,7 @@ def holds(predicate: str, count: Count | None, flows: Sequence[Mapping[str, Any]
 
 def prepare(rules: Iterable[tuple[str, str]]) -> list[RuleError]:
     """Return what is wrong with rules, given as (predicate, origin), that cannot run on our schema."""
-    db = Database(memory=True)
+    db = Database(sqlite3.connect(":memory:"))
     for step in MIGRATIONS:
         step(db)
     register_regexp(db.conn)
