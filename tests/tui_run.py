@@ -53,13 +53,9 @@ def crowd(folder: Path) -> Path:
     )  # fmt: skip
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE recording SET state = 'running', writer = '1:0', lost = 123456")
-        db.execute(
-            "INSERT INTO damage VALUES (1, 'a-very-long-name-of.pcapng', 123456789, 'cut short', 4711)"
-        )
+        db.execute("INSERT INTO damage VALUES (1, 'a-very-long-name-of.pcapng', 123456789, 'cut short', 4711)")
         db.execute("UPDATE name SET name = 'a-very-long-label-' || name || '.' || name WHERE id % 7 = 0")
-        db.execute(
-            "UPDATE device SET ip = '2001:db8:85a3:8d3:1319:8a2e:370:' || printf('%x', id) WHERE id % 5 = 0"
-        )
+        db.execute("UPDATE device SET ip = '2001:db8:85a3:8d3:1319:8a2e:370:' || printf('%x', id) WHERE id % 5 = 0")
     return path
 
 
