@@ -89,4 +89,4 @@ class Pane(TabPane):
     def enter(self) -> None:
         """Give the keys to the first list, unless something here has them already."""
         if self.screen.focused not in self.walk_children():
-            self.query(Listing).first().focus()
+            next(listing for listing in self.query(Listing) if listing.display).focus()

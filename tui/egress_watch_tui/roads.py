@@ -119,7 +119,7 @@ class Roads(Base):
 
     def _close_bar(self) -> None:
         self.query_one(Bar).display = False
-        self.front().query("Listing").first().focus()
+        self.front().enter()
         self.refresh_bindings()
 
     def action_clear(self) -> None:
