@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 CHECKED := $(VENV)/.checked
 
-.PHONY: help demo test check fix bench bench-places bench-formats bench-rules truth names-truth fuzz border data setup clean
+.PHONY: help demo test check fix bench bench-places bench-formats bench-rules bench-delivery bench-live truth names-truth \
+  fuzz border data setup clean install-service
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,8 +36,14 @@ bench-places: $(CHECKED)  ## measure how fast addresses are judged, and how fast
 bench-formats: $(CHECKED)  ## measure how many records a second each export format writes
 	$(BIN)/python benchmarks/formats.py
 
+bench-delivery: $(CHECKED)  ## kill receivers and the exporter at random while 50,000 alerts are sent, over each transport
+	$(BIN)/python benchmarks/delivery.py
+
 bench-rules: $(CHECKED)  ## measure many rules over a batch, and correlations over an hour of a million flows
 	$(BIN)/python benchmarks/rules.py
+
+bench-live: $(CHECKED)  ## two minutes of live traffic at top speed, beside other tools (needs root, tcpreplay)
+	$(BIN)/python benchmarks/live.py
 
 truth: $(CHECKED)  ## compare flows with an independent tool's over the shared corpus
 	$(BIN)/python benchmarks/truth.py
@@ -68,6 +75,17 @@ $(SETUP): pyproject.toml egress_watch/data/manifest.json $(wildcard egress_watch
 $(CHECKED): $(SETUP)
 	$(BIN)/pip install -q -e '.[test,check]'
 	@touch $@
+
+install-service:  ## install under DESTDIR as a systemd service with a user of its own (needs root; see docs/service.md)
+	$(PYTHON) -m venv $(DESTDIR)/opt/egress-watch
+	$(DESTDIR)/opt/egress-watch/bin/pip install -q .
+	getent passwd egress-watch >/dev/null || \
+	  useradd --system --home-dir /var/lib/egress-watch --shell /usr/sbin/nologin egress-watch
+	install -D -m 0644 contrib/systemd/egress-watch.service $(DESTDIR)/etc/systemd/system/egress-watch.service
+	install -D -m 0644 docs/service.md $(DESTDIR)/usr/local/share/doc/egress-watch/service.md
+	test -e $(DESTDIR)/etc/egress-watch/egress-watch.toml || \
+	  install -D -m 0644 contrib/systemd/egress-watch.toml $(DESTDIR)/etc/egress-watch/egress-watch.toml
+	@echo "now: edit /etc/egress-watch/egress-watch.toml, then systemctl enable --now egress-watch"
 
 clean:  ## remove the environment and what tests and demo left behind
 	rm -rf $(VENV) demo.db demo.db-wal demo.db-shm .pytest_cache .mypy_cache .ruff_cache .hypothesis

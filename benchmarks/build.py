@@ -25,7 +25,9 @@ PACKETS_PER_FLOW = 31
 FLOWS_PER_DEVICE = 80
 FLOWS_PER_REMOTE = 6
 FRIENDS = 24
-"""Remotes that a device calls."""
+"""Remotes that a device of the hard case calls, with any of them for everything."""
+FEWEST, MOST = 4, 12
+"""Remotes that a device of habit calls: the first for names, the second for time, the others for its work."""
 ALIEN_SHARE = 0.011
 """Frames that are no IP, for each packet."""
 VLAN_DEVICES, IPV6_DEVICES = 10, 12
@@ -77,21 +79,26 @@ class Totals:
     """Packets that carry a name: ClientHello, HTTP request or DNS answer."""
 
 
-def capture(packets: int, abroad: float = 1) -> Path:
+def capture(packets: int, abroad: float = 1, *, hard: bool = False) -> Path:
     """Return where the capture of a benchmark lies."""
-    return SCRATCH / f"mixed-{packets}{f'-abroad-{abroad:g}' if abroad < 1 else ''}.pcap"
+    return SCRATCH / f"mixed-{packets}{'-hard' if hard else ''}{f'-abroad-{abroad:g}' if abroad < 1 else ''}.pcap"
 
 
 def build(
-    path: Path, packets: int = 1_000_000, seed: int = 1, abroad: float = 1, flows_wanted: int | None = None
-) -> Totals:
+    path: Path, packets: int = 1_000_000, seed: int = 1, abroad: float = 1, flows_wanted: int | None = None, *,
+    hard: bool = False,
+) -> Totals:  # fmt: skip
     """Write a capture of this many IP packets, and frames of other kinds between them.
 
     ``abroad`` is the share of flows that go anywhere, nearly all of which raise alerts; the others stay in the EEA.
-    ``flows_wanted`` is the number of flows, in place of one for every 31 packets.
+    ``flows_wanted`` is the number of flows, in place of one for every 31 packets. Devices have habits, as lamps and
+    cameras do: each calls a few remotes, drawn once, and each of these for one purpose. In the ``hard`` case it calls
+    any of `FRIENDS` for anything, clouds of every kind among them.
     """
     random = np.random.default_rng(seed)
     flows = _flows(random, packets, flows_wanted or packets // PACKETS_PER_FLOW)
+    if not hard:
+        _give_habits(np.random.default_rng(seed), flows)
     _keep_home(random, flows, abroad)
     payloads = Payloads(random, max(16, len(flows) // FLOWS_PER_REMOTE))
     rows = _packets(random, flows, payloads, packets)
@@ -127,6 +134,22 @@ def _flows(random: np.random.Generator, packets: int, wanted: int) -> Columns:
     flows["span_s"] = np.minimum(0.5 + flows["size"] * 0.02, longest)
     flows["start_s"] = random.random(count) * PERIOD_S
     return flows
+
+
+def _give_habits(random: np.random.Generator, flows: Columns) -> None:
+    """Give each device its own few remotes; all else about its flows stays as it is."""
+    devices, remotes = int(flows["device"].max()) + 1, max(16, len(flows) // FLOWS_PER_REMOTE)
+    first = random.integers(0, remotes, devices)
+    step = random.integers(1, max(2, remotes // 32), devices)  # so that as many as any device has are different
+    work = random.integers(FEWEST - 2, MOST - 1, devices)[flows["device"]]
+    friend = 2 + (work * random.random(len(flows)) ** 2).astype(np.int64)
+    friend[flows["kind"] == DNS], friend[flows["kind"] == NTP] = 0, 1
+    # Echo requests have no ports, so a device sends them to one remote after the other.
+    echo = np.flatnonzero(flows["kind"] == ICMP)
+    echo = echo[np.argsort(flows["device"][echo], kind="stable")]
+    begin = np.searchsorted(flows["device"][echo], flows["device"][echo])
+    friend[echo] = np.arange(len(echo)) - begin
+    flows["remote"] = (first[flows["device"]] + friend * step[flows["device"]]) % remotes
 
 
 def _keep_home(random: np.random.Generator, flows: Columns, abroad: float) -> None:
@@ -219,10 +242,12 @@ def _write(file: BinaryIO, random: np.random.Generator, flows: Columns, rows: Co
     return packet_bytes
 
 
-def add_abroad(parser: argparse.ArgumentParser) -> None:
-    """Declare the share of flows that go abroad."""
-    what = "share of flows that go anywhere, where rules alert; 1 is the hard case, a calm city has 0.05"
+def add_calls(parser: argparse.ArgumentParser) -> None:
+    """Declare whom the devices call."""
+    what = "share of flows that go anywhere, where rules alert; 1 is all of them, a calm city has 0.05"
     parser.add_argument("--abroad", type=float, default=1, metavar="SHARE", help=what)
+    what = "the hard case: every device calls clouds of every kind, in place of a few remotes of its own"
+    parser.add_argument("--hard", action="store_true", help=what)
 
 
 def main() -> None:
@@ -230,9 +255,10 @@ def main() -> None:
     parser.add_argument("path", nargs="?", type=Path, default=SCRATCH / "mixed.pcap")
     parser.add_argument("--packets", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
-    add_abroad(parser)
+    add_calls(parser)
     options = parser.parse_args()
-    print(json.dumps(asdict(build(options.path, options.packets, options.seed, options.abroad))))
+    totals = build(options.path, options.packets, options.seed, options.abroad, hard=options.hard)
+    print(json.dumps(asdict(totals)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from statistics import median, quantiles
 
-from build import add_abroad, build, capture
+from build import add_calls, build, capture
 
 PASS = """
 import json, sys, tempfile, time
@@ -43,10 +43,10 @@ def main() -> None:
     parser.add_argument("after", type=Path)
     parser.add_argument("--packets", type=int, default=1_000_000)
     parser.add_argument("--pairs", type=int, default=12)
-    add_abroad(parser)
+    add_calls(parser)
     options = parser.parse_args()
-    path = capture(options.packets, options.abroad)
-    build(path, options.packets, abroad=options.abroad)
+    path = capture(options.packets, options.abroad, hard=options.hard)
+    build(path, options.packets, abroad=options.abroad, hard=options.hard)
     runs: dict[Path, list[dict[str, int]]] = {options.before: [], options.after: []}
     for number in range(options.pairs):
         for tree in list(runs)[:: 1 if number % 2 else -1]:

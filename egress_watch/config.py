@@ -35,7 +35,7 @@ _TAKEN = {*ZONES, *(name.replace("+", "_") for name in ZONES)}
 LEAST_FILE_BYTES = 10_000
 """Room for some packets in a file of evidence."""
 
-UNWRAP, COPIES = ("mirrors", "all", "none"), ("once", "all")
+UNWRAP, COPIES, TIMES = ("mirrors", "all", "none"), ("once", "all"), ("kernel", "hardware")
 COLLECTORS = (
     "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10",
 )  # fmt: skip
@@ -133,6 +133,18 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """Live traffic: what `watch` listens to, and as whom."""
+
+    interfaces: tuple[str, ...] = _setting((), "network interfaces, where the command line names none")
+    filter: str = _setting("", "only frames that match, as for tcpdump, where the command line has none")
+    ring_bytes: int = _setting(268_435_456, "memory of each interface's ring: what waits there while flows are stored")
+    times: str = _setting(TIMES[0], "kernel, or hardware: the interface's own, where it is set up to give them")
+    user: str = _setting("", "become this user once the interfaces are open; empty: stay who you are")
+    commit_s: float = _setting(1.0, "a flow that ended is stored at most so long after")
+
+
+@dataclass(frozen=True, slots=True)
 class RetentionSettings:
     """How long what is recorded live is kept; 0 is for ever. `egress-watch retain` does the same by hand."""
 
@@ -160,6 +172,44 @@ class EvidenceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkSettings:
+    """A receiver that alerts or flows are sent to; docs/sinks.md has one of each kind."""
+
+    name: str = _setting("", "one word, by which lists and `sinks test` know it; its place in the stream hangs on it")
+    to: str = _setting("", "where to, such as relp://siem.example:2514; `egress-watch sinks kinds` lists all")
+    format: str = _setting("ecs", "a format with one line a record: ecs, ocsf, cef, leef, eve, ndjson or zeek-json")
+    records: tuple[str, ...] = _setting(("alerts",), "what is sent: alerts, flows, or both")
+    least: str = _setting("informational", "alerts below this level are not sent: informational, low ... critical")
+    batch: int = _setting(500, "records sent at once at most")
+    timeout_s: float = _setting(10.0, "a receiver that is silent for so long counts as down")
+    retry_s: float = _setting(1.0, "the first pause after a failure; each further one may be twice as long")
+    retry_most_s: float = _setting(300.0, "the longest pause")
+    flows_limit: int = _setting(1_000_000, "flows that may wait; beyond it the oldest are dropped, counted and told")
+    alerts_limit: int = _setting(10_000_000, "news of alerts that may wait, the last limit; beyond it as for flows")
+    secret_file: str = _setting("", "a file, beside this one, that holds the password or token alone")
+    secret_env: str = _setting("", "a variable of the environment that holds it instead")
+    user: str = _setting("", "the name that belongs to a password")
+    ca_file: str = _setting("", "certificates (PEM) that the receiver's must come from; empty: those of the system")
+    cert_file: str = _setting("", "the client certificate (PEM), where the receiver asks for one")
+    key_file: str = _setting("", "its key (PEM, without a password)")
+    server_name: str = _setting("", "the name that the receiver's certificate must bear; empty: the host of `to`")
+    rotate_bytes: int = _setting(100_000_000, "file: a new one is begun beyond this size")
+    rotate_s: int = _setting(86_400, "file: a new one is begun after this time")
+    keep: int = _setting(14, "file: older ones that are kept", least=0)
+    facility: int = _setting(13, "syslog and RELP: the facility (RFC 5424, table 1); 13 is log audit")
+    proxy: str = _setting("", "over HTTP: the proxy to go through, such as http://proxy.example:3128; empty: none")
+    acknowledge_s: float = _setting(60.0, "splunk: an indexer that has not acknowledged for so long counts as down")
+    body: str = _setting("array", "webhook: array (one JSON array a batch) or lines (a line a record)")
+    auth: str = _setting(
+        "signature", "webhook: signature (signs each request with the secret) or bearer (sends it as a token)"
+    )
+    sasl: str = _setting(
+        "SCRAM-SHA-512", "kafka: where user is set: PLAIN (over TLS only), SCRAM-SHA-256, SCRAM-SHA-512"
+    )
+    datagram_bytes: int = _setting(8000, "syslog over UDP: the longest datagram; a longer message is refused, counted")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings."""
 
@@ -167,6 +217,7 @@ class Config:
     as_of: str = _setting("", "compute the zone for this day, such as 2019-05-01; empty: the day its data was checked")
     networks: tuple[str, ...] = _setting((), "your own networks in CIDR notation, beside the private ranges")
     db: str = _setting("egress.db", "the database that replay writes")
+    sensor: str = _setting("", "name of this sensor in every record, part of the event id; empty: this machine's name")
     inventory: tuple[str, ...] = _setting((), "TOML or CSV files of your networks and devices, beside this file")
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     flows: FlowSettings = field(default_factory=FlowSettings)
@@ -177,8 +228,10 @@ class Config:
     alerts: AlertSettings = field(default_factory=AlertSettings)
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     own_zone: tuple[OwnZone, ...] = field(default=(), metadata={"rows": OwnZone})
+    sink: tuple[SinkSettings, ...] = field(default=(), metadata={"rows": SinkSettings})
 
 
 def load(path: str = "") -> Config:
@@ -195,8 +248,15 @@ def load(path: str = "") -> Config:
     return replace(
         config, inventory=tuple(str(folder / name) for name in config.inventory),
         data=replace(config.data, overrides=overrides), privacy=replace(config.privacy, key_file=key),
+        sink=tuple(_beside(folder, row) for row in config.sink),
         evidence=replace(config.evidence, folder=kept),
     )  # fmt: skip
+
+
+def _beside(folder: Path, row: SinkSettings) -> SinkSettings:
+    """Return a sink with the files it names found beside the settings."""
+    found = [str(folder / name) if name else "" for name in (row.secret_file, row.ca_file, row.cert_file, row.key_file)]
+    return replace(row, secret_file=found[0], ca_file=found[1], cert_file=found[2], key_file=found[3])
 
 
 def _tables(path: str) -> dict[str, Any]:
@@ -228,9 +288,13 @@ def render(config: Config) -> str:
         if is_dataclass(table):
             plain += [f"\n[{setting.name}]  # {(type(table).__doc__ or '').rstrip('.')}"]
             plain += _lines(table)
-    for zone in config.own_zone:
-        plain += [f"\n[[own_zone]]  # {(OwnZone.__doc__ or '').rstrip('.')}", *_lines(zone)]
-    return "\n".join(plain if config.own_zone else [*plain, "", *_EXAMPLE]) + "\n"
+    for name, example in _EXAMPLES.items():
+        rows = getattr(config, name)
+        for row in rows:
+            plain += [f"\n[[{name}]]  # {(type(row).__doc__ or '').rstrip('.')}", *_lines(row)]
+        if not rows:
+            plain += ["", *(f"# {line}" for line in (f"[[{name}]]", *_lines(example)))]
+    return "\n".join(plain) + "\n"
 
 
 def _lines(table: Any) -> list[str]:
@@ -249,8 +313,11 @@ def _toml(value: Any) -> str:
     return str(value)
 
 
-_EXAMPLE = [f"# {line}" for line in ("[[own_zone]]", *_lines(OwnZone("benelux", countries=("BE", "LU", "NL"))))]
-"""A zone of one's own, as a comment, where the settings have none."""
+_EXAMPLES = {
+    "own_zone": OwnZone("benelux", countries=("BE", "LU", "NL")),
+    "sink": SinkSettings("siem", "relp://siem.example:2514"),
+}
+"""What stands as a comment where the settings have none of it."""
 
 
 def _fill(kind: type[Any], tables: Mapping[str, Any], path: str, prefix: str) -> Any:
@@ -325,6 +392,9 @@ def _check(config: Config, path: str) -> None:
     if config.decode.copies not in COPIES:
         what = f"decode.copies: unknown choice {config.decode.copies!r}"
         raise ConfigError(what, where=path, remedy=f"one of: {', '.join(COPIES)}")
+    if config.watch.times not in TIMES:
+        what = f"watch.times: unknown choice {config.watch.times!r}"
+        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(TIMES)}")
     if config.evidence.file_bytes < LEAST_FILE_BYTES:
         what = f"evidence.file_bytes must be at least {LEAST_FILE_BYTES:,}"
         raise ConfigError(what, where=path, remedy="give each file room for some packets")

@@ -92,6 +92,8 @@ class Frames:
     damage: tuple[Damage, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
     """Frames read beside these and left out because the user narrowed the work, by reason (see LEFT_OUT)."""
+    clock_ns: int = 0
+    """A time before which no further frame will be; 0 where only frames tell the time, as in a file."""
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -294,6 +296,36 @@ class Fact(NamedTuple):
     value: str
     first_ns: int
     last_ns: int
+
+
+class Health(NamedTuple):
+    """What one minute of one watched interface was like; counts are of that minute alone."""
+
+    minute_ns: int
+    """When the minute began."""
+    interface: str
+    frames: int
+    bytes: int
+    """As on the wire."""
+    lost: int
+    """Frames for which the ring had no room."""
+    overruns: int
+    """Frames for which the interface had no room (rx_missed, rx_fifo and rx_over errors)."""
+    dropped: int
+    """Frames that the kernel dropped before anyone saw them (rx_dropped)."""
+    errors: int
+    """Frames that came in broken (rx_errors)."""
+    lag_ns: int
+    """The longest that a frame waited before it was read."""
+
+
+class Happening(NamedTuple):
+    """Something that became of a watched interface."""
+
+    time_ns: int
+    interface: str
+    what: str
+    """down, up, gone, back and so on, in words."""
 
 
 class Alert(NamedTuple):

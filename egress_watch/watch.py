@@ -21,7 +21,7 @@ from egress_watch.inventory import Inventory
 from egress_watch.model import ONCE, Flows, Frames, Packets, Tally
 from egress_watch.names import Names
 from egress_watch.places import Atlas
-from egress_watch.rules import Rule, RuleSet
+from egress_watch.rules import Rule, RuleSet, told
 from egress_watch.store import Recording
 
 TOGETHER = 8192
@@ -122,10 +122,11 @@ def watch(
             stages.evidence.hear(frames, packets)
         stages.names.hear(packets)
         stages.devices.hear(packets)
-        flows = stages.table.update(packets)
+        flows = stages.table.update(packets, frames.clock_ns)
         count(tally, frames, packets)
-        pending.add(flows, tally.last_ns)
-        for some in pending.due(tally.last_ns):
+        now_ns = max(tally.last_ns, frames.clock_ns or tally.last_ns)
+        pending.add(flows, now_ns)
+        for some in pending.due(now_ns):
             settle(some, stages, recording, tally)
         if not go_on(frames, tally):
             break
@@ -151,10 +152,10 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
     assets = recording.enlist(named, listed.rows, listed.listings) if listed else None
     batch = recording.write(judged, tally, assets)
     recording.tell(stages.devices.take(), stages.devices.refused)
-    alerts = list(stages.rules.evaluate(batch))
-    recording.alert(alerts, batch)
-    if stages.evidence and alerts:
-        links = recording.links(alerts, stages.evidence.flows)
+    found = stages.rules.hits(batch)
+    recording.alert(found, batch)
+    if stages.evidence and found:
+        links = recording.links(told(found), stages.evidence.flows)
         recording.keep(stages.evidence.keep(named, batch.ids, links))
 
 

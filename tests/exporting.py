@@ -18,6 +18,24 @@ HOSTILE = [
     "é✓", "-", "(empty)", "\\x09", "]", "}", "$(id)", "%0a", "'", "<script>", "{{x}}", "x09", "\u200f", "x" * 65_536,
     "\x1b" * 65_536, "😀" * 5000,
 ]  # fmt: skip
+ECS_FIELDS = {
+    "@timestamp": "date", "message": "match_only_text", "ecs.version": "keyword", "event.id": "keyword",
+    "event.module": "keyword", "event.dataset": "keyword", "event.kind": "keyword", "event.category": "keyword[]",
+    "event.type": "keyword[]", "event.action": "keyword", "event.start": "date", "event.end": "date",
+    "event.duration": "long", "event.severity": "long", "event.risk_score": "float", "event.reason": "keyword",
+    "rule.id": "keyword", "rule.uuid": "keyword", "rule.name": "keyword", "rule.ruleset": "keyword",
+    "observer.name": "keyword", "observer.type": "keyword", "observer.vendor": "keyword",
+    "observer.product": "keyword", "observer.version": "keyword", "source.ip": "ip", "source.address": "keyword",
+    "source.port": "long", "source.mac": "mac", "source.bytes": "long", "source.packets": "long",
+    "destination.ip": "ip", "destination.address": "keyword", "destination.port": "long",
+    "destination.domain": "keyword", "destination.bytes": "long", "destination.packets": "long",
+    "destination.geo.country_iso_code": "keyword", "destination.as.number": "long",
+    "destination.as.organization.name": "keyword", "network.transport": "keyword", "network.iana_number": "keyword",
+    "network.type": "keyword", "network.direction": "keyword", "network.community_id": "keyword",
+    "network.bytes": "long", "network.packets": "long", "network.vlan.id": "keyword",
+    "tls.client.server_name": "keyword", "url.domain": "keyword", "related.ip": "ip[]", "related.hosts": "keyword[]",
+}  # fmt: skip
+"""Fields of the ECS reference that we write, with their types; ``[]`` where the reference asks for an array."""
 texts = st.text(st.characters(), max_size=40) | st.sampled_from(HOSTILE)
 whole = st.integers(0, 2**63 - 1)
 times = st.integers(-(2**63), 2**63 - 1)

@@ -57,7 +57,7 @@ def record(store, inputs, pace):
     )  # fmt: skip
 
 
-def through(path, hits, cuts=(), pace=SHORT, *, rule=RULE, finish=True, inputs=None):
+def through(path, hits, cuts=(), pace=SHORT, *, rule=RULE, finish=True, inputs=None, find=RuleSet.evaluate):
     """Record hits in batches that end at ``cuts``; every flow is a hit."""
     whole, rules = judged(hits), RuleSet([rule])
     edges = sorted({0, len(hits), *(edge for edge in cuts if edge < len(hits))})
@@ -67,7 +67,7 @@ def through(path, hits, cuts=(), pace=SHORT, *, rule=RULE, finish=True, inputs=N
         recording = record(store, inputs or {"a": "1"}, pace)
         for start, stop in pairwise(edges):
             batch = recording.write(cut(whole, start, stop), counted)
-            recording.alert(rules.evaluate(batch), batch)
+            recording.alert(find(rules, batch), batch)
         if finish:
             recording.finish(counted, inputs or {"a": "1"})
 
@@ -102,7 +102,8 @@ def events(path):
 
 HITS = st.lists(
     st.tuples(
-        st.sampled_from((0, 1, 30, 61, 200, 400)), st.integers(0, 20), st.integers(0, 2), st.sampled_from((1, 60, 500))
+        st.sampled_from((0, 1, 30, 61, 200, 400, -900)), st.sampled_from((0, 5, 20, 390)), st.integers(0, 2),
+        st.sampled_from((1, 60, 500)),
     ), min_size=1, max_size=25,
 )  # fmt: skip
 
@@ -177,6 +178,16 @@ def test_a_storm_is_one_summary_and_loses_nothing(tmp_path):
     assert [row[0] for row in events(tmp_path / "a.db")].count("summary") == 1
 
 
+def test_what_was_folded_stays_in_its_storm_until_that_ends(tmp_path):
+    """The next hour gives no episode to what goes on in the summary; after it there is one."""
+    pace = SHORT._replace(storm=1)
+    third = [(1, 0, 0, 1), (1, 0, 1, 1), (90, 0, 1, 1), (90, 0, 2, 1), (90, 0, 1, 1), (600, 0, 1, 1)]
+    through(tmp_path / "a.db", third, pace=pace)
+    found = rows(tmp_path / "a.db", "SELECT kind, device, hits FROM alert ORDER BY first_flow")
+    assert found == [("episode", 1, 1), ("storm", 2, 3), ("episode", 3, 1), ("episode", 2, 1)]
+    assert rows(tmp_path / "a.db", "SELECT device, hits FROM folded") == [(2, 3)]
+
+
 def test_a_file_of_the_version_before_keeps_its_alerts(tmp_path):
     """A step later each old alert is an episode that was told once, closed where its recording went on for a day."""
     path = str(tmp_path / "a.db")
@@ -207,6 +218,26 @@ def test_a_file_of_the_version_before_keeps_its_alerts(tmp_path):
     assert rows(path, "SELECT seq FROM sqlite_sequence WHERE name = 'alert'") == [(7,)]
 
 
+def test_what_fell_silent_is_closed_while_the_recording_goes_on(tmp_path):
+    """Though nothing hits it again, its silence is seen by the packet times of others, and dated as a hit would."""
+    quiet, talkative = (1, 0, 0, 1), (30, 0, 1, 2)
+    through(tmp_path / "a.db", [quiet] + [talkative] * 20, range(21), finish=False)
+    (closed,) = [event for event in events(tmp_path / "a.db") if event[0] == "close"]
+    assert closed == ("close", "silence", 5 + 1 / 60, 1, 1)
+    assert rows(tmp_path / "a.db", "SELECT count(*) FROM alert WHERE closed_ns IS NULL") == [(1,)]
+
+
+def test_a_flow_that_ends_late_still_belongs_to_its_episode(tmp_path):
+    """A flow that began before the silence was over goes on with the episode, up to an hour after; later it is new."""
+    for minutes, alerts in ((5 * 60 + 59, 1), (7 * 60 + 30, 2)):
+        others = [(1, 0, 1, 1)] + [(29, 0, 1, 1)] * 14
+        before = [hit for hit, passed in zip(others, range(1, 999, 29), strict=False) if passed < minutes - 30]
+        late = (minutes - sum(step for step, *_ in before), minutes - 60, 0, 1)
+        path = tmp_path / f"{minutes}.db"
+        through(path, [(0, 0, 0, 1), *before, late], range(20), finish=False)
+        assert rows(path, "SELECT count(*) FROM alert WHERE device = 1") == [(alerts,)]
+
+
 def test_no_room_to_remember_changes_nothing(tmp_path, monkeypatch):
     """With none of the episodes in memory the same rows come about, storms too."""
     hits = [(7 if n % 20 else 400, 3, n % 3, 60 + n % 7) for n in range(60)]
@@ -215,3 +246,15 @@ def test_no_room_to_remember_changes_nothing(tmp_path, monkeypatch):
     through(tmp_path / "none.db", hits, range(0, 60, 5))
     assert story(tmp_path / "all.db") == story(tmp_path / "none.db")
     assert {row[6] for row in story(tmp_path / "all.db")[0]} == {"episode", "storm"}
+
+
+@given(HITS, st.lists(st.integers(0, 25)), st.sampled_from((SHORT, CALM, SHORT._replace(storm=1))))
+@settings(deadline=None, max_examples=60)
+def test_hits_without_a_row_for_each_make_the_same_episodes(hits, cuts, pace):
+    """What is taken as columns, in a storm above all, ends as if each episode had come as an alert."""
+    with tempfile.TemporaryDirectory() as folder:
+        through(f"{folder}/rows.db", hits, cuts, pace)
+        through(f"{folder}/columns.db", hits, cuts, pace, find=RuleSet.hits)
+        assert story(f"{folder}/rows.db") == story(f"{folder}/columns.db")
+        numbered = "SELECT id, kind, cause, time_ns, alert FROM alert_event ORDER BY id"
+        assert rows(f"{folder}/rows.db", numbered) == rows(f"{folder}/columns.db", numbered)

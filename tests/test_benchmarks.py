@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from hashlib import sha256
@@ -163,3 +164,12 @@ def test_every_export_format_is_measured(tmp_path: Path) -> None:
     expected = {(known.name, kind) for known in FORMATS for kind in known.kinds}
     assert {(row["format"], row["kind"]) for row in rows} == expected | {("record", "alert"), ("record", "flow")}
     assert all(row["bytes_a_record"] > 10 for row in rows if row["format"] != "record")
+
+
+@pytest.mark.parametrize("transport", ["file", "relp"])
+def test_kills_lose_nothing_where_receipt_is_promised(transport: str) -> None:
+    """What is sent while receiver and exporter are killed comes all the same, whole, at least once."""
+    command = [sys.executable, str(BENCHMARKS / "delivery.py"), transport, "--alerts", "600", "--kills", "2"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    row = dict(zip(*(re.split(" {2,}", line) for line in printed), strict=True))
+    assert (row["sent"], row["lost"], row["strange"]) == ("600", "0", "0")

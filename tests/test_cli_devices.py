@@ -107,6 +107,39 @@ def test_real_devices_are_known(tmp_path, capsys, capture, mac, said):
     assert {"MAC", "mdns", "dhcp", "ssdp"} <= set(row["known_by"])
 
 
+@pytest.mark.parametrize(
+    ("capture", "mac", "both"),
+    [
+        ("D-LinkDayCam/Setup-A-3-STA.pcap", "b0:c5:54:1c:71:85", {"10.10.10.58", "192.168.0.20"}),
+        ("EdimaxPlug1101W/Setup-A-4-STA.pcap", "74:da:38:4a:76:49", {"10.10.10.186", "192.168.20.3"}),
+        ("WeMoInsightSwitch/Setup-A-11-STA.pcap", "94:10:3e:41:c2:05", {"10.10.10.158", "10.22.22.2"}),
+    ],
+)
+def test_real_devices_that_are_set_up_are_no_routers(tmp_path, capsys, capture, mac, both):
+    """They speak from the address they left the factory with and from the one they were given: one device each."""
+    assert run(capsys, "replay", corpus() / "pcaps" / "iot-sentinel" / capture, "--db", tmp_path / "a.db")[0] == 0
+    found = rows(capsys, "devices", tmp_path / "a.db")
+    row = next(row for row in found if row["mac"] == mac)
+    assert not row["router"]
+    assert both <= set(row["addresses"])
+    assert not [row for row in found if row["behind"]]
+
+
+@pytest.mark.parametrize(
+    ("capture", "mac", "maker"),
+    [
+        ("ndpi/ethersio.pcap", "00:50:c2:bf:20:5e", "Saia-Burgess Controls AG"),
+        ("ndpi/knxip.pcapng", "00:50:c2:79:3e:03", "Enertex Bayern GmbH"),
+        ("arkime/dns-punycode.pcap", "52:54:00:67:a8:e6", "(made up by software)"),
+    ],
+)
+def test_small_blocks_and_made_up_macs_are_said(tmp_path, capsys, capture, mac, maker):
+    """Real captures with a controller and a gateway out of blocks of 36 bits, and with a virtual machine."""
+    assert run(capsys, "replay", corpus() / "pcaps" / capture, "--db", tmp_path / "a.db")[0] == 0
+    found = {row["mac"]: row for row in rows(capsys, "devices", tmp_path / "a.db")}
+    assert (found[mac]["maker"], found[mac]["made_up"]) == (maker, maker.startswith("("))
+
+
 def test_a_database_of_schema_2_grows(tmp_path):
     """Opened for writing it gets the tables of devices, and its flows still show."""
     path = tmp_path / "old.db"

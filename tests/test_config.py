@@ -24,6 +24,7 @@ from egress_watch.config import (
     FlowSettings,
     OwnZone,
     RuleSettings,
+    SinkSettings,
     load,
     render,
 )
@@ -84,7 +85,7 @@ def test_a_zone_may_be_written_in_any_case(written):
 
 def test_every_key_says_what_it_does():
     """Each line of the printed settings carries a comment."""
-    config = Config(own_zone=(OwnZone("mine", "eea"), OwnZone("yours", "ch")))
+    config = Config(own_zone=(OwnZone("mine", "eea"), OwnZone("yours", "ch")), sink=(SinkSettings("siem", "-"),))
     lines = [line for line in render(config).splitlines() if line]
     assert all("  # " in line for line in lines)
     tables = [row for name in (row.name for row in fields(Config)) for row in _tables(getattr(config, name))]
@@ -120,6 +121,7 @@ def test_the_commented_example_of_a_zone_is_sound(written):
     """Who takes the comment signs away has the zone it shows."""
     printed = render(Config()).replace("\n# ", "\n")
     assert load(written(printed)).own_zone == (OwnZone("benelux", countries=("BE", "LU", "NL")),)
+    assert load(written(printed)).sink == (SinkSettings("siem", "relp://siem.example:2514"),)
 
 
 def test_a_zone_of_ones_own_is_known_in_any_case(written):

@@ -260,7 +260,19 @@ def test_a_made_up_mac_is_said():
     ("registered", "seat"),
     [
         ("Hangzhou Hikvision Digital Technology Co.,Ltd.", "CN"),
+        ("Zhejiang Dahua Technology Co., Ltd.", "CN"),
+        ("Hisilicon Technologies Co., Ltd", "CN"),
+        ("Huawei Technologies Co., Ltd.", "CN"),
+        ("Lenovo", "HK"),
+        ("Hewlett Packard Enterprise", "US"),
         ("Dell Inc.", "US"),
+        ("Cisco Systems Inc", "US"),
+        ("Signify B.V.", "NL"),
+        ("Axis Communications AB", "JP"),
+        ("Espressif Inc.", "CN"),
+        ("Tuya Smart Inc.", "CN"),
+        ("Teltonika Networks Uab", "LT"),
+        ("Quectel Wireless Solutions Co.,Ltd.", "CN"),
         ("No Such Maker", None),
         ("", None),
     ],
@@ -305,6 +317,25 @@ def test_addresses_that_dhcp_gave_to_one_mac_make_no_router():
     assert [(unit.mac, unit.before, unit.addresses) for unit in units(seen, leases)] == [
         (CAM, False, ["10.0.1.5", "10.0.2.5"])
     ]
+
+
+def test_an_address_from_the_factory_makes_no_router():
+    """A camera that asks for an address and still speaks from its old one is one device; a third makes a router."""
+    seen = [sighting("0.0.0.0"), sighting("192.168.0.20"), sighting("10.0.1.5")]
+    assert [(unit.mac, unit.router, set(unit.addresses)) for unit in units(seen, [])] == [
+        (CAM, False, {"192.168.0.20", "10.0.1.5"})
+    ]
+    assert routers(seen[1:]) == {CAM}
+    assert routers([*seen, sighting("10.0.1.6")]) == {CAM}
+
+
+def test_addresses_of_the_link_are_the_router_s_own():
+    """What nobody forwards was sent by the MAC itself: no device without an address lies behind a router."""
+    own = [sighting("0.0.0.0"), sighting("fe80::1"), sighting("169.254.7.7")]
+    found = units([*own, sighting("10.0.1.5"), sighting("10.0.2.5"), sighting("10.0.3.5")], [])
+    router = next(unit for unit in found if unit.router)
+    assert {row["ip"] for row in router.sightings} == {"0.0.0.0", "fe80::1", "169.254.7.7"}
+    assert {tuple(unit.addresses) for unit in found if unit.behind} == {("10.0.1.5",), ("10.0.2.5",), ("10.0.3.5",)}
 
 
 def test_what_nobody_said_is_no_device():

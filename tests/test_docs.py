@@ -12,8 +12,10 @@ import pytest
 
 from egress_watch.cli import COMMANDS, main, parser
 from egress_watch.rules import FIELDS
-from egress_watch.store.schema import DEVICES, FACTS, HISTORY, HOURS, MARKS, NEWEST, SEGMENTS, TABLES
+from egress_watch.store.schema import DEVICES, FACTS, HEALTH, HISTORY, HOURS, MARKS, NEWEST, SEGMENTS, TABLES
+from egress_watch.store.schema_habits import HABITS
 from egress_watch.store.schema_heard import HEARD
+from egress_watch.store.schema_outbox import OUTBOX
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,7 +84,10 @@ def test_each_example_in_the_help_can_be_typed(capsys: pytest.CaptureFixture[str
 
 def test_the_schema_document_names_every_table_and_column() -> None:
     """docs/schema.md has every table, every column of the view `flows`, and the schema's version."""
-    tables = re.findall(r"CREATE TABLE (\w+)", TABLES + HISTORY + DEVICES + FACTS + HOURS + MARKS + SEGMENTS + HEARD)
+    tables = re.findall(
+        r"CREATE TABLE (\w+)",
+        TABLES + HISTORY + DEVICES + FACTS + HOURS + MARKS + SEGMENTS + HEARD + HEALTH + HABITS + OUTBOX,
+    )
     assert tables
     for name in (*tables, *(field.name for field in FIELDS)):
         assert f"`{name}`" in SCHEMA, name

@@ -8,7 +8,7 @@ import subprocess
 from functools import cache
 
 import pytest
-from exporting import alert_records, flow_records, records
+from exporting import ECS_FIELDS, alert_records, flow_records, records
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
@@ -21,24 +21,6 @@ from egress_watch.exports.record import ALERT, FLOW, Origin, record
 from egress_watch.store import Reader
 
 BY_NAME = {known.name: known for known in FORMATS}
-ECS_FIELDS = {
-    "@timestamp": "date", "message": "match_only_text", "ecs.version": "keyword", "event.id": "keyword",
-    "event.module": "keyword", "event.dataset": "keyword", "event.kind": "keyword", "event.category": "keyword[]",
-    "event.type": "keyword[]", "event.action": "keyword", "event.start": "date", "event.end": "date",
-    "event.duration": "long", "event.severity": "long", "event.risk_score": "float", "event.reason": "keyword",
-    "rule.id": "keyword", "rule.uuid": "keyword", "rule.name": "keyword", "rule.ruleset": "keyword",
-    "observer.name": "keyword", "observer.type": "keyword", "observer.vendor": "keyword",
-    "observer.product": "keyword", "observer.version": "keyword", "source.ip": "ip", "source.address": "keyword",
-    "source.port": "long", "source.mac": "mac", "source.bytes": "long", "source.packets": "long",
-    "destination.ip": "ip", "destination.address": "keyword", "destination.port": "long",
-    "destination.domain": "keyword", "destination.bytes": "long", "destination.packets": "long",
-    "destination.geo.country_iso_code": "keyword", "destination.as.number": "long",
-    "destination.as.organization.name": "keyword", "network.transport": "keyword", "network.iana_number": "keyword",
-    "network.type": "keyword", "network.direction": "keyword", "network.community_id": "keyword",
-    "network.bytes": "long", "network.packets": "long", "network.vlan.id": "keyword",
-    "tls.client.server_name": "keyword", "url.domain": "keyword", "related.ip": "ip[]", "related.hosts": "keyword[]",
-}  # fmt: skip
-"""Fields of the ECS reference that we write, with their types; ``[]`` where the reference asks for an array."""
 ECS_ALLOWED = {
     "event.kind": {"alert", "event"}, "event.category": {"network", "intrusion_detection"},
     "event.type": {"connection", "info"}, "network.direction": {"outbound"},

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,13 @@ from egress_watch import fast
 from egress_watch.decode import KINDS, MIRRORS, decode
 from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.decode.reasons import LLDP
+from egress_watch.devices import Devices
 from egress_watch.fast.compile import LIBRARY, compile_library
 from egress_watch.fast.library import load
 from egress_watch.flows import FlowTable
+from egress_watch.flows.duplicates import Duplicates
 from egress_watch.flows.fragments import take
+from egress_watch.flows.sides import Sides
 from egress_watch.flows.slots import ROW
 from egress_watch.model import NAME_COLUMNS, PAD_BYTES, Flows, Frames, Packets
 from egress_watch.sources import open_inputs, pcap, pcapng, window
@@ -73,11 +76,15 @@ def decoded(batch: Frames) -> list[Any]:
 
 
 def all_of(path: Path) -> list[Any]:
-    """Return frames, packets and flows of a capture."""
-    table = FlowTable()
+    """Return frames, packets, flows and what devices say in a capture, where each packet counts once."""
+    table, duplicates, devices = FlowTable(), Duplicates(), Devices(Sides(()).ours)
     found: list[Any] = []
     for batch in open_inputs([str(path)]).frames():
         found += [read(batch), decoded(batch), columns(table.update(decode(batch)), FLOWS)]
+        once = duplicates.once(decode(batch, POLICIES[0]), batch.origin)
+        devices.hear(once)
+        found += [columns(once, PACKETS), once.skipped]
+    found += [devices.take(), devices.refused]
     return [*found, columns(table.flush(), FLOWS), table.evicted, table.late_fragments]
 
 
@@ -215,6 +222,60 @@ def test_a_crowd_of_flows_is_the_same(seed, limit):
         return [*found, columns(table.flush(), FLOWS), table.evicted, len(table)]
 
     accelerated, plain = both(ended)
+    assert accelerated == plain
+
+
+prints = st.sampled_from([0, 1, 2, 3, 5, *(place << 40 | odd for place in (1, 2, 65536) for odd in (0, 1, 2))])
+moments = st.integers(0, 60_000) | st.integers(-(2**63), 2**63 - 1)
+
+
+@built
+@given(st.lists(st.tuples(prints, moments), max_size=60), st.integers(1, 60))
+@settings(deadline=None, max_examples=300)
+def test_any_packets_have_the_same_copies(some, size):
+    """Few fingerprints, some in one place of the table, at any times and in any batches: the same copies."""
+    batch = take(crowd(0, 60), slice(0, len(some)))
+    print_, time_ns = (np.array([row[n] for row in some], kind) for n, kind in enumerate((np.uint64, np.int64)))
+    batch = replace(batch, print=print_, time_ns=time_ns)
+
+    def kept() -> list[Any]:
+        duplicates = Duplicates()
+        return [columns(duplicates.once(batch_), PACKETS) for batch_ in cut(batch, size)]
+
+    accelerated, plain = both(kept)
+    assert accelerated == plain
+
+
+def cut(packets: Packets, size: int) -> list[Packets]:
+    """Return the packets in batches of this size, with their fingerprints."""
+    spans = [slice(at, at + size) for at in range(0, len(packets), size)]
+    return [replace(take(packets, span), print=packets.print[span]) for span in spans]
+
+
+said = st.sampled_from(
+    [b"GET / HTTP/1.1\r\nUser-Agent: cam\r\n\r\n", b"HTTP/1.1 200 OK\r\nServer: b\r\n\r\n", b"SSH-2.0-x\r\n",
+     b"220 mail\r\n", b"GET", b"", b"NOTIFY * HTTP/1.1\r\nSERVER: x\r\n\r\n", b"\x16\x03\x01\0\0\0\0\0\0"]
+)  # fmt: skip
+speakers = st.builds(
+    lambda way, here, there, port, other, said, chop: way(f"{here}:{port}", f"{there}:{other}", payload=said[:chop]),
+    st.sampled_from([udp, tcp]), st.sampled_from(["10.0.0.1", "192.0.2.1"]), st.sampled_from(["10.0.0.2", "192.0.2.2"]),
+    st.sampled_from([80, 1900, 5353, 40_000]), st.sampled_from([67, 68, 547, 80, 1900, 5353]), said,
+    st.sampled_from([None, 3, 8]),
+)  # fmt: skip
+
+
+@built
+@given(st.lists(speakers, max_size=20))
+@settings(deadline=None, max_examples=200)
+def test_devices_are_heard_the_same(some):
+    """Greetings, requests and announcements, ours and others', whole and short: the same facts."""
+
+    def heard() -> list[Any]:
+        devices = Devices(Sides(()).ours)
+        devices.hear(decode(frames(*some)))
+        return [devices.take(), devices.refused]
+
+    accelerated, plain = both(heard)
     assert accelerated == plain
 
 

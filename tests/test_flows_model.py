@@ -326,3 +326,32 @@ def test_every_packet_is_in_one_record(steps):
     ended = through(table(), whole)
     counted = np.array([[row[9] + row[11], row[10] + row[12]] for row in ended]).reshape(-1, 2).sum(axis=0)
     assert counted.tolist() == [len(whole), int(whole.size.sum())]
+
+
+live = st.lists(st.tuples(times, st.one_of(segments, segments, datagrams)), max_size=70)
+
+
+@given(st.one_of(live, steady), st.sets(st.integers(0, 70)))
+@settings(deadline=None)
+def test_a_clock_that_ends_silent_flows_changes_no_record(steps, looks):
+    """Law 3, live: told between packets that nothing earlier will come, the table gives the same flows as a replay.
+
+    Only their order may differ, the word for a flow that the end of the input would have ended, and, where an end
+    changes its MAC while it talks, from which record on the new one is told.
+    """
+    whole = heard(steps)
+    clock = np.maximum.accumulate(whole.time_ns)
+    open_ended = FlowTable(active_s=ACTIVE_S, idle_s=IDLE_S, tcp_idle_s=TCP_IDLE_S)
+    looked_at = FlowTable(active_s=ACTIVE_S, idle_s=IDLE_S, tcp_idle_s=TCP_IDLE_S)
+    found: list[tuple] = []
+    for n in range(len(whole)):
+        if n in looks:  # as late as can be: when the next packet is about to come
+            found += records(looked_at.update(take(whole, slice(n, n)), int(clock[n])))
+        found += records(looked_at.update(take(whole, slice(n, n + 1))))
+    found += records(looked_at.update(take(whole, slice(0, 0)), 10**15))  # and long after the last one
+    assert len(looked_at.flush()) == 0
+    kept = [n for n, name in enumerate(COLUMNS) if name not in ("end_reason", "device_mac")]
+    plain = sorted([row[n] for n in kept] for row in through(open_ended, whole))
+    assert sorted([row[n] for n in kept] for row in found) == plain
+    timed_out = {END_REASONS.index(word) for word in ("idle", "active", "fin", "rst")}
+    assert {row[COLUMNS.index("end_reason")] for row in found} <= timed_out

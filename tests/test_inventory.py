@@ -93,7 +93,7 @@ def test_what_is_said_is_inherited_from_general_to_specific():
     """Site, wide network, narrow segment, MAC pattern and device each add a word, and the last one counts."""
     said = town().listing(number("10.20.110.11"), CAM, 110)
     assert said[:6] == ("market square", "Veldhaven", "cams", "cameras", "camera", "Veldcam BV")
-    assert said[6:] == ("ch", "ict@veldhaven.example", "all of it", 1)
+    assert said[6:] == ("ch", "ict@veldhaven.example", "all of it", 1, "")
 
 
 @pytest.mark.parametrize(
@@ -282,6 +282,19 @@ def test_a_device_that_is_not_listed_is_a_finding(judged):
     found = {row[0] for row in ask(judged, f"SELECT DISTINCT device_ip {rule}")}
     assert "10.20.110.12" in found
     assert "10.20.110.11" not in found
+
+
+def test_an_alert_shows_the_segment_of_its_device(judged, capsys):
+    """Name, site, segment and class, in the list, in exports and in the table; nothing where nothing is said."""
+    told = ask(judged, "SELECT id, coalesce(device_name, ''), site, segment, segment_class, last_flow FROM alerts")
+    of_flows = ask(judged, "SELECT id, coalesce(device_name, ''), site, segment, segment_class FROM flows")
+    flows = {row[0]: row[1:] for row in of_flows}
+    assert len({row[3] for row in told}) > 1
+    assert all(row[1:5] == flows[row[5]] for row in told)
+    assert {row["segment"] for row in rows(capsys, "alerts", judged)} == {row[3] for row in told}
+    assert "cams" in run(capsys, "alerts", judged)[1].partition("title")[2]
+    exported = [json.loads(line) for line in run(capsys, "export", judged, "--format", "ndjson")[1].splitlines()]
+    assert {(row["segment"], row["site"]) for row in exported} == {(row[3], row[2]) for row in told}
 
 
 def test_the_devices_command_filters_by_segment(judged, capsys):

@@ -334,6 +334,7 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted(limit):
     """However many addresses are named, a book keeps its limit; the least recently heard go first."""
     names = Names(limit)
     names.hear(packets(*[answer(n, f"n{n}.example", address=f"192.0.2.{n}") for n in range(200)]))
+    names.catch_up()
     assert max(len(book) for book in names._books()) == limit
     assert names.forgotten == 2 * (200 - limit)
     rows = [Flow(s(200), s(201), remote=f"192.0.2.{n}") for n in range(200)]

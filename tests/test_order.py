@@ -14,7 +14,7 @@ FLOORS = (
     {"countries", "errors", "model", "moments", "fast"},
     {"decode", "names", "devices", "inventory", "flows", "places", "rules", "exports"},
     {"sources", "library", "config", "store", "sinks", "dissection", "evidence"},
-    {"watch"},
+    {"watch", "forward"},
     {"cli"},
     {"__main__"},
 )
@@ -28,6 +28,7 @@ DOORS = {
     ("moments", "errors"),  # what is no time is told like every mistake of usage
     ("library", "devices"),  # the registry of makers
     ("library", "inventory"),
+    ("sinks", "config"),  # a sink is opened from its settings
 }
 """Imports within one floor, or of a pure room by a door, that DESIGN.md allows."""
 TUI_MAY_SEE = {"errors", "model", "moments", "store"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,33 @@ def test_the_schema_for_editors_knows_the_fields_and_their_modifiers(capsys: pyt
 def test_the_memory_table_has_the_columns_of_the_store() -> None:
     """An example that names nothing is a flow like any other."""
     assert holds("country IS NULL AND bytes_out = 0", None, [{"bytes_out": 0}], schema())
+
+
+def test_the_guide_shows_the_shipped_rules_on_the_demo(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The alerts by rule of docs/rules.md are those of the town; EGRESS_WATCH_README=write puts new ones there."""
+    site, db, guide = ROOT / "captures" / "city.site.toml", tmp_path / "a.db", ROOT / "docs" / "rules.md"
+    assert run(capsys, "replay", CITY, "--config", site, "--db", db, "--quiet")[0] == 0
+    rows = [json.loads(line) for line in run(capsys, "alerts", db, "--format", "ndjson")[1].splitlines()]
+    by_rule = Counter((row["title"], row["level"]) for row in rows)
+    hits = Counter({title: sum(row["hits"] for row in rows if row["title"] == title) for title, _ in by_rule})
+    lines = [
+        f"{count:>6}  {hits[title]:>4}  {level:13}  {title}"
+        for (title, level), count in sorted(by_rule.items(), key=lambda one: (-one[1], one[0]))
+    ]
+    real = "\n".join(["alerts  hits  level          rule", *lines]) + "\n"
+    block = re.compile(r"(<!-- demo -->\n```text\n)(.*?)(```\n<!-- /demo -->)", re.DOTALL)
+    text = guide.read_text(encoding="utf-8")
+    if os.environ.get("EGRESS_WATCH_README") == "write":
+        text = block.sub(lambda found: found[1] + real + found[3], text)
+        guide.write_text(text, encoding="utf-8")
+    found = block.search(text)
+    assert found
+    assert found[2] == real
+
+
+def test_every_shipped_rule_is_in_the_guide() -> None:
+    """With its level."""
+    guide = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "rules").glob("*.yml")):
+        (level,) = re.findall(r"^level: (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)[-1:]
+        assert f"| `{path.name}` | {level} |" in guide

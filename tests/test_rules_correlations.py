@@ -22,6 +22,7 @@ from egress_watch.model import Alert, Judged, Place
 from egress_watch.rules import Rule, RuleSet, check, linked, parts, schema
 from egress_watch.store import Reader, Store, backtest, holds
 from egress_watch.store.facts import CONTACT_BYTES, Contacts
+from egress_watch.store.rollup import LIMIT, Rollup
 
 SECOND_NS = 1_000_000_000
 BASE, OVER, SIEVE = (f"5f3c7a52-1f0e-4f57-9d0c-3f6c2f0f7a1{n}" for n in range(3))
@@ -208,10 +209,11 @@ def batch_of(some: Sequence[tuple[int, int, int]]) -> Judged:
     return Judged(changed, np.ones(len(some), np.int64), PLACES, VERDICTS)
 
 
-def told(path: str, batches: Sequence[Sequence[tuple[int, int, int]]]) -> Iterator[Alert]:
-    """Yield the alerts of flows stored batch by batch, as they are stored."""
+def told(path: str, batches: Sequence[Sequence[tuple[int, int, int]]], limit: int = LIMIT) -> Iterator[Alert]:
+    """Yield the alerts of flows stored batch by batch, as they are stored; ``limit`` counts are kept in memory."""
     with Store(path) as store:
         recording = store.record(zone="eea", as_of="2020-02-01", data=[], rules=[], version="0", inputs={})
+        recording._rollup = Rollup(store._db, recording.id, limit)
         watch = RuleSet(ready(two()))
         for some in batches:
             if some:
@@ -219,6 +221,7 @@ def told(path: str, batches: Sequence[Sequence[tuple[int, int, int]]]) -> Iterat
                 alerts = watch.evaluate(batch)
                 recording.alert(alerts, batch)
                 yield from alerts
+        recording.finish(tally(0), {})
         assert watch.broken == {}
 
 
@@ -240,6 +243,24 @@ def test_no_cutting_into_batches_changes_what_a_correlation_says(
         hits, size = sums.get(device, (0, 0))
         sums[device] = hits + alert.hits, size + alert.bytes_out
     assert sums == oracle(some, 1000)
+
+
+@given(some=st.lists(flow_rows, max_size=40), cuts=st.lists(st.integers(0, 40), max_size=6))
+@settings(deadline=None, max_examples=40)
+def test_counts_that_do_not_fit_into_memory_say_the_same(
+    tmp_path_factory: pytest.TempPathFactory, some: list[tuple[int, int, int]], cuts: list[int]
+) -> None:
+    """With no room at all each batch reads back what those before it wrote; alerts and counts are the same."""
+    ends = sorted({min(cut, len(some)) for cut in cuts} | {len(some)})
+    batches = [some[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+    folder = tmp_path_factory.mktemp("spill")
+    plain, spilled = (list(told(str(folder / f"{limit}.db"), batches, limit)) for limit in (LIMIT, 0))
+    assert plain == spilled
+    counts = []
+    for limit in (LIMIT, 0):
+        with Reader(str(folder / f"{limit}.db")) as reader:
+            counts.append(reader._rows("SELECT * FROM rollup ORDER BY grouped, slot, item"))
+    assert counts[0] == counts[1]
 
 
 def test_the_stored_alert_says_how_much_and_over_which_limit(tmp_path: Path) -> None:

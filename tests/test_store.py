@@ -54,8 +54,8 @@ def alert(batch, hits=1, bytes_out=100, **more):
     row = {
         "rule": "r-1", "title": "A rule", "level": "high", "device": 1, "device_ip": "10.0.0.1",
         "remote_ip": "203.0.113.1",
-        "owner": "Baidu", "country": "CN", "verdict": "OUT", "first_ns": batch.first,
-        "last_ns": batch.last, "hits": hits,
+        "owner": "Baidu", "country": "CN", "verdict": "OUT", "first_ns": START_S * 10**9,
+        "last_ns": START_S * 10**9, "hits": hits,
         "bytes_out": bytes_out, "bytes_in": 0, "first_flow": batch.first, "last_flow": batch.last, "why": "so",
         "network": "",
     }  # fmt: skip
@@ -411,7 +411,7 @@ def test_alerts_that_were_rolled_back_are_not_remembered(store, path, monkeypatc
     recording = record(store)
     batch = recording.write(judged(2), tally(2))
     with monkeypatch.context() as broken:
-        broken.setattr("egress_watch.store.episodes._EVENT", "INSERT INTO nothing VALUES (1)")
+        broken.setattr("egress_watch.store.episodes.EVENT", "INSERT INTO nothing VALUES (1)")
         with pytest.raises(StoreError):
             recording.alert([alert(batch), alert(batch, bytes_out=1)], batch)
     assert all_rows(path, "SELECT count(*) FROM alert") == [(0,)]

@@ -23,7 +23,7 @@ def screens(tmp_path_factory: pytest.TempPathFactory) -> Screens:
 
 def asked(screens: Screens, line: str) -> set[int]:
     """Return the ids of the flows that a filter finds."""
-    return {row["id"] for row in screens.flows_of(screens.filtered(line), {})}
+    return {row["id"] for row in screens.matching_flows(screens.filtered(line), {})}
 
 
 TRUTH = {

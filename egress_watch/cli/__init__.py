@@ -22,8 +22,9 @@ from egress_watch import __version__
 from egress_watch.errors import DATA_TROUBLE, EgressWatchError
 
 COMMANDS: tuple[str, ...] = (
-    "replay", "flows", "alerts", "alert", "devices", "export", "inspect", "inventory", "rejudge", "retain", "where",
-    "who", "data", "rules", "config", "tui",
+    "replay", "watch", "interfaces", "doctor", "status", "metrics", "flows", "alerts", "alert", "devices", "export",
+    "forward", "sinks", "inspect", "inventory", "rejudge", "retain", "where", "who", "data", "rules", "policy",
+    "config", "tui",
 )  # fmt: skip
 """Modules of this folder, in the order of the help; each is loaded only when its turn comes."""
 

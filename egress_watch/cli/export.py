@@ -12,15 +12,16 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from egress_watch import __version__
 from egress_watch.cli.options import ALERT_FILTERS, FLOW_FILTERS, add_filters, add_output, filters, write_lines
 from egress_watch.cli.privacy import add_pseudonyms, covering
-from egress_watch.config import load
-from egress_watch.errors import UsageError
+from egress_watch.config import SinkSettings, load
+from egress_watch.errors import DATA_TROUBLE, UsageError
 from egress_watch.exports.format import Format
-from egress_watch.exports.formats import FORMATS
+from egress_watch.exports.formats import ANY_WORD, FORMATS
 from egress_watch.exports.record import ALERT, FLOW, Origin, Record, record
 
 if TYPE_CHECKING:  # at run time it would load SQLite for --help
@@ -33,11 +34,10 @@ EXAMPLES = (
     "egress-watch export egress.db --format cef --since 1h -o alerts.cef",
     "egress-watch export egress.db --flows --format parquet -o flows.parquet",
     "egress-watch export egress.db --flows --format zeek --verdict OUT -o conn.log",
+    "egress-watch export egress.db --since 7d --to relp://siem.example:2514",
     "egress-watch export egress.db --format ocsf --sensor north | gzip > alerts.ocsf.json.gz",
 )
 BY_NAME = {known.name: known for known in FORMATS}
-ANY_WORD = ("ndjson", "csv", "parquet")
-"""Formats where a pseudonym may stand for an address; the others have fields that must hold addresses."""
 
 
 def arguments(command: argparse.ArgumentParser) -> None:
@@ -48,7 +48,9 @@ def arguments(command: argparse.ArgumentParser) -> None:
     kinds.add_argument("--alerts", dest="kind", action="store_const", const=ALERT, help=told)
     kinds.add_argument("--flows", dest="kind", action="store_const", const=FLOW, help="the flows, by number")
     add_output(command, BY_NAME, "ecs")
-    sensor = "name of this sensor in every record, and part of the event id; default: the name of this machine"
+    to = "send them once, in place of a file: where to (`egress-watch sinks kinds`), or a sink of the settings by name"
+    command.add_argument("--to", default="", metavar="SINK", help=to)
+    sensor = "name of this sensor in every record, and part of the event id; default: as configured (this machine's)"
     command.add_argument("--sensor", default="", metavar="NAME", help=sensor)
     command.add_argument("--config", default="", metavar="FILE", help="settings: privacy (TOML)")
     add_pseudonyms(command)
@@ -66,8 +68,29 @@ def run(options: argparse.Namespace) -> int:
         if covers and chosen.name not in ANY_WORD:
             remedy = f"take {', '.join(ANY_WORD[:-1])} or {ANY_WORD[-1]}, or leave the key out"
             raise UsageError(f"{chosen.name} has fields that must hold addresses, no pseudonyms", remedy=remedy)
-        write_lines(options, chosen.encode(records(options, kind, reader, covers), kind))
+        found = records(options, kind, reader, covers)
+        if options.to:
+            return _send(options, found)
+        write_lines(options, chosen.encode(found, kind))
     return 0
+
+
+def _send(options: argparse.Namespace, found: Iterator[Record]) -> int:
+    """Send the records once, and say how many; 1 where the receiver refused any."""
+    from egress_watch.forward.once import send
+    from egress_watch.forward.words import Words, line_of, sensor_name
+    from egress_watch.sinks.kinds import kind
+
+    if options.output != "-":
+        raise UsageError("-o and --to", remedy="leave one of them out")
+    config = load(options.config)
+    stream = f"{options.kind or ALERT}s"
+    given = next((row for row in config.sink if row.name == options.to), SinkSettings("export", options.to))
+    settings = replace(given, format=options.format, records=(stream,))
+    words = Words(settings, options.sensor or sensor_name(config.sensor), line_of(settings, covered=False))
+    sent = send(settings, map(words.message, found))
+    print(f"sent {sent.sent:,}, refused {len(sent.refused):,} ({kind(settings).promise.word})", file=sys.stderr)
+    return DATA_TROUBLE if sent.refused else 0
 
 
 def _kind(chosen: Format, options: argparse.Namespace) -> str:
@@ -87,7 +110,7 @@ def records(
     options: argparse.Namespace, kind: str, reader: Reader, covers: Pseudonyms | None = None
 ) -> Iterator[Record]:
     """Yield the records by the number of their row; an alert takes the newest flow of its episode as its sample."""
-    sensor, dates = options.sensor or os.uname().nodename, reader.zone_dates()
+    sensor, dates = options.sensor or load(options.config).sensor or os.uname().nodename, reader.zone_dates()
     names = FLOW_FILTERS if kind == FLOW else ALERT_FILTERS
     wanted = filters(options, names, reader.newest_ns(), reader.zones())
     read = reader.flows if kind == FLOW else reader.episodes

@@ -57,7 +57,9 @@ def run(options: argparse.Namespace) -> int:
     with Screens(options.db) as reader:
         asked = filters(options, FLOW_FILTERS, reader.newest_ns(), reader.zones())
         terms = reader.filtered(" ".join(options.terms))
-        rows = reader.flows_of(terms, asked, options.limit) if options.terms else reader.flows(asked, options.limit)
+        rows = (
+            reader.matching_flows(terms, asked, options.limit) if options.terms else reader.flows(asked, options.limit)
+        )
         covers = covering(options, load(options.config), reader.is_device)
         if options.why and covers:
             remedy = "leave --why out, or the key: evidence for a remote shows where it is"

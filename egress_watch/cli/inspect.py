@@ -1,19 +1,20 @@
-"""Open the packets of one stored flow with Wireshark's dissectors, from the capture it was recorded from.
+"""Open the packets of one stored flow with Wireshark's dissectors, from its capture or from kept evidence.
 
-It needs tshark and pyshark (`pip install 'egress-watch[inspect]'`). The capture must still be the very file: its
-fingerprint is compared. Where it has moved, name it with --capture.
+It needs tshark and pyshark (`pip install 'egress-watch[inspect]'`). The capture must still be the very file it was
+recorded from: its fingerprint is compared. Where it has moved, name it with --capture. Where it is gone, the packets
+that were kept as evidence of an alert are shown instead.
 
-In: a database, the number of a flow, and its capture. Out: a line for each packet, or all its fields. Never: packets of
-another file shown as those of this flow.
+In: a database, the number of a flow or an alert, and its packets. Out: a line for each packet, or all its fields.
+Never: packets of another file shown as those of this flow.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egress_watch import sinks
 from egress_watch.cli.options import filters, row_count
@@ -21,11 +22,15 @@ from egress_watch.errors import CaptureError, UsageError
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import when
 
+if TYPE_CHECKING:  # at run time it would load SQLite for --help
+    from egress_watch.store.reader import Reader
+
 HELP = "open the packets of one flow with Wireshark's dissectors"
 EXAMPLES = (
     "egress-watch inspect egress.db 7346612720988160",
     "egress-watch inspect egress.db 7346612720988160 --full --limit 2",
     "egress-watch inspect egress.db 7346612720988160 --capture /archive/monday.pcapng",
+    "egress-watch inspect egress.db --alert 3",
 )
 LIMIT = 50
 
@@ -33,7 +38,11 @@ LIMIT = 50
 def arguments(command: argparse.ArgumentParser) -> None:
     """Declare the options."""
     command.add_argument("db", metavar="DB", help="a database that replay wrote")
-    command.add_argument("id", metavar="FLOW", help="number of the flow, as `flows --format ndjson` shows it")
+    command.add_argument(
+        "id", metavar="FLOW", nargs="?", help="number of the flow, as `flows --format ndjson` shows it"
+    )
+    told = "in place of FLOW: the flows of this alert that have evidence, else its newest"
+    command.add_argument("--alert", metavar="N", help=told)
     command.add_argument("--full", action="store_true", help="every field of every packet")
     limit = f"at most this many packets; default: {LIMIT}"
     command.add_argument("--limit", type=row_count, default=LIMIT, metavar="N", help=limit)
@@ -41,23 +50,67 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the packets; the exit code is 1 where the capture has none of the flow."""
+    """Print the packets; the exit code is 1 where there are none of the flow."""
     from egress_watch.store.reader import Reader
 
     with Reader(options.db) as reader:
-        flow = next(reader.flows(filters(options, ("id",), 0)), None)
-        if flow is None:
-            remedy = "see `flows DB --format ndjson` for the numbers there are"
-            raise UsageError(f"no flow has the number {options.id}", where=options.db, remedy=remedy)
-        held = reader.inputs(flow["recording"])
-    found, troubles = _captures(held, options.capture)
+        asked = [(flow, *_held(reader, flow)) for flow in _meant(reader, options)]
+    room = options.limit or LIMIT
+    for flow, held, kept in asked:
+        room -= _inspect(flow, held, kept, options, room) if room else 0
+    return 0
+
+
+def _meant(reader: Reader, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the flows that are asked for; raises UsageError."""
+    if (options.id is None) == (options.alert is None):
+        raise UsageError("name a flow, or an alert with --alert", remedy="egress-watch inspect egress.db --alert 3")
+    if options.alert is not None:
+        return _of_alert(reader, options)
+    if found := list(reader.flows(filters(options, ("id",), 0))):
+        return found
+    remedy = "see `flows DB --format ndjson` for the numbers there are"
+    raise UsageError(f"no flow has the number {options.id}", where=options.db, remedy=remedy)
+
+
+def _of_alert(reader: Reader, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the flows of an alert that are still stored; raises UsageError where there are none."""
+    numbers = reader.flows_of(_alert(options.alert))
+    if found := [flow for number in numbers for flow in reader.flows({"id": number})]:
+        return found
+    what = f"no alert has the number {options.alert}"
+    remedy = "see `alerts DB --format ndjson` for the numbers there are"
+    if numbers:
+        what = f"no flow of alert {options.alert} is stored any more"
+        remedy = f"its evidence, if any: tshark -r FILE -Y 'frame.comment contains \"alert {options.alert}:\"'"
+    raise UsageError(what, where=options.db, remedy=remedy)
+
+
+def _alert(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise UsageError(
+            f"{text!r} is no number of an alert", remedy="give its id, as `alerts --format ndjson` shows it"
+        )
+    return int(text)
+
+
+def _held(reader: Reader, flow: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Return the captures a flow was recorded from, and the files of evidence with packets of it."""
+    return reader.inputs(flow["recording"]), reader.evidence(flow["id"])
+
+
+def _inspect(
+    flow: Mapping[str, Any], held: Mapping[str, str], kept: Sequence[str], options: argparse.Namespace, room: int
+) -> int:
+    """Print up to so many packets of one flow and return how many; raises CaptureError where there are none."""
+    found, troubles = _captures(held, kept, options.capture)
     count = 0
-    for count, lines in enumerate(islice(_shown(found, flow, options), options.limit or LIMIT), 1):
+    for count, lines in enumerate(islice(_shown(found, kept, flow, room, full=options.full), room), 1):
         sinks.write("-", map(printable, [*([_head(flow)] if count == 1 else []), *lines]))
     if not count:
         raise CaptureError("holds no packet of this flow", where=found[0], remedy="see `tshark -r` for what it holds")
     sinks.write("-", [printable(f"not looked into: {trouble.where}: {trouble.what}") for trouble in troubles])
-    return 0
+    return count
 
 
 def _head(flow: Mapping[str, Any]) -> str:
@@ -66,21 +119,25 @@ def _head(flow: Mapping[str, Any]) -> str:
     return f"flow {flow['id']}: {ends} {flow['protocol']}{called}, {when(flow['first_ns'])}"
 
 
-def _shown(paths: Iterable[str], flow: Mapping[str, Any], options: argparse.Namespace) -> Iterator[list[str]]:
+def _shown(
+    paths: Iterable[str], kept: Sequence[str], flow: Mapping[str, Any], limit: int, *, full: bool
+) -> Iterator[list[str]]:
     """Yield the lines of each packet, under the name of its file; a flow may lie in several."""
     from egress_watch.dissection import dissections, flow_filter, summaries
 
-    wanted, limit = flow_filter(flow), options.limit or LIMIT
+    wanted = flow_filter(flow)
     for path in paths:
-        packets = (
-            dissections(path, wanted, limit) if options.full else ([one] for one in summaries(path, wanted, limit))
-        )
+        narrowed = f'{wanted} && frame.comment contains "flow {flow["id"]},"' if path in kept else wanted
+        packets = dissections(path, narrowed, limit) if full else ([one] for one in summaries(path, narrowed, limit))
         for number, lines in enumerate(packets):
             yield lines if number else [f"from {path}", *lines]
 
 
-def _captures(held: Mapping[str, str], named: str) -> tuple[list[str], list[CaptureError]]:
-    """Return the files to look into, and what is wrong with others; raises CaptureError where there is none."""
+def _captures(held: Mapping[str, str], kept: Sequence[str], named: str) -> tuple[list[str], list[CaptureError]]:
+    """Return the files to look into, and what is wrong with others; raises CaptureError where there is none.
+
+    Evidence holds only the first packets, so it is looked into where no capture is left.
+    """
     found: list[str] = []
     troubles: list[CaptureError] = []
     for path in [named] if named else held:
@@ -88,6 +145,10 @@ def _captures(held: Mapping[str, str], named: str) -> tuple[list[str], list[Capt
             troubles.append(trouble)
         else:
             found.append(path)
+    if not found and not named:
+        found = [path for path in kept if Path(path).is_file()]
+        gone = [path for path in kept if path not in found]
+        troubles += [CaptureError("the ring let it go", where=path, remedy="keep more evidence.files") for path in gone]
     if not found:
         raise troubles[0] if troubles else CaptureError("no capture is known", remedy="name it with --capture FILE")
     return found, troubles

@@ -9,27 +9,24 @@ import gc
 import json
 import os
 import secrets
-import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from errno import EACCES
 from pathlib import Path
 from typing import Any
 
-from egress_watch import __version__, sinks
-from egress_watch.cli.judges import described
+from egress_watch import sinks
 from egress_watch.cli.narrow import Asked
 from egress_watch.cli.progress import progress
+from egress_watch.cli.recorder import begin, stop_signal, tell
 from egress_watch.config import Config
 from egress_watch.decode.carriers import Tables
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
-from egress_watch.exports.plain import printable
 from egress_watch.exports.pseudonyms import Pseudonyms
-from egress_watch.library import adequate, atlas, data_files, inventory, notices, rules, with_networks, zone
-from egress_watch.model import Frames, Pace, Packets, Snapshot, Tally
+from egress_watch.library import atlas, data_files, inventory, notices, rules, with_networks
+from egress_watch.model import Frames, Packets, Snapshot, Tally
 from egress_watch.sources import Inputs, open_inputs
 from egress_watch.store import Reader, Recording, Store
 from egress_watch.store.recording import FINISHED, INTERRUPTED
@@ -70,7 +67,7 @@ class Job:
         already; then its recording goes, and no other.
         """
         self._inputs = open_inputs(paths)
-        _tell(["; ".join(told)] if (told := notices()) else [])
+        tell(["; ".join(told)] if (told := notices()) else [])
         with Store(self._config.db) as store:
             for group in self._groups(store):
                 if not self._stopped:
@@ -94,11 +91,12 @@ class Job:
         """Record some inputs, with a progress bar where a person watches; Ctrl-C ends it in good order."""
         inputs = open_inputs(paths)
         through = stages(self._config, self._places, self._rules, secrets.randbits(63), self._inventory)
-        recording = self._begin(inputs, store)
+        marks = self._asked.marks(inputs.fingerprints())
+        recording = begin(store, self._config, self._rules, self._files, marks, self._asked.words)
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
         with (
-            _stop_signal() as stopped,
+            stop_signal() as stopped,
             self._frames(inputs, through.tables) as (source, decoded),
             progress(inputs, quiet=self._quiet) as advance,
         ):
@@ -113,6 +111,8 @@ class Job:
         self._unwrapped.update(tally.unwrapped)
         self._failed |= dict(inputs.failed)
         self._set_aside(through.rules.broken)
+        if through.evidence and through.evidence.trouble:
+            tell([f"evidence could not be written: {through.evidence.trouble}"])
         self._end(recording, inputs, store, tally)
 
     @contextmanager
@@ -126,17 +126,6 @@ class Job:
 
         with ahead(inputs, Way(self._asked.narrowing, tables), jobs - 1) as others:
             yield others.frames(), others.packets
-
-    def _begin(self, inputs: Inputs, store: Store) -> Recording:
-        law = zone(self._config.zone, self._config.as_of, self._config.own_zone)
-        pace = self._config.alerts
-        return store.record(
-            zone=law.id, as_of=law.as_of, data=described(self._files),
-            rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in self._rules],
-            version=__version__, inputs=self._asked.marks(inputs.fingerprints()), narrowed=self._asked.words,
-            adequate=adequate(self._config),
-            pace=Pace(int(pace.silence_s * 10**9), pace.jump, pace.jump_bytes, pace.storm),
-        )  # fmt: skip
 
     def _set_aside(self, broken: Mapping[str, str]) -> None:
         self._broken += [RuleError(broken[rule.id], where=rule.origin) for rule in self._rules if rule.id in broken]
@@ -190,14 +179,7 @@ def _complain(failed: Mapping[str, str], broken_rules: Sequence[str]) -> None:
     """Say on standard error why the exit code is not 0, whatever becomes of the report."""
     told = [str(_fruitless(path, reason)) for path, reason in failed.items()]
     told += [f"rule set aside: {error}" for error in broken_rules]
-    _tell(told)
-
-
-def _tell(told: Sequence[str]) -> None:
-    if sys.stderr is not None:
-        with suppress(OSError):
-            for error in told:
-                print(*map(printable, f"egress-watch: {error}".split("\n")), sep="\n", file=sys.stderr, flush=True)
+    tell(told)
 
 
 def _fruitless(path: str, reason: str) -> EgressWatchError:
@@ -209,23 +191,3 @@ def _fruitless(path: str, reason: str) -> EgressWatchError:
     elif what == os.strerror(EACCES):
         remedy = "make it readable"
     return CaptureError(what, where=path, remedy=remedy)
-
-
-@contextmanager
-def _stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a question that the loop asks after each batch; the second one kills."""
-    seen: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-        with suppress(OSError):  # not print: the signal may have come in the middle of one
-            os.write(2, b"\nstopping after this batch; Ctrl-C again to stop at once\n")
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from egress_watch import __version__, sinks
-from egress_watch.config import Config, load
+from egress_watch.config import Config, EvidenceSettings, load
 from egress_watch.errors import DATA_TROUBLE, USAGE, RuleError, UsageError
 from egress_watch.exports.plain import printable
 
@@ -95,6 +95,7 @@ def replayed(rules: Sequence[Rule], config: Config, capture: str) -> tuple[Count
     from egress_watch.store import Reader, Store
     from egress_watch.watch import stages, watch
 
+    config = replace(config, evidence=EvidenceSettings())  # a trial leaves nothing in the ring
     inputs, files = open_inputs([capture]), data_files(config)
     law, through = zone(config.zone, config.as_of, config.own_zone), stages(config, atlas(config, files), rules)
     with Store(config.db) as store:

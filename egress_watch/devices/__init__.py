@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from egress_watch.devices import dhcp, dhcp6, lldp, mdns, web
 from egress_watch.devices.facts import Reading
-from egress_watch.model import Fact, Packets, Words
+from egress_watch.fast import accelerator
+from egress_watch.model import Fact, Flags, Packets, Words
 
 __all__ = ["Devices"]
 
@@ -38,8 +39,8 @@ _BY_PORT = np.zeros(1 << 16, np.uint8)
 for _number, _reader in enumerate(_UDP_READERS, 1):
     _BY_PORT[list(_reader[1])] = _number
 _STARTS = np.frombuffer(b"".join(web.STARTS), np.uint32)
-_FIRST_BYTES = np.zeros(256, np.bool_)
-_FIRST_BYTES[[start[0] for start in web.STARTS]] = True
+_FIRST_BYTES = np.zeros(256, np.uint8)
+_FIRST_BYTES[[start[0] for start in web.STARTS]] = 1
 _LEAST_BYTES = 8
 
 _Sender = tuple[int, int, int, int]
@@ -89,18 +90,16 @@ class Devices:
 
     def _bearers(self, packets: Packets) -> Iterator[_Bearer]:
         """Yield the packets worth a look, in their order."""
-        reader = np.maximum(_BY_PORT[packets.dst_port], _BY_PORT[packets.src_port])
-        whole = (packets.fragment == 0) & (packets.payload_bytes >= _LEAST_BYTES)
-        udp = np.flatnonzero((reader > 0) & (packets.protocol == _UDP) & whole)
-        tcp = _greeting(packets, np.flatnonzero((packets.protocol == _TCP) & whole))
-        rows = np.sort(np.concatenate([udp, tcp]))
-        reader[tcp] = 0
-        told = self._ours(packets.src[rows]) | np.isin(reader[rows], _ANYWHERE)
-        rows = rows[told]
+        fast = accelerator()
+        rows, reader = fast.devices(packets, _BY_PORT, _FIRST_BYTES, _STARTS) if fast else _by_columns(packets)
+        if not len(rows):
+            return
+        told = self._ours(packets.src[rows]) | _ANYWHERE[reader]
+        rows, reader = rows[told], reader[told]
         senders = (packets.src_mac[rows], *packets.src[rows].T, packets.vlan[rows])
         start = packets.payload[rows]
         end = start + np.minimum(packets.payload_bytes[rows], MOST_PAYLOAD_BYTES)
-        columns = (reader[rows], packets.time_ns[rows], start, end, *senders)
+        columns = (reader, packets.time_ns[rows], start, end, *senders)
         for kind, time_ns, first, last, *sender in zip(*(column.tolist() for column in columns), strict=True):
             yield _Bearer(kind, time_ns, tuple(sender), packets.data[first:last].tobytes())
 
@@ -108,9 +107,10 @@ class Devices:
         """Return whether one more packet of this sender is read, and count it."""
         if len(self._reads) > self._limit:
             self._reads.clear()
-        count = self._reads.setdefault((sender, source), [time_ns // HOUR_NS, 0])
-        if count[0] != time_ns // HOUR_NS:
-            count[:] = time_ns // HOUR_NS, 0
+        hour = time_ns // HOUR_NS
+        count = self._reads.get((sender, source))
+        if count is None or count[0] != hour:
+            count = self._reads[sender, source] = [hour, 0]
         count[1] += 1
         self.refused += count[1] > MOST_READ
         return count[1] <= MOST_READ
@@ -135,12 +135,24 @@ class Devices:
         return True
 
 
-_ANYWHERE = [number for number, reader in enumerate(_UDP_READERS, 1) if reader[0] in _FROM_ANYWHERE]
+_ANYWHERE = np.array([False, *(reader[0] in _FROM_ANYWHERE for reader in _UDP_READERS)])
+"""By reader: whether it listens to addresses that are not ours."""
+
+
+def _by_columns(packets: Packets) -> tuple[NDArray[np.intp], Flags]:
+    """Return the rows that are worth a look, and the reader of each."""
+    reader = np.maximum(_BY_PORT[packets.dst_port], _BY_PORT[packets.src_port])
+    whole = (packets.fragment == 0) & (packets.payload_bytes >= _LEAST_BYTES)
+    udp = np.flatnonzero((reader > 0) & (packets.protocol == _UDP) & whole)
+    tcp = _greeting(packets, np.flatnonzero((packets.protocol == _TCP) & whole))
+    rows = np.sort(np.concatenate([udp, tcp]))
+    reader[tcp] = 0
+    return rows, reader[rows]
 
 
 def _greeting(packets: Packets, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return those TCP rows whose payload begins with one of web.STARTS: one byte tells most of the others."""
-    rows = rows[_FIRST_BYTES[packets.data[packets.payload[rows]]]]
+    rows = rows[_FIRST_BYTES[packets.data[packets.payload[rows]]] > 0]
     if not len(rows):
         return rows
     windows: NDArray[np.void] = np.ndarray((len(packets.data) - 3,), "V4", buffer=packets.data, strides=(1,))

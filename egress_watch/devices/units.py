@@ -4,7 +4,8 @@ In: rows of sightings and of facts. Out: `Unit` rows. Never: all that lies behin
 
 A device is known by its MAC. A MAC that stands before addresses of different subnets at the same time, or before more
 than MOST_ADDRESSES, is a router's: what is seen with it is known by address and VLAN instead, and the router is a
-device of its own.
+device of its own. Addresses of the link are always the MAC's own: nobody forwards them (RFC 3927, section 2.7;
+RFC 4291, sections 2.5.2 and 2.5.6).
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def units(sightings: Sequence[Row], facts: Sequence[Row]) -> list[Unit]:
     found: dict[tuple[str, str, int], Unit] = {}
     for row in sightings:
         _unit(found, row, before, leased).sightings.append(row)
-        if row["mac"] in before and leased.get(row["ip"]) != row["mac"]:
+        if row["mac"] in before and leased.get(row["ip"]) != row["mac"] and not _of_the_link(row["ip"]):
             found.setdefault((row["mac"], "", 0), Unit(row["mac"])).passing.append(row)
     for row in (fact for fact in facts if fact["mac"] or fact["ip"]):
         _unit(found, row, () if row["source"] in OWN_WORD else before, leased).facts.append(row)
@@ -112,10 +113,14 @@ def _unit(
 ) -> Unit:  # fmt: skip
     """Return the unit a row belongs to, new where it must."""
     mac, behind = row["mac"], ""
-    if mac in before or not mac:
+    if (mac in before and not _of_the_link(row["ip"])) or not mac:
         behind, mac = mac, leased.get(row["ip"], "") if mac else ""
     key = (mac, "", 0) if mac else ("", row["ip"], row["vlan"])
     return found.setdefault(key, Unit(mac, 0 if mac else row["vlan"], "" if mac else behind))
+
+
+def _of_the_link(ip: str) -> bool:
+    return ip in NO_ADDRESSES or bool(ip and ip_address(ip).is_link_local)
 
 
 def routers(sightings: Iterable[Row]) -> set[str]:
@@ -125,12 +130,18 @@ def routers(sightings: Iterable[Row]) -> set[str]:
 
 
 def _stands_before(rows: Sequence[Row]) -> bool:
+    """Return whether a MAC has too many addresses to be one device.
+
+    One that asks for an address, from 0.0.0.0 (RFC 2131, section 4.1), may keep the one it left the factory with: two
+    addresses make no router of it.
+    """
     spans = [(ip_address(row["ip"]), row["first_ns"], row["last_ns"]) for row in rows]
     routed = [one for one in spans if not (one[0].is_link_local or one[0].is_unspecified or one[0].is_multicast)]
     four = {one[0] for one in routed if one[0].version == 4}
     if len(four) > MOST_ADDRESSES:
         return True
-    return _at_once(routed, 4) > 1 or _at_once(routed, 6) > MOST_PREFIXES
+    asks = any(row["ip"] == NO_ADDRESSES[0] for row in rows)
+    return _at_once(routed, 4) > (2 if asks and len(four) == 2 else 1) or _at_once(routed, 6) > MOST_PREFIXES
 
 
 def _at_once(spans: Iterable[tuple[Any, int, int]], version: int) -> int:

@@ -20,8 +20,8 @@ STARTS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"HTTP"
 """The first four bytes of every message that is read."""
 _RESPONSES = (b"HTTP", b"RTSP")
 _GREETINGS = (b"SSH-", b"220 ", b"220-")
-_AGENT = re.compile(rb"\nuser-agent:([^\r\n]*)", re.IGNORECASE)
-_SERVER = re.compile(rb"\nserver:([^\r\n]*)", re.IGNORECASE)
+_AGENT, _SERVER = b"\nuser-agent:", b"\nserver:"
+_LINE = re.compile(rb"[^\r\n]*")
 
 
 def source_of(payload: bytes) -> str:
@@ -47,7 +47,8 @@ def read_ssdp(payload: bytes) -> Reading:
     return Reading(_field(_SERVER, payload) or _field(_AGENT, payload))
 
 
-def _field(pattern: re.Pattern[bytes], payload: bytes) -> list[Trait]:
-    head = payload[:MOST_HEADER_BYTES].split(b"\r\n\r\n", 1)[0]
-    found = pattern.search(head)
-    return trait(SOFTWARE, found[1]) if found else []
+def _field(field: bytes, payload: bytes) -> list[Trait]:
+    head = payload[:MOST_HEADER_BYTES].partition(b"\r\n\r\n")[0]
+    at = head.lower().find(field)  # several times faster than an expression
+    line = _LINE.match(head, at + len(field)) if at >= 0 else None
+    return trait(SOFTWARE, line[0]) if line else []

@@ -60,12 +60,12 @@ class Firsts:
         order = np.argsort(marks, kind="stable")
         mark, time_ns, flags = marks[order], time_ns[order], tcp_flags[order]
         idle_ns = np.where(protocol[order] == TCP, self._tcp_idle_ns, self._idle_ns)
-        at = np.flatnonzero(np.append(True, mark[1:] != mark[:-1]))
+        new = np.append(True, mark[1:] != mark[:-1])
+        at, group = np.flatnonzero(new), np.cumsum(new) - 1
         place = (mark[at] & np.uint64(PLACES - 1)).astype(np.intp)
         goes_on = (self._mark[place] == mark[at]) & (time_ns[at] - self._last_ns[place] <= idle_ns[at])
         goes_on &= time_ns[at] - self._first_ns[place] <= self._active_ns
         goes_on &= ~(self._closed[place] & _opening(flags[at]))
-        group = np.cumsum(np.isin(np.arange(len(mark)), at)) - 1
         begins, over = _runs(at[group], time_ns, flags, idle_ns, (goes_on & self._closed[place])[group])
         early = goes_on[group] & (begins == at[group])  # in the run that an earlier batch began
         since_ns = np.where(early, self._first_ns[place][group], time_ns[begins])

@@ -24,3 +24,6 @@ NDJSON = lined("ndjson", "the record itself, JSON", json_line)
 CSV = Format("csv", "comma-separated values with a header", lambda records, kind: csv_rows(records, COLUMNS[kind]))
 
 FORMATS: tuple[Format, ...] = (ECS, OCSF, CEF, LEEF, EVE, NDJSON, CSV, ZEEK, ZEEK_JSON, PARQUET, IPFIX)
+
+ANY_WORD = ("ndjson", "csv", "parquet")
+"""Formats where a pseudonym may stand for an address; the others have fields that must hold addresses."""

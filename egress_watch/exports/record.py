@@ -73,6 +73,9 @@ KEYS = (
 
 COLUMNS = {kind: tuple(key.name for key in KEYS if kind in key.kinds) for kind in KINDS}
 
+GAP_RULE, TEST_RULE = "8e6f5a1c-6c1b-4d38-9a5e-0d6f0c1f7a01", "8e6f5a1c-6c1b-4d38-9a5e-0d6f0c1f7a02"
+"""What stands for a rule's id where no rule spoke: records were dropped; a sink is tested."""
+
 _OF_THE_FLOW = (
     "protocol", "device_port", "vlan", "remote_port", "name", "name_source", "name_ns", "other_names",
     "location_status", "asn", "as_name", "provider", "region", "owner_seat", "laws", "ties", "zone", "countries",
@@ -81,9 +84,25 @@ _OF_THE_FLOW = (
 """What an alert takes from the newest flow of its episode."""
 _TIMES = ("first_ns", "last_ns", "name_ns")
 _IDENTITY = {
-    FLOW: ("recording", "id", "protocol", "device_ip", "device_port", "remote_ip", "remote_port"),
+    FLOW: (
+        "protocol",
+        "device_ip",
+        "device_port",
+        "device_mac",
+        "remote_ip",
+        "remote_port",
+        "vlan",
+        "first_ns",
+        "packets_out",
+        "bytes_out",
+        "packets_in",
+        "bytes_in",
+    ),
     ALERT: ("recording", "id", "rule", "device_ip", "device_mac", "owner", "network", "country"),
 }
+_OF_AN_EPISODE = ("rule", "device_ip", "device_mac", "owner", "network", "country", "kind")
+_OF_NEWS = ("news_kind", "cause", "news_ns", "news_level", "news_hits", "news_out", "news_in")
+"""What makes news of an episode itself. No number of a row: recorded anew, the same packets make the same ids."""
 _STATE = {FLOW: ("last_ns", "verdict"), ALERT: ("last_ns", "hits", "bytes_out", "bytes_in", "verdict", "action")}
 
 
@@ -91,7 +110,7 @@ def record(kind: str, row: Row, origin: Origin, *, flow: Row | None = None, acti
     """Return the record of a row of the view ``flows`` (kind ``flow``) or ``alerts`` (kind ``alert``).
 
     ``flow`` is the newest flow of an alert's episode, None where it is no longer kept. The event id is made of the
-    sensor, the row's numbers and ends, and its state (hits, bytes, verdict, action): the same state has the same id.
+    sensor, what makes the row itself, and its state (hits, bytes, verdict, action): the same state has the same id.
     """
     sample = {name: (flow or {}).get(name) for name in _OF_THE_FLOW} if kind == ALERT else {}
     said = {**sample, **row, "kind": kind, "action": action, "schema": SCHEMA, **origin._asdict()}
@@ -100,6 +119,41 @@ def record(kind: str, row: Row, origin: Origin, *, flow: Row | None = None, acti
     said |= _derived(said)
     said |= _ids(kind, said)
     return {name: _clean(said.get(name)) for name in COLUMNS[kind]}
+
+
+def news(row: Row, origin: Origin, *, flow: Row | None = None) -> Record:
+    """Return the record of news of an alert: a row of the view ``alerts`` with ``news_...``, a row of alert_event.
+
+    Hits, bytes and level are those the news tells. Its words are those of the episode as it stands now, so a later
+    attempt may say more of where it goes; the event id is the same.
+    """
+    kind, time_ns = row["news_kind"], within_reach(row["news_ns"])
+    then = {"level": row["news_level"], "hits": row["news_hits"], "bytes_out": row["news_out"],
+            "bytes_in": row["news_in"], "last_ns": min(row["last_ns"], time_ns)}  # fmt: skip
+    then["first_ns"] = min(row["first_ns"], then["last_ns"])
+    made = record(ALERT, {**row, **then}, origin, flow=flow, action=kind if kind in ACTIONS else ACTIONS[0])
+    itself = [origin.sensor, *(row[name] for name in (*_OF_AN_EPISODE, *_OF_NEWS))]
+    return made | {"time_ns": time_ns, "event_id": event_id(time_ns, ["news", *itself])}
+
+
+def gap(row: Row, sink: str, origin: Origin) -> Record:
+    """Return the record that says what was dropped before it was sent: ``row`` is one of the table gap."""
+    why = f"{row['records']:,} {row['stream']} were dropped: more waited for the sink {sink} than its limit"
+    said = {
+        "id": row["id"], "rule": GAP_RULE, "title": "Records were dropped before they were sent", "level": "high",
+        "hits": row["records"], "first_ns": row["made_ns"], "last_ns": row["made_ns"], "why": why, "verdict": "UNKNOWN",
+    }  # fmt: skip
+    itself = [origin.sensor, sink, row["stream"], row["after"], row["last"]]
+    return record(ALERT, said, origin) | {"event_id": event_id(row["made_ns"], ["gap", *itself])}
+
+
+def trial(sink: str, time_ns: int, origin: Origin) -> Record:
+    """Return the record of a test: an alert that says it is none."""
+    said = {
+        "id": 0, "rule": TEST_RULE, "title": "Test of a sink, no alert", "level": "informational", "hits": 0,
+        "first_ns": time_ns, "last_ns": time_ns, "why": f"`egress-watch sinks test {sink}` was run", "verdict": "IN",
+    }  # fmt: skip
+    return record(ALERT, said, origin) | {"event_id": event_id(time_ns, ["test", origin.sensor, sink])}
 
 
 def _derived(said: Row) -> Record:

@@ -6,7 +6,7 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 
 from __future__ import annotations
 
-from egress_watch.fast.library import Accelerator, Easy, Records, load, packet_columns
+from egress_watch.fast.library import Accelerator, Drained, Easy, Records, load, packet_columns
 from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
 
 _loaded = load()
@@ -26,6 +26,7 @@ def turn_off() -> None:
 __all__ = [
     "NO_NAMES",
     "Accelerator",
+    "Drained",
     "Easy",
     "NameFinder",
     "NameTables",

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
-from egress_watch.fast.layout import BlockWalk, FlowPiece, FrameBatch, PcapWalk, place_of
+from egress_watch.fast.layout import BlockWalk, Copies, DeviceSift, FlowPiece, FrameBatch, PcapWalk, RingWalk, place_of
 from egress_watch.fast.names import NameFinder, NameTables
-from egress_watch.model import Bytes, Flags, Frames, Ints
+from egress_watch.model import Bytes, Flags, Frames, Ints, Packets, Words
 
 LIKELY_BYTES = 96
 """Records are seldom shorter on average; where they are, the walk is repeated with more room."""
@@ -35,6 +35,21 @@ class Records(NamedTuple):
     """Offset of the first record that was not read."""
     length: int
     """What that record claims; 0 where not even its header is there."""
+
+
+class Drained(NamedTuple):
+    """What was taken out of a ring."""
+
+    start: Ints
+    caught: Ints
+    wire: Ints
+    time_ns: Ints
+    used: int
+    """Where in the buffer the next frame may go."""
+    at: int
+    """The slot to look at next."""
+    status: int
+    """The status words of all slots taken, or-ed."""
 
 
 class Easy(NamedTuple):
@@ -59,6 +74,13 @@ PACKET_COLUMNS: dict[str, type[np.generic]] = {
 """Column of `model.Packets` to its kind."""
 
 
+DEVICE_COLUMNS = {name: PACKET_COLUMNS[name] for name in ("src_port", "dst_port", "protocol", "fragment", "payload",
+                                                          "payload_bytes")}  # fmt: skip
+"""The columns in which `Accelerator.devices` looks."""
+Seen = tuple[Words, Ints]
+"""(65536,) each: the last fingerprint of a place, and its time."""
+
+
 def packet_columns(count: int, *, prints: bool) -> dict[str, NDArray[Any]]:
     """Return columns of `model.Packets` with room for so many rows, not filled in, fingerprints where wanted."""
     return {
@@ -72,8 +94,9 @@ class Accelerator:
 
     def __init__(self, library: CDLL) -> None:
         self._library = library
-        for name in ("ew_pcap", "ew_pcapng", "ew_frames", "ew_flows", "ew_row_bytes"):
-            getattr(library, name).restype = c_int64
+        names = ("pcap", "pcapng", "ring", "frames", "flows", "copies", "devices", "row_bytes")
+        for name in names:
+            getattr(library, f"ew_{name}").restype = c_int64
         library.ew_names.restype = None
         self.row_bytes: int = library.ew_row_bytes()
         """Size of a row of the flow table."""
@@ -104,6 +127,20 @@ class Accelerator:
         count = self._library.ew_pcapng(byref(walk))
         return offset[:count], walk.at, walk.length
 
+    def ring(
+        self, ring: Bytes, slots: int, stride: int, at: int, data: Bytes, used: int, most: int, *, tagged: bool
+    ) -> Drained:
+        """Take up to ``most`` frames out of a TPACKET_V2 ring into ``data[used:]``, and hand the slots back.
+
+        ``tagged``: put a VLAN tag that the kernel took off back into the frame.
+        """
+        columns = [np.empty(most, np.int64) for _ in range(4)]
+        places = map(place_of, columns)
+        walk = RingWalk(place_of(ring), slots, stride, at, place_of(data), used, len(data), tagged, *places, most, 0)
+        count = self._library.ew_ring(byref(walk))
+        start, caught, wire, time_ns = (column[:count] for column in columns)
+        return Drained(start, caught, wire, time_ns, walk.used, walk.at, walk.status)
+
     def frames(self, frames: Frames, kinds: Flags, ports: Flags, *, prints: bool) -> Easy:
         """Read the plain frames: Ethernet, VLAN tags, IPv4 or IPv6, and TCP, UDP or ICMP.
 
@@ -123,6 +160,34 @@ class Accelerator:
         rows = self._library.ew_frames(byref(batch))
         easy = {name: column[:rows] for name, column in columns.items()}
         return Easy(easy, left[: batch.left_count], place[: batch.left_count], reason[: batch.reason_count])
+
+    def copies(self, seen: Seen, prints: Words, time_ns: Ints, window_ns: int, moment_ns: int) -> Ints:
+        """Return the rows that are second copies, and remember all fingerprints but 0 as seen.
+
+        A copy has the fingerprint that was seen last in its place at most ``window_ns`` ago, ``moment_ns`` where its
+        lowest bit is 0.
+        """
+        count = len(prints)
+        row = np.empty(count, np.int64)
+        read = [np.ascontiguousarray(prints, np.uint64), np.ascontiguousarray(time_ns, np.int64)]
+        places = [place_of(column) for column in read]
+        given = Copies(place_of(seen[0]), place_of(seen[1]), count, *places, window_ns, moment_ns, place_of(row))
+        return row[: self._library.ew_copies(byref(given))]
+
+    def devices(self, packets: Packets, ports: Flags, first: Flags, starts: NDArray[np.uint32]) -> tuple[Ints, Flags]:
+        """Return the rows of packets that may say what a device is, and the reader of each: 0 for TCP.
+
+        ``ports`` (65536,) holds the readers by UDP port, ``first`` (256,) is 1 for the first bytes of ``starts``, which
+        are the first four bytes of what TCP may begin with, as they lie in memory.
+        """
+        count = len(packets)
+        row, reader = np.empty(count, np.int64), np.empty(count, np.uint8)
+        read = {name: np.ascontiguousarray(getattr(packets, name), kind) for name, kind in DEVICE_COLUMNS.items()}
+        places = {name: place_of(column) for name, column in read.items()}
+        given = DeviceSift(place_of(ports), place_of(first), place_of(starts), len(starts), place_of(row),
+                           place_of(reader), place_of(packets.data), len(packets.data), count, **places)  # fmt: skip
+        found = self._library.ew_devices(byref(given))
+        return row[:found], reader[:found]
 
     def names(self, tables: NameTables) -> NameFinder:
         """Return what finds names by these tables."""

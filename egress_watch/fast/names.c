@@ -14,7 +14,7 @@
 
 enum { ANOTHERS = -1, NOTHING = 0, FOUND = 1 }; /* of a packet: left to Python, said nothing, said something */
 enum { RECORD_BYTES = 5, HELLO_BYTES = 4, RANDOM_BYTES = 34, SERVER_NAME = 0, HOST_NAME = 0, ENCRYPTED = 0xFE0D };
-enum { MOST_HEADER_BYTES = 16384 };
+enum { MOST_HEADER_BYTES = 16384, AHEAD = 16 };
 enum { DNS_HEADER_BYTES = 12, RECORD_HEAD_BYTES = 10, MOST_RECORDS = 256, MOST_CHAIN = 16, MOST_JUMPS = 16 };
 enum { MOST_NAME_BYTES = 254, MOST_LABEL_BYTES = 63 };
 enum { ADDRESS_BYTES = 16, KEY_BYTES = 37 };
@@ -28,7 +28,8 @@ struct sift {
     int64_t room, text_room, address_room;
     int64_t *left;    /* out: packets for other readers, with room for all */
     uint8_t *wanting; /* the bits of those who may want them */
-    int64_t *row;     /* out: packets read here, and the bit of the reader each is of */
+    int64_t *row;     /* out: numbers of packets read here, their times, and the bit of the reader each is of */
+    int64_t *time_ns;
     uint8_t *reader;
     uint8_t *connection; /* KEY_BYTES each */
     int64_t *bytes;      /* of its name, */
@@ -36,14 +37,15 @@ struct sift {
     int64_t *addresses;  /* where its addresses end, */
     uint8_t *address;    /* all of which lie here in turn, each behind that of the host that asked */
     int64_t *ttl_s;
-    int64_t left_count, count, text_bytes, address_count;
-    /* the packets, as model.Packets */
+    int64_t left_count, count, text_bytes, address_count; /* but for the first, they go on from call to call */
+    /* the packets, as model.Packets, and the number of the first */
+    int64_t first_row;
     const uint8_t *data;
     int64_t size, packets;
     const uint64_t *src, *dst;
     const uint16_t *src_port, *dst_port;
     const uint8_t *protocol;
-    const int64_t *payload, *payload_bytes;
+    const int64_t *payload, *payload_bytes, *packet_ns;
 };
 
 static uint32_t big16(const uint8_t *at) { return (uint32_t)at[0] << 8 | at[1]; }
@@ -336,7 +338,8 @@ static int note(struct sift *s, int64_t row, uint8_t reader, const uint8_t *payl
     for (; before < s->address_count; before++)
         memcpy(s->address + 2 * ADDRESS_BYTES * before, key + ADDRESS_BYTES, ADDRESS_BYTES);
     s->addresses[s->count] = s->address_count;
-    s->row[s->count] = row;
+    s->row[s->count] = s->first_row + row;
+    s->time_ns[s->count] = s->packet_ns[row];
     s->reader[s->count] = reader;
     s->bytes[s->count++] = name->bytes;
     return 1;
@@ -364,12 +367,14 @@ static void sift_packet(struct sift *s, int64_t row, uint8_t wanting) {
 void ew_names(struct sift *s) {
     int64_t row;
 
-    s->left_count = s->count = s->text_bytes = s->address_count = 0;
+    s->left_count = 0;
     for (row = 0; row < s->packets; row++) {
         int64_t at = s->payload[row], size = s->payload_bytes[row];
         uint8_t wanting = s->protocols[s->protocol[row]], port = s->ports[s->src_port[row]];
         uint16_t two;
 
+        if (row + AHEAD < s->packets && s->payload_bytes[row + AHEAD] >= 2)
+            __builtin_prefetch(s->data + s->payload[row + AHEAD]);
         if (!wanting || size < 2 || at < 0 || at > s->size - size || !(wanting & (s->first[s->data[at]] | port)))
             continue;
         memcpy(&two, s->data + at, 2);

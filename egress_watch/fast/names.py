@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from egress_watch.fast.layout import NameSift, place_of
 from egress_watch.model import Flags, Packets
 
-ROOM = 4096
-"""Names read at once, and addresses; what is beyond is left, as is what has no room for its text."""
-TEXT_BYTES = 1 << 17
+ROOM = 1 << 13
+"""Names that may wait, and addresses; what is beyond is left, as is what has no room for its text.
+
+Taking many at once costs half of taking those of one batch: what is needed for it is then at hand.
+"""
+TEXT_BYTES = 1 << 18
 KEY_BYTES, ADDRESS_BYTES = 37, 16
 
 
@@ -42,6 +45,8 @@ class PlainNames(NamedTuple):
     """Names read of some packets; lists of length n, in the order of the packets."""
 
     row: list[int]
+    """The numbers of the packets."""
+    time_ns: list[int]
     reader: list[int]
     """The bit of its reader."""
     connection: list[bytes]
@@ -56,7 +61,7 @@ class PlainNames(NamedTuple):
     """(k,) How long each address holds."""
 
 
-NO_NAMES = PlainNames([], [], [], [], [], [], [])
+NO_NAMES = PlainNames([], [], [], [], [], [], [], [])
 
 
 class NameFinder:
@@ -66,7 +71,7 @@ class NameFinder:
         self._sift = sift
         self._tables = tables  # their memory must not go
         self._out: dict[str, NDArray[Any]] = {
-            "row": np.empty(ROOM, np.int64), "reader": np.empty(ROOM, np.uint8),
+            "row": np.empty(ROOM, np.int64), "time_ns": np.empty(ROOM, np.int64), "reader": np.empty(ROOM, np.uint8),
             "connection": np.empty(ROOM, f"V{KEY_BYTES}"), "bytes": np.empty(ROOM, np.int64),
             "text": np.empty(TEXT_BYTES, np.uint8), "addresses": np.empty(ROOM, np.int64),
             "address": np.empty(ROOM, f"V{2 * ADDRESS_BYTES}"), "ttl_s": np.empty(ROOM, np.int64),
@@ -76,33 +81,53 @@ class NameFinder:
         self._struct = NameSift(*given, ROOM, TEXT_BYTES, ROOM, **places)
         self._left, self._wanting = np.empty(0, np.int64), np.empty(0, np.uint8)
 
-    def find(self, packets: Packets) -> tuple[NDArray[np.int64], Flags, PlainNames]:
-        """Return rows that are left to other readers, the bits of those, and the names that were read."""
+    @property
+    def waiting(self) -> bool:
+        """Whether there are names to `take`."""
+        return bool(self._struct.count)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many names wait to be taken that there may be no room for those of another batch."""
+        struct = self._struct
+        return bool(2 * max(struct.count, struct.address_count) > ROOM or 2 * struct.text_bytes > TEXT_BYTES)
+
+    def find(self, packets: Packets, row: int) -> tuple[NDArray[np.int64], Flags]:
+        """Read packets, the first of which has this number; return rows left to other readers, and the bits of those.
+
+        Names that were read wait for `take`.
+        """
         struct, count = self._struct, len(packets)
         if count > len(self._left):
             self._left, self._wanting = np.empty(count, np.int64), np.empty(count, np.uint8)
             struct.left, struct.wanting = place_of(self._left), place_of(self._wanting)
         struct.data, struct.size, struct.packets = place_of(packets.data), len(packets.data), count
-        kept = [np.ascontiguousarray(getattr(packets, name), kind) for name, kind in _COLUMNS.items()]
-        for name, column in zip(_COLUMNS, kept, strict=True):
+        struct.first_row = row
+        kept = [np.ascontiguousarray(getattr(packets, name), kind) for name, (_, kind) in _COLUMNS.items()]
+        for (name, _), column in zip(_COLUMNS.values(), kept, strict=True):
             setattr(struct, name, place_of(column))
         self._sift(byref(struct))
-        return self._left[: struct.left_count].copy(), self._wanting[: struct.left_count].copy(), self._found()
+        return self._left[: struct.left_count].copy(), self._wanting[: struct.left_count].copy()
 
-    def _found(self) -> PlainNames:
+    def take(self) -> PlainNames:
+        """Return the names read since the last call."""
         struct, out = self._struct, self._out
+        if not struct.count:
+            return NO_NAMES
         ends = np.cumsum(out["bytes"][: struct.count]).tolist()
         text = out["text"][: struct.text_bytes].tobytes()
         names = [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        row, reader, connection, ends = (
-            out[name][: struct.count].tolist() for name in ("row", "reader", "connection", "addresses")
+        row, time_ns, reader, connection, address_ends = (
+            out[name][: struct.count].tolist() for name in ("row", "time_ns", "reader", "connection", "addresses")
         )
         asked, ttl_s = (out[name][: struct.address_count].tolist() for name in ("address", "ttl_s"))
-        return PlainNames(row, reader, connection, names, ends, asked, ttl_s)
+        struct.count = struct.text_bytes = struct.address_count = 0
+        return PlainNames(row, time_ns, reader, connection, names, address_ends, asked, ttl_s)
 
 
-_COLUMNS: dict[str, type[np.generic]] = {
-    "src": np.uint64, "dst": np.uint64, "src_port": np.uint16, "dst_port": np.uint16, "protocol": np.uint8,
-    "payload": np.int64, "payload_bytes": np.int64,
+_COLUMNS: dict[str, tuple[str, type[np.generic]]] = {
+    "src": ("src", np.uint64), "dst": ("dst", np.uint64), "src_port": ("src_port", np.uint16),
+    "dst_port": ("dst_port", np.uint16), "protocol": ("protocol", np.uint8), "payload": ("payload", np.int64),
+    "payload_bytes": ("payload_bytes", np.int64), "time_ns": ("packet_ns", np.int64),
 }  # fmt: skip
-"""The columns of `model.Packets` that are looked at."""
+"""The columns of `model.Packets` that are looked at, by what they are called in `NameSift`."""

@@ -49,15 +49,16 @@ struct pcap {
     int64_t length; /* out: what the record at `at` claims, 0 where not even its header is there */
 };
 
+static inline uint32_t number_of(const uint8_t *at, int64_t big) { return big ? big32(at) : little32(at); }
+
 /* Read the whole records from walk->at on and return how many; walk->at is then the first one not read. */
 int64_t ew_pcap(struct pcap *walk) {
-    uint32_t (*number)(const uint8_t *) = walk->big ? big32 : little32;
-    int64_t at = walk->at, count = 0;
+    int64_t big = walk->big, at = walk->at, count = 0;
 
     walk->length = 0;
     while (walk->size - at >= walk->header && count < walk->room) {
         const uint8_t *record = walk->data + at;
-        int64_t caught = number(record + 8), wire = number(record + 12);
+        int64_t caught = number_of(record + 8, big), wire = number_of(record + 12, big);
         if (walk->swap == SWAP_YES || (walk->swap == SWAP_MAYBE && wire < caught)) {
             int64_t other = caught;
             caught = wire;
@@ -70,7 +71,8 @@ int64_t ew_pcap(struct pcap *walk) {
         walk->start[count] = at + walk->header;
         walk->caught[count] = caught;
         walk->wire[count] = wire;
-        walk->time_ns[count] = (int64_t)number(record) * 1000000000 + (int64_t)number(record + 4) * walk->tick_ns;
+        walk->time_ns[count] =
+            (int64_t)number_of(record, big) * 1000000000 + (int64_t)number_of(record + 4, big) * walk->tick_ns;
         count++;
         at += walk->header + caught;
     }
@@ -116,6 +118,7 @@ enum { ETHERNET = 1, LOWEST_ETHERTYPE = 0x600, MOST_TAGS = 4 };
 enum { ICMP = 1, TCP = 6, UDP = 17, ICMPV6 = 58 };
 enum { UNREAD, TAG, READ }; /* what `kinds` says of an EtherType: nobody reads it; a VLAN tag; another reader's */
 enum { LEFT = -1 };         /* what read_frame says of a frame that it leaves to the columns */
+enum { AHEAD = 8 };         /* frames whose memory is asked for before they are read */
 
 /* Frames in, packets out; FrameBatch in egress_watch/fast/__init__.py. Columns are those of model.Frames and Packets. */
 struct batch {
@@ -158,6 +161,8 @@ static uint64_t word_of(const uint8_t *at, int64_t left) {
     uint64_t word = 0;
     int64_t byte, bytes = left < 8 ? left : 8;
 
+    if (left >= 8)
+        return (uint64_t)little32(at + 4) << 32 | little32(at);
     for (byte = 0; byte < bytes; byte++)
         word |= (uint64_t)at[byte] << 8 * (byte + 8 - bytes);
     return word;
@@ -300,7 +305,13 @@ int64_t ew_frames(struct batch *b) {
 
     b->left_count = b->reason_count = 0;
     for (frame = 0; frame < b->frames; frame++) {
-        int32_t reason = read_frame(b, frame, row);
+        int32_t reason;
+
+        if (frame + AHEAD < b->frames && b->start[frame + AHEAD] >= 0 && b->start[frame + AHEAD] < b->size) {
+            __builtin_prefetch(b->data + b->start[frame + AHEAD]);
+            __builtin_prefetch(b->data + b->start[frame + AHEAD] + 63);
+        }
+        reason = read_frame(b, frame, row);
         if (reason > 0) {
             b->reason[b->reason_count++] = reason;
             continue;

@@ -62,8 +62,13 @@ class FlowTable:
         """Later fragments whose first fragment never came; they are in flows without ports."""
         return self._fragments.unclaimed
 
-    def update(self, packets: Packets) -> Flows:
-        """Take the packets in and return the flows that ended meanwhile, in the order in which they ended."""
+    def update(self, packets: Packets, clock_ns: int = 0) -> Flows:
+        """Take the packets in and return the flows that ended meanwhile, in the order in which they ended.
+
+        ``clock_ns`` is a time before which no further packet will be; flows that are over by then end too. No later
+        packet could have gone on with them, so the records are the same with and without; only a flow that would have
+        been open at the end of the input is told as idle.
+        """
         for piece in self._pieces(packets):
             clock = np.minimum(np.maximum(piece.time_ns, self._clock), LATE - 1)
             if (clock[1:] < clock[:-1]).any():
@@ -72,7 +77,9 @@ class FlowTable:
             self._take(*self._fragments.settle(piece, clock))
             self._count += len(piece)
             if self._count % SWEEP_PACKETS == 0:
-                self._sweep()
+                self._sweep(self._clock)
+        if clock_ns and clock_ns > self._clock:
+            self._sweep(min(clock_ns, LATE - 1))
         return self._hand_over()
 
     def flush(self) -> Flows:
@@ -101,27 +108,27 @@ class FlowTable:
             self._end(cut, self._reason(cut, IDLE))
             self._slots.release(cut)
 
-    def _reason(self, slots: Slot, otherwise: int) -> Flags:
+    def _reason(self, slots: Slot, otherwise: int, clock: int | None = None) -> Flags:
         """Return why these flows end: closed, else by the time-out that came first, else as told."""
-        return ends(self._slots, slots, self._active_ns, self._clock, otherwise)
+        return ends(self._slots, slots, self._active_ns, self._clock if clock is None else clock, otherwise)
 
     def _in_order(self, slots: Slot) -> Slot:
         """Return the slots in the order in which their flows began."""
         ordered: Slot = slots[np.argsort(self._slots.serial[slots])]
         return ordered
 
-    def _sweep(self) -> None:
-        """End what has timed out by now, and the flows silent longest where the table is too full."""
+    def _sweep(self, clock: int) -> None:
+        """End what has timed out by then, and the flows silent longest where the table is too full."""
         open_ = self._slots
-        slots = np.flatnonzero(open_.due < self._clock)
-        reason = self._reason(slots, END)
+        slots = np.flatnonzero(open_.due < clock)
+        reason = self._reason(slots, END, clock)
         over = reason != END
         closed = _closed(open_.flags[slots])
-        over[closed] = self._clock > open_.last_clock[slots][closed] + LINGER_NS
-        silent = self._clock > open_.last_clock[slots] + open_.idle_ns[slots]
+        over[closed] = clock > open_.last_clock[slots][closed] + LINGER_NS
+        silent = clock > open_.last_clock[slots] + open_.idle_ns[slots]
         runs = over & (reason == ACTIVE) & ~silent
         ended = self._in_order(slots[over])
-        self._end(ended, self._reason(ended, END))
+        self._end(ended, self._reason(ended, END, clock))
         open_.restart(slots[runs])
         open_.forget(slots[over & ~runs])
         open_.due[slots[~over | runs]] = self._bound(slots[~over | runs])

@@ -30,23 +30,25 @@ class Compiled:
         assert fast.row_bytes == ROW.itemsize
         self._fast = fast
         self._slots = slots
-        self._rest = rest
+        self._rest = rest  # its memory must not go
         self._seed = seed
         self._taken = 0
         self._networks = [np.ascontiguousarray(blocks) for blocks in sides.blocks]
+        self._piece = FlowPiece(
+            seed=seed, active_ns=rest.active_ns, linger_ns=LINGER_NS, idle_ns=place_of(rest.idle_ns)
+        )  # fmt: skip
+        for name, blocks in zip(("private", "own", "group"), self._networks, strict=True):
+            setattr(self._piece, name, place_of(blocks))
+            setattr(self._piece, f"{name}_count", len(blocks))
 
     def take(self, packets: Packets, clock: Ints) -> Slot:
         """Add the packets to their flows; return the slots of flows that were cut, in order, for the caller to free."""
         columns = {name: np.ascontiguousarray(getattr(packets, name), kind) for name, kind in COLUMNS.items()}
         columns |= {"clock": np.ascontiguousarray(clock), "cut": np.empty(len(packets), np.int64)}
-        piece = FlowPiece(
-            seed=self._seed, active_ns=self._rest.active_ns, linger_ns=LINGER_NS, taken=self._taken,
-            idle_ns=place_of(self._rest.idle_ns), packets=len(packets),
-            **{name: place_of(column) for name, column in columns.items()},
-        )  # fmt: skip
-        for name, blocks in zip(("private", "own", "group"), self._networks, strict=True):
-            setattr(piece, name, place_of(blocks))
-            setattr(piece, f"{name}_count", len(blocks))
+        piece = self._piece
+        piece.taken, piece.packets, piece.cut_count = self._taken, len(packets), 0
+        for name, column in columns.items():
+            setattr(piece, name, place_of(column))
         self._run(piece, len(packets))
         self._taken += len(packets)
         return columns["cut"][: piece.cut_count]

@@ -15,6 +15,7 @@ from dataclasses import fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from egress_watch.fast import accelerator
 from egress_watch.model import DUPLICATE, Packets
 
 WINDOW_NS = 2_000_000
@@ -33,6 +34,7 @@ class Duplicates:
     def __init__(self) -> None:
         self._print = np.zeros(PLACES, np.uint64)
         self._time_ns = np.zeros(PLACES, np.int64)
+        self._fast = accelerator()
         self._origin, self._latest_ns = "", np.iinfo(np.int64).min
 
     def once(self, packets: Packets, origin: str = "") -> Packets:
@@ -42,8 +44,7 @@ class Duplicates:
         what two sensors saw is not put together here.
         """
         self._turn(packets.time_ns, origin)
-        rows = np.flatnonzero(packets.print)
-        copies = rows[self._copies(packets.print[rows], packets.time_ns[rows])]
+        copies = self._copies(packets.print, packets.time_ns)
         if not len(copies):
             return packets
         keep = np.delete(np.arange(len(packets)), copies)
@@ -58,6 +59,14 @@ class Duplicates:
         self._origin, self._latest_ns = origin, max(self._latest_ns, int(time_ns.max()))
 
     def _copies(self, prints: NDArray[np.uint64], time_ns: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return which packets are copies."""
+        if self._fast and len(prints):
+            return self._fast.copies((self._print, self._time_ns), prints, time_ns, WINDOW_NS, MOMENT_NS)
+        rows = np.flatnonzero(prints)
+        copies: NDArray[np.intp] = rows[self._by_columns(prints[rows], time_ns[rows])]
+        return copies
+
+    def _by_columns(self, prints: NDArray[np.uint64], time_ns: NDArray[np.int64]) -> NDArray[np.intp]:
         """Return which packets are copies, as if each had been looked up and remembered in turn.
 
         They are worked in the order of their places: so the table is walked through from one end to the other, and

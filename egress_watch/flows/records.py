@@ -49,6 +49,8 @@ def records(open_: Slots, slots: Slot, reason: Flags) -> Flows:
 
 def together(parts: list[Flows]) -> Flows:
     """Return the rows of all parts, one behind the other."""
+    if len(parts) <= 1:
+        return parts[0] if parts else _NONE
     columns: dict[str, Any] = {n: np.concatenate([getattr(part, n) for part in (_NONE, *parts)]) for n in _COLUMNS}
     return Flows(**columns)
 

@@ -102,7 +102,7 @@ class Inventory:
         name = devices[-1].name if devices else ""
         return Listing(
             name, _last(layers, "site"), segment, known, said["role"], said["supplier"], said["zone"].lower(),
-            said["contact"], said["notes"], int(bool(devices)),
+            said["contact"], said["notes"], int(bool(devices)), said["supplier_group"],
         )  # fmt: skip
 
     def _layers(self, address: int, mac: int, vlan: int) -> Iterator[Entry]:
@@ -135,7 +135,7 @@ class Inventory:
         return number
 
 
-_INHERITED = ("class", "role", "supplier", "zone", "contact", "notes")
+_INHERITED = ("class", "role", "supplier", "supplier_group", "zone", "contact", "notes")
 
 
 def _last(layers: Sequence[Entry], key: str) -> str:

@@ -69,3 +69,5 @@ class Listing(NamedTuple):
     notes: str = ""
     listed: int = 0
     """1 where the device itself is listed, 0 where only what it stands in is."""
+    supplier_group: str = ""
+    """The supplier as the table of owners calls it, where it lists it; else as it is written."""

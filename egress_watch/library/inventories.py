@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from egress_watch.config import ZONES, Config, OwnZone
 from egress_watch.errors import ConfigError
 from egress_watch.inventory import Entry, Inventory, Mistake, document, faults, sheet
+from egress_watch.library.tables import groups
 from egress_watch.library.texts import user_text
+from egress_watch.places.dossiers import asked_for
 
 MOST_BYTES = 64 << 20
 
@@ -33,7 +35,19 @@ def inventory(config: Config) -> Inventory | None:
     found = read_inventory(config.inventory, config.own_zone)
     for mistake in found.mistakes:
         raise wrong(mistake)
-    return Inventory(found.entries)
+    return Inventory(_with_groups(found.entries))
+
+
+def _with_groups(entries: Sequence[Entry]) -> list[Entry]:
+    """Return entries that also say their supplier as the table of owners calls it: the owner of its services."""
+    suppliers = {entry.said["supplier"] for entry in entries if entry.said.get("supplier")}
+    known = groups() if suppliers else []
+    called = {one: next((dossier.group.name for dossier in asked_for(known, one)), one) for one in suppliers}
+    return [
+        replace(entry, said={**entry.said, "supplier_group": called[one]})
+        if (one := entry.said.get("supplier", "")) else entry
+        for entry in entries
+    ]  # fmt: skip
 
 
 def with_networks(config: Config) -> Config:

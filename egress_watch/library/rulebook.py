@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from egress_watch.config import Config, OwnZone
 from egress_watch.errors import ConfigError, RuleError, UsageError
 from egress_watch.library.folders import shipped
+from egress_watch.library.predicates import shipped_parts
 from egress_watch.library.tables import country_sets
 from egress_watch.rules import Correlation, Filter, Part, Rule, linked
 from egress_watch.rules import parts as compiled
@@ -28,12 +29,16 @@ def rules(config: Config) -> tuple[list[Rule], list[RuleError]]:
     """Return the sound rules of the configured folder, without the disabled ones, and what is wrong with the others."""
     off = set(config.rules.disabled)
     files = rule_files(config.rules.folder)
-    read, broken = read_parts([path for path in files if path.stem not in off], config.own_zone)
+    read, broken = read_parts([path for path in files if path.stem not in off], config.own_zone, ready=shipped_parts)
     good, unlinked = linked(read)
     unknown = off - {number for part in read for number in rule_ids(part)} - {path.stem for path in files}
     if unknown:
         raise ConfigError(f"rules.disabled names no rule: {', '.join(sorted(unknown))}", remedy="see `rules check`")
     return [rule for rule in good if rule.id not in off], [*broken, *unlinked]
+
+
+def _none_ready(_: str, __: str) -> None:
+    return None
 
 
 def read_rules(files: Iterable[Path], own: Iterable[OwnZone] = ()) -> tuple[list[Rule], list[RuleError]]:
@@ -46,8 +51,13 @@ def read_rules(files: Iterable[Path], own: Iterable[OwnZone] = ()) -> tuple[list
     return good, [*broken, *unlinked]
 
 
-def read_parts(files: Iterable[Path], own: Iterable[OwnZone] = ()) -> tuple[list[Part], list[RuleError]]:
-    """Return the documents of some files, compiled, and what is wrong with the others; see `read_rules`."""
+def read_parts(
+    files: Iterable[Path], own: Iterable[OwnZone] = (), ready: Callable[[str, str], list[Part] | None] = _none_ready
+) -> tuple[list[Part], list[RuleError]]:
+    """Return the documents of some files, compiled, and what is wrong with the others; see `read_rules`.
+
+    ``ready`` returns those of a text that was compiled before, given its origin too.
+    """
     sets = country_sets(own)
     good: list[Part] = []
     first: dict[str, str] = {}
@@ -58,7 +68,8 @@ def read_parts(files: Iterable[Path], own: Iterable[OwnZone] = ()) -> tuple[list
             broken.append(RuleError(what, where=str(path), remedy="ask by owner, provider or set, not rule by rule"))
             break
         try:
-            found = compiled(rule_text(path), str(path), sets)
+            text = rule_text(path)
+            found = ready(text, str(path)) or compiled(text, str(path), sets)
         except RuleError as error:
             broken.append(error)
             continue

@@ -11,6 +11,7 @@ batch is heard before its flows are named, and nothing had to be forgotten (`Nam
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
@@ -51,6 +52,9 @@ MOST_TTL_S = 86_400
 OTHER_NAMES = 3
 """Names kept of an address beside the best one."""
 
+MOST_LATER = 4096
+"""Readings that may wait to be learned."""
+
 OUTER = "ech"
 TRUST = (OUTER, tls.SOURCE, quic.SOURCE, dtls.SOURCE, http.SOURCE, dns.SOURCE, mdns.SOURCE, llmnr.SOURCE)
 """The sources, the surest first. The outer name goes before the plain one of the same hello: it says more."""
@@ -73,12 +77,12 @@ class Names:
     """All names heard so far; each of its books keeps at most ``limit`` names, and ``waiting`` messages may be cut."""
 
     def __init__(self, limit: int = 200_000, waiting: int = 1_000) -> None:
-        self.heard: dict[str, int] = {}
-        """Names heard, by source."""
-        self.refused: dict[str, int] = {}
-        """Packets whose names could not be read or not be read to the end, by ``source: reason``."""
+        self._heard: dict[str, int] = {}
+        self._refused: dict[str, int] = {}
         self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES], PLAINEST)
         self._plainest = {self._sieve.bit(reader): reader for reader in PLAINEST}
+        self._texts = {bit: (plain.TEXTS[reader], _RANK[reader.SOURCE]) for bit, reader in self._plainest.items()}
+        self._later: list[Heard] = []
         self._streams = Streams(waiting)
         self._dialogues: dict[Reader, Dialogue] = {reader: reader.open(waiting) for reader in DIALOGUES}
         self._row = 0
@@ -86,8 +90,21 @@ class Names:
         self._connections, self._asked, self._known, self._local = (Book(limit) for _ in range(4))
 
     @property
+    def heard(self) -> dict[str, int]:
+        """Names heard, by source."""
+        self.catch_up()
+        return self._heard
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Packets whose names could not be read or not be read to the end, by ``source: reason``."""
+        self.catch_up()
+        return self._refused
+
+    @property
     def forgotten(self) -> int:
         """Names dropped because a book was full."""
+        self.catch_up()
         return sum(book.forgotten for book in self._books())
 
     def counters(self) -> dict[str, int]:
@@ -103,19 +120,27 @@ class Names:
         return {name: count for name, count in self.counters().items() if count and name != "kept"}
 
     def hear(self, packets: Packets) -> None:
-        """Take in the names in a batch of packets."""
+        """Take in the names in a batch of packets; they may not be in the books before `catch_up`."""
+        if self._sieve.crowded or len(self._later) > MOST_LATER:
+            self.catch_up()
         stretch = stretch_of(packets, self._row)
         self._row += len(packets)
-        found, plainest = self._sieve.find(packets, stretch)
+        found = self._sieve.find(packets, stretch)
         borne = zip(found, bearers(stretch, [row for row, _ in found]), strict=True) if found else ()
         heard = [Heard(reader, bearer, self._read(reader, bearer)) for (_, reader), bearer in borne]
         if self._streams.idle(heard):
             self._streams.remember(stretch)
-            self._learn_in_turn(heard, plainest, stretch)
-            return
-        heard += plain.heard(plainest, self._plainest, bearers(stretch, plainest.row))
-        for one in self._streams.follow(stretch, sorted(heard, key=_row)):
-            self._learn(one)
+            self._later += heard
+            if not self._sieve.waiting:  # without the accelerator nothing is gained by waiting
+                self.catch_up()
+        else:
+            self._follow(stretch, heard)
+
+    def catch_up(self) -> None:
+        """Learn what was found and waits: many names at once cost half of those of one batch."""
+        later, self._later = self._later, []
+        plainest = self._sieve.take()
+        self._learn_in_turn(later, plainest, len(plainest.row))
 
     def name(self, flows: Flows) -> Flows:
         """Return the flows with ``name``, ``name_source``, ``name_ns`` and ``other_names``.
@@ -131,6 +156,7 @@ class Names:
 
         A record cut while its connection went on hands its name to the next record.
         """
+        self.catch_up()
         found = [_NOTHING] * len(flows)
         others = [""] * len(flows)
         rows = list(_rows(flows))
@@ -149,32 +175,44 @@ class Names:
         dialogue = self._dialogues.get(reader)
         return dialogue.read(bearer) if dialogue else cast("MessageReader", reader).read(bearer.payload)
 
-    def _learn_in_turn(self, heard: list[Heard], plainest: PlainNames, stretch: Stretch) -> None:
-        """Learn what single packets said, in their order."""
-        times_ns, done = stretch.time_ns[plainest.row].tolist() if plainest.row else [], 0
+    def _follow(self, stretch: Stretch, heard: list[Heard]) -> None:
+        """Learn what a batch said, along with streams that wait or begin; what was found before it goes first."""
+        plainest, (later, self._later) = self._sieve.take(), (self._later, [])
+        first = bisect_left(plainest.row, stretch.row)
+        self._learn_in_turn(later, plainest, first)
+        borne = bearers(stretch, [row - stretch.row for row in plainest.row[first:]])
+        heard += plain.heard(plainest, self._plainest, borne, first)
+        for one in self._streams.follow(stretch, sorted(heard, key=_row)):
+            self._learn(one)
+
+    def _learn_in_turn(self, heard: list[Heard], plainest: PlainNames, count: int) -> None:
+        """Learn what single packets said, and the first names of the plainest, in the order of the packets."""
+        done = 0
         for one in heard:
-            until = bisect_left(plainest.row, _row(one) - stretch.row)
-            self._take(plainest, times_ns, range(done, until))
+            until = bisect_left(plainest.row, _row(one), done, count) if done < count else done
+            if done < until:
+                self._take(plainest, range(done, until))
             self._learn(one)
             done = until
-        self._take(plainest, times_ns, range(done, len(times_ns)))
+        if done < count:
+            self._take(plainest, range(done, count))
 
-    def _take(self, plainest: PlainNames, times_ns: list[int], rows: range) -> None:
+    def _take(self, plainest: PlainNames, rows: range) -> None:
         """Note some of the names that the accelerator found: many at once, as `_learn` does one by one."""
         servers: list[tuple[bytes, Run]] = []
         answers: list[tuple[bytes, Run]] = []
         ends = plainest.ends
         for number in rows:
-            reader = self._plainest[plainest.reader[number]]
+            text, rank = self._texts[plainest.reader[number]]
             try:
-                name = plain.TEXTS[reader](plainest.name[number])
+                name = text(plainest.name[number])
             except Refusal as refusal:
-                _count(self.refused, f"{reader.SOURCE}: {refusal}")
+                _count(self._refused, f"{_SOURCES[rank]}: {refusal}")
                 continue
-            start_ns, start = times_ns[number], ends[number - 1] if number else 0
-            rank = _RANK[reader.SOURCE]
-            if reader is not dns:
-                servers += [(plainest.connection[number], (start_ns, start_ns, name, rank, start_ns))] if name else []
+            start_ns, start = plainest.time_ns[number], ends[number - 1] if number else 0
+            if start == ends[number]:
+                if name:
+                    servers.append((plainest.connection[number], (start_ns, start_ns, name, rank, start_ns)))
                 continue
             for at in range(start, ends[number]):
                 until_ns = _until_ns(start_ns, plainest.ttl_s[at])
@@ -183,8 +221,8 @@ class Names:
 
     def _note_all(self, servers: list[tuple[bytes, Run]], answers: list[tuple[bytes, Run]]) -> None:
         """Note names of connections, and names of addresses under (who asked, address)."""
-        for run in (run for _, run in (*servers, *answers)):
-            _count(self.heard, _SOURCES[run[RANK]])
+        for rank, number in Counter([run[RANK] for _, run in servers + answers]).items():
+            _count(self._heard, _SOURCES[rank], number)
         self._connections.note_all(servers)
         self._asked.note_all(answers)  # an answer goes to the one who asked
         self._known.note_all([(pair[_ASKER_BYTES:], run) for pair, run in answers])
@@ -193,10 +231,10 @@ class Names:
         """Note the names found in a packet, and count them."""
         said, reason = heard.reading
         if reason:
-            _count(self.refused, f"{heard.reader.SOURCE}: {reason}")
+            _count(self._refused, f"{heard.reader.SOURCE}: {reason}")
         for one in said:
             source = OUTER if one.outer else heard.reader.SOURCE
-            _count(self.heard, source)
+            _count(self._heard, source)
             self._note(_RANK[source], heard.bearer, one)
 
     def _note(self, rank: int, bearer: Bearer, said: Said) -> None:
@@ -257,5 +295,5 @@ def _rows(flows: Flows) -> Iterator[_Flow]:
     return zip(keys, *(column.tolist() for column in columns), strict=True)
 
 
-def _count(counts: dict[str, int], key: str) -> None:
-    counts[key] = counts.get(key, 0) + 1
+def _count(counts: dict[str, int], key: str, number: int = 1) -> None:
+    counts[key] = counts.get(key, 0) + number

@@ -99,12 +99,23 @@ class Sieve:
         hit = hit[rows] & (self._beginning[beginning] | self._port[stretch.src_port[rows]])
         return self._wanted(stretch, rows, hit)
 
-    def find(self, packets: Packets, stretch: Stretch) -> tuple[list[Wanted], PlainNames]:
-        """Return what `sift` does, but for the plainest packets, whose names are read already."""
-        if not self._finder:
-            return self.sift(stretch), NO_NAMES
-        rows, hit, found = self._finder.find(packets)
-        return self._wanted(stretch, rows, hit), found
+    def find(self, packets: Packets, stretch: Stretch) -> list[Wanted]:
+        """Return what `sift` does, but for the plainest packets: their names wait for `take`."""
+        return self._wanted(stretch, *self._finder.find(packets, stretch.row)) if self._finder else self.sift(stretch)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are names to `take`."""
+        return self._finder is not None and self._finder.waiting
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it is time to `take` the names that wait."""
+        return self._finder is not None and self._finder.crowded
+
+    def take(self) -> PlainNames:
+        """Return the names of the plainest packets found since the last call."""
+        return self._finder.take() if self._finder else NO_NAMES
 
     def _wanted(self, stretch: Stretch, rows: Ints, hit: Flags) -> list[Wanted]:
         """Ask the readers which of their candidates they want."""

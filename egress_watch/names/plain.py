@@ -35,9 +35,9 @@ def reading(found: PlainNames, number: int, reader: MessageReader) -> Reading:
     return [Said(name, pair[_ASKER_BYTES:], ttl_s) for pair, ttl_s in pairs], ""
 
 
-def heard(found: PlainNames, readers: dict[int, MessageReader], borne: list[Bearer]) -> list[Heard]:
-    """Return all of the names as their readers would have; ``borne`` are their packets."""
+def heard(found: PlainNames, readers: dict[int, MessageReader], borne: list[Bearer], first: int) -> list[Heard]:
+    """Return the names from ``first`` on as their readers would have; ``borne`` are their packets."""
     return [
         Heard(readers[bit], bearer, reading(found, number, readers[bit]))
-        for number, (bit, bearer) in enumerate(zip(found.reader, borne, strict=True))
+        for number, (bit, bearer) in enumerate(zip(found.reader[first:], borne, strict=True), first)
     ]

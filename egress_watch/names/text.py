@@ -20,6 +20,8 @@ NAMES_AT_HAND = 4096
 
 _PLAIN = re.compile(rb"[a-z0-9_.-]*")
 _ALLOWED = b"abcdefghijklmnopqrstuvwxyz0123456789_-."
+_USUAL = re.compile(rb"(?:[a-z0-9_-]{1,63}\.)+[a-z_-][a-z0-9_-]{0,62}")
+"""Most host names: two labels or more, the last of which does not begin like a number."""
 # A name that ends in a number is an IPv4 address in one of its many spellings, since no top-level domain is one
 # (RFC 3696, section 2; WHATWG URL, "ends in a number checker").
 _NUMBER = re.compile(rb"[0-9]+|0x[0-9a-f]*")
@@ -66,7 +68,10 @@ def host(raw: bytes) -> str:
     Letters, digits, hyphens (RFC 1123, section 2.1) and underscores, which occur, make a host name. Raises Refusal for
     anything else: nothing that a terminal, a mark-up or a log could misread gets in here.
     """
-    name = raw.lower().removesuffix(b".")
+    name = raw.lower()
+    if _USUAL.fullmatch(name) and len(name) <= NAME_LENGTH:
+        return name.decode("ascii")
+    name = name.removesuffix(b".")
     if not name or _NUMBER.fullmatch(name, name.rfind(b".") + 1) or _is_address(name):
         return ""
     if len(name) > NAME_LENGTH:

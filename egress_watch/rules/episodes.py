@@ -1,6 +1,7 @@
 """Rules over a committed batch, and their hits as episodes a person can read out.
 
-In: rules, and a batch that can answer predicates. Out: one `Alert` for each rule, device, owner and country.
+In: rules, and a batch that can answer predicates. Out: the `Hits` of each rule, which give an `Alert` for each device,
+owner and country.
 Never: one broken rule that stops the others.
 """
 
@@ -59,8 +60,12 @@ class RuleSet:
 
     def evaluate(self, batch: Batch) -> list[Alert]:
         """Return the batch's episodes, in the order of the rules and of each episode's first flow."""
+        return list(told(self.hits(batch)))
+
+    def hits(self, batch: Batch) -> list[Hits | Alert]:
+        """Return the same as `evaluate` as one `Hits` a rule, without a row for each episode."""
         rules = [rule for rule in self.rules if rule.id not in self.broken]
-        alerts: list[Alert] = []
+        hits: list[Hits | Alert] = []
         crossing: list[Alert] = []
         ends = _Ends(batch)
         for rule, found in zip(rules, batch.matching([rule.predicate for rule in rules]), strict=True):
@@ -69,8 +74,8 @@ class RuleSet:
             elif rule.count:
                 crossing += self._correlated(rule, rule.count, found, batch)
             elif len(found):
-                alerts += _episodes(rule, found, batch, ends)
-        return alerts + crossing
+                hits.append(Hits(rule, found, batch, ends))
+        return [*hits, *crossing]
 
     def _correlated(self, rule: Rule, count: Count, rows: Ints, batch: Batch) -> list[Alert]:
         """Return the episodes of a rule that counts over time."""
@@ -79,6 +84,11 @@ class RuleSet:
             self.broken[rule.id] = str(found)
             return []
         return [crossed(rule, count, crossing) for crossing in found]
+
+
+def told(found: Iterable[Hits | Alert]) -> Iterator[Alert]:
+    """Yield what `RuleSet.hits` returned as alerts, each with its hits."""
+    return (alert for one in found for alert in ((one,) if isinstance(one, Alert) else one.alerts()))
 
 
 def evaluate(rules: Sequence[Rule], batch: Batch) -> list[Alert]:
@@ -111,6 +121,11 @@ class _Ends:
         """(n,) The same for flows of one device with one owner (or unlisted network) and country."""
         self._flows = judged.flows
 
+    def whom(self, devices: Ints, rows: Ints) -> Iterator[tuple[int, str, str, str]]:
+        """Yield device, owner, country and network of some rows."""
+        answers = map(self._answers.__getitem__, self._answer[rows].tolist())
+        return ((device, *answer.whom) for device, answer in zip(devices.tolist(), answers, strict=True))
+
     def told(self, rows: Ints) -> Iterator[tuple[str, str, str, _Answer]]:
         """Yield device, remote, the remote's name and what was answered, in words, of some rows."""
         flows, answers = self._flows, map(self._answers.__getitem__, self._answer[rows].tolist())
@@ -122,38 +137,76 @@ def _texts(addresses: Words) -> Iterator[str]:
     return map(_text, addresses[:, 0].tolist(), addresses[:, 1].tolist())
 
 
-def _episodes(rule: Rule, rows: Ints, batch: Batch, ends: _Ends) -> Iterator[Alert]:
-    """Yield one rule's hits, summed by pair, in the order of their first flows."""
-    order = rows[np.argsort(ends.pair[rows], kind="stable")]
-    starts = np.flatnonzero(np.diff(ends.pair[order], prepend=-1))
-    stops = np.append(starts[1:], len(order))
-    first, newest = order[starts], order[stops - 1]
-    flows, begun = batch.judged.flows, np.argsort(first)
-    sums = (
-        batch.devices[first], np.minimum.reduceat(flows.first_ns[order], starts),
-        np.maximum.reduceat(flows.last_ns[order], starts), stops - starts,
-        np.add.reduceat(flows.bytes_out[order], starts), np.add.reduceat(flows.bytes_in[order], starts),
-        batch.ids[first], batch.ids[newest], flows.last_ns[first], flows.bytes_out[first],
-        flows.bytes_in[first], np.maximum.reduceat(flows.first_ns[order], starts), starts, stops,
-    )  # fmt: skip
-    summed = zip(*(column[begun].tolist() for column in sums), strict=True)
-    for (*numbers, start, stop), words in zip(summed, ends.told(newest[begun]), strict=True):
-        each = partial(_hits, rule, order[start:stop], batch, ends) if stop - start > 1 else None
-        yield _alert(rule, numbers, *words, each)
+class Hits:
+    """The flows of a batch that a rule holds for, in their order, and the episodes they make."""
 
+    def __init__(self, rule: Rule, rows: Ints, batch: Batch, ends: _Ends) -> None:
+        self._rule, self._rows, self._batch, self._ends = rule, rows, batch, ends
+        self.rule, self.level = rule.id, rule.level
+        flows = batch.judged.flows
+        self.flow, self.device = batch.ids[rows], batch.devices[rows]
+        self.first_ns, self.last_ns = flows.first_ns[rows], flows.last_ns[rows]
+        self.bytes_out, self.bytes_in = flows.bytes_out[rows], flows.bytes_in[rows]
+        pairs = ends.pair[rows]
+        self._order = np.argsort(pairs, kind="stable")
+        begins = np.diff(pairs[self._order], prepend=-1) != 0
+        self._starts = np.flatnonzero(begins)
+        self._stops = np.append(self._starts[1:], len(rows))
+        self.episode = np.empty(len(rows), np.int64)
+        """(n,) The number of each hit's episode, from 0."""
+        self.episode[self._order] = np.cumsum(begins) - 1
+        self.head = self._order[self._starts]
+        """(episodes,) The first hit of each."""
 
-def _hits(rule: Rule, rows: Ints, batch: Batch, ends: _Ends) -> Iterator[Alert]:
-    """Yield every hit by itself, the oldest flow first."""
-    flows, ids = batch.judged.flows, batch.ids[rows]
-    first_ns, last_ns = flows.first_ns[rows], flows.last_ns[rows]
-    bytes_out, bytes_in = flows.bytes_out[rows], flows.bytes_in[rows]
-    columns = (
-        batch.devices[rows], first_ns, last_ns, np.ones_like(ids), bytes_out, bytes_in, ids, ids, last_ns,
-        bytes_out, bytes_in, first_ns,
-    )  # fmt: skip
-    hits = zip(*(column.tolist() for column in columns), strict=True)
-    for numbers, words in zip(hits, ends.told(rows), strict=True):
-        yield _alert(rule, numbers, *words)
+    def whom(self) -> Iterator[tuple[int, str, str, str]]:
+        """Yield the device, owner, country and network of each episode."""
+        return self._ends.whom(self.device[self.head], self._rows[self.head])
+
+    def alerts(self) -> Iterator[Alert]:
+        """Yield the episodes, in the order of their first flows."""
+        begun = np.argsort(self.head)
+        summed = zip(*(column[begun].tolist() for column in self._sums()), strict=True)
+        newest = self._rows[self._order[self._stops[begun] - 1]]
+        for (*numbers, start, stop), words in zip(summed, self._ends.told(newest), strict=True):
+            each = partial(self._each, self._order[start:stop]) if stop - start > 1 else None
+            yield _alert(self._rule, numbers, *words, each)
+
+    def together(self, start: int, stop: int) -> Alert:
+        """Return neighbouring hits as if they were one, whatever their episodes."""
+        some = slice(start, stop)
+        newest = next(self._each(np.arange(stop - 1, stop)))
+        return newest._replace(
+            first_ns=int(self.first_ns[some].min()), last_ns=int(self.last_ns[some].max()), hits=stop - start,
+            bytes_out=int(self.bytes_out[some].sum()), bytes_in=int(self.bytes_in[some].sum()),
+            first_flow=int(self.flow[start]),
+        )  # fmt: skip
+
+    def only(self, hits: Ints) -> Hits:
+        """Return some of the hits."""
+        return Hits(self._rule, self._rows[hits], self._batch, self._ends)
+
+    def _sums(self) -> Sequence[Ints]:
+        """Return the numbers of an `Alert` for each episode, and where its hits lie in their order."""
+        order, starts = self._order, self._starts
+        sums = (np.add.reduceat(column[order], starts) for column in (self.bytes_out, self.bytes_in))
+        return (
+            self.device[self.head], np.minimum.reduceat(self.first_ns[order], starts),
+            np.maximum.reduceat(self.last_ns[order], starts), self._stops - starts, *sums, self.flow[self.head],
+            self.flow[order[self._stops - 1]], self.last_ns[self.head], self.bytes_out[self.head],
+            self.bytes_in[self.head], np.maximum.reduceat(self.first_ns[order], starts), starts, self._stops,
+        )  # fmt: skip
+
+    def _each(self, hits: Ints) -> Iterator[Alert]:
+        """Yield some hits by themselves, the oldest flow first."""
+        first_ns, last_ns, flow = self.first_ns[hits], self.last_ns[hits], self.flow[hits]
+        bytes_out, bytes_in = self.bytes_out[hits], self.bytes_in[hits]
+        columns = (
+            self.device[hits], first_ns, last_ns, np.ones_like(flow), bytes_out, bytes_in, flow, flow, last_ns,
+            bytes_out, bytes_in, first_ns,
+        )  # fmt: skip
+        found = zip(*(column.tolist() for column in columns), strict=True)
+        for numbers, words in zip(found, self._ends.told(self._rows[hits]), strict=True):
+            yield _alert(self._rule, numbers, *words)
 
 
 def _alert(

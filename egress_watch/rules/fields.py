@@ -89,6 +89,9 @@ FIELDS = (
     Field("first_provider", "flag", "the device was never in touch with this provider before"),
     Field("device_age_s", "number", "seconds since the device was first seen, by packet time"),
     Field("adequate", "flag", "the country is in the EEA or has an adequacy decision, on the zone's day"),
+    Field("contract_zone", "text", "the zone agreed upon for the device, from your inventory; NULL where none is"),
+    Field("to_supplier", "flag", "the owner is the device's supplier; NULL where your inventory names no supplier"),
+    Field("habit_times", "number", "how many times its usual peak of an hour the device has sent in this one, by then"),
 )
 
 BY_NAME = {field.name: field for field in FIELDS}

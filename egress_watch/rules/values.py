@@ -48,7 +48,7 @@ def text_trap(node: Node) -> Finding | None:
     if node.kind == "bool":
         return at(node, f"{node.text} without quotes is a boolean in YAML, not text", f"quote it: '{node.text}'")
     if node.kind in ("int", "float", "timestamp"):
-        what = f"{shown(node.text)} without quotes is a {node.kind} in YAML, not text"
+        what = f"{shown(node.text)} without quotes is of type {node.kind} in YAML, not text"
         return at(node, what, f"quote it: '{node.text}'")
     if not node.text.strip() or node.kind == "null":
         return at(node, "there is no text here", "write some, or leave the key out")
@@ -167,7 +167,9 @@ def _regex(modifiers: Sequence[str], node: Node) -> Iterator[Finding]:
     try:
         re2.compile(node.text, options)
     except re2.error as error:
-        yield at(node, f"RE2 refuses the expression: {error}", "RE2 knows no look-around and no back-references")
+        said = error.args[0] if error.args else ""  # bytes in the versions there are
+        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        yield at(node, f"RE2 refuses the expression: {shown(text)}", "RE2 knows no look-around and no back-references")
 
 
 def _network(node: Node) -> Iterator[Finding]:

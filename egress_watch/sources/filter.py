@@ -67,7 +67,7 @@ class Filter:
         kept, foreign = np.zeros(len(frames), np.bool_), {}
         kinds = np.unique(frames.link).tolist()
         for link in kinds:
-            steps = self._program(link)
+            steps = self.program(link)
             here = frames.link == link
             if steps is None:
                 foreign[link] = int(here.sum())
@@ -77,7 +77,8 @@ class Filter:
                 kept |= here & matches(steps, frames)
         return kept, foreign
 
-    def _program(self, link: int) -> Sequence[Step] | None:
+    def program(self, link: int) -> Sequence[Step] | None:
+        """Return the program for a link type, None where the expression says nothing about it."""
         if link not in self._programs:
             self._try(link)
         return self._programs[link]

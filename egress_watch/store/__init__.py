@@ -14,8 +14,9 @@ from egress_watch.store.answers import dataset
 from egress_watch.store.backtest import Tried, backtest
 from egress_watch.store.difference import Difference
 from egress_watch.store.file import open_for_writing, transaction
+from egress_watch.store.gaps import rewind
 from egress_watch.store.reader import Reader
-from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, storable
+from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, write_rules
 from egress_watch.store.rejudging import Law, compare, rewrite
 from egress_watch.store.schema import NEWEST
 from egress_watch.store.sums import CUBES, step_back
@@ -31,7 +32,7 @@ CACHE_KIB = 32 * 1024
 _OF_A_RECORDING = (
     "flow", "alert", "input", "skipped", "damage", "rejudged", "rejudgement", "fact", "listing", "contact", "rollup",
     *(cube.table for cube in CUBES),
-    "hour", "segment_hour", "heard", "evidence",
+    "hour", "segment_hour", "heard", "evidence", "health", "happening", "habit",
 )  # fmt: skip
 _OF_AN_ALERT = ("alert_event", "folded")
 
@@ -78,8 +79,7 @@ class Store:
             for number in self._unfinished(inputs.values()):
                 self._remove(number)
             judged_by = dataset(self._db, data)
-            rows = [tuple(map(storable, row)) for row in rules]
-            self._db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
+            write_rules(self._db, rules)
             number = begin(
                 self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs, narrowed=narrowed,
                 adequate=" ".join(adequate),
@@ -105,6 +105,7 @@ class Store:
         return list(found)
 
     def _remove(self, number: int) -> None:
+        rewind(self._db, number)
         for table in _OF_AN_ALERT:
             of = "alert IN (SELECT id FROM alert WHERE recording = ?)"
             self._db.conn.execute(f"DELETE FROM {table} WHERE {of}", (number,))  # noqa: S608 - our own names

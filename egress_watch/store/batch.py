@@ -15,12 +15,12 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlite_utils import Database
 
 from egress_watch.errors import RuleError
 from egress_watch.model import Count, Crossing, Ints, Judged
+from egress_watch.store.database import Database
 from egress_watch.store.facts import FIRST_COUNTRY, FIRST_OWNER, FIRST_PROVIDER
-from egress_watch.store.kinds import KNOWN, Kinds
+from egress_watch.store.kinds import KNOWN, Kinds, alike
 from egress_watch.store.reading import reads
 from egress_watch.store.rollup import Rollup
 
@@ -42,8 +42,12 @@ class Numbers(NamedTuple):
     name: Ints
     """0 where none was heard."""
     name_source: Ints
+    alias: Ints
+    """Rows of the table alias, 0 where there are no other names."""
     place: Ints
     facts: Ints
+    habit_times: Ints
+    """NO_HABIT where it is not known."""
 
 
 class Matcher:
@@ -135,6 +139,9 @@ class Batch:
         elif name == "listing":
             listed = self.db.conn.execute(_LISTED, (self._recording,)).fetchone()
             found = self.devices << 16 | self.judged.flows.vlan if listed else np.zeros(len(self.ids), np.int64)
+        elif name == "dealing":
+            listing = self._number("listing")
+            found = alike((listing, self._rows.place), len(self.ids))[1] if listing.any() else listing
         else:
             found = getattr(self.judged.flows, name).astype(np.int64)
         return found

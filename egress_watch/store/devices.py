@@ -12,18 +12,19 @@ from hashlib import blake2b
 from json import dumps
 from typing import Any
 
-from sqlite_utils import Database
-
 from egress_watch.model import Fact, address_text, mac_text
+from egress_watch.store.database import Database
 
 ASSET_COLUMNS = (
     "device_name", "site", "segment", "segment_class", "role", "supplier", "zone", "contact", "notes", "listed",
+    "supplier_group",
 )  # fmt: skip
 _FACT = """
 INSERT INTO fact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
   first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns)
 """
-_ASSET = f"INSERT OR IGNORE INTO asset(digest, {', '.join(ASSET_COLUMNS)}) VALUES ({', '.join('?' * 11)})"  # noqa: S608 - constants
+_ASSET = f"""INSERT OR IGNORE INTO asset(digest, {", ".join(ASSET_COLUMNS)})
+VALUES (?{", ?" * len(ASSET_COLUMNS)})"""  # noqa: S608 - constants
 
 SIGHTINGS = """
 SELECT device.ip, device.mac, flow.vlan, min(flow.first_ns) AS first_ns,

@@ -6,12 +6,13 @@ Never: an unbounded memory, or the clock: first means first by packet time, so a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from sqlite_utils import Database
 
 from egress_watch.model import Ints, Judged, Place
+from egress_watch.store.database import Database
 
 FIRST_COUNTRY, FIRST_OWNER, FIRST_PROVIDER = 1, 2, 4
 """Bits of `flow.facts`; their positions are the codes of `contact.kind`."""
@@ -20,7 +21,8 @@ CONTACT_BYTES = 200
 LIMIT = 500_000
 
 Key = tuple[int, int, str]
-_KNOWN = "SELECT first_ns, recording FROM contact WHERE device = ? AND kind = ? AND value = ?"
+_KNOWN = """SELECT device, kind, value, first_ns, recording FROM contact
+WHERE device IN (SELECT value FROM json_each(?))"""
 _BEGIN = """
 INSERT INTO contact(device, kind, value, first_ns, recording) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET first_ns = min(first_ns, excluded.first_ns), recording = excluded.recording
@@ -37,7 +39,11 @@ class Contacts:
 
     def __init__(self, db: Database, recording: int, limit: int = LIMIT) -> None:
         self._db, self._recording, self._limit = db, recording, limit
-        self._known: set[Key] = set()
+        self._met: set[Key] = set()
+        """What was told of, or was known long before."""
+        self._past: dict[Key, int] = {}
+        """Since when others know of a contact, of devices in `_read`."""
+        self._read: set[int] = set()
         self._pairs: set[int] = set()
         self._seen: dict[int, int] = {}
 
@@ -45,22 +51,29 @@ class Contacts:
         """Return the bits of each flow, of ``devices`` (n,) rows, and note what is new; called in a transaction."""
         facts = np.zeros(len(devices), np.int64)
         self._devices(judged.flows.first_ns, devices)
-        for flow, pair in self._new_pairs(judged, devices):
-            place = judged.places[int(judged.judgement[flow])]
-            facts[flow] = self._contact(int(devices[flow]), place, int(judged.flows.first_ns[flow]))
-            self._pairs.add(pair)
+        found = list(self._new_pairs(judged, devices))
+        self._pairs.update(pair for _, pair in found)
+        self._look_up({pair >> 32 for _, pair in found})
+        values = [_values(place) for place in judged.places] if found else []
+        fresh: list[tuple[int, int, str, int, int]] = []
+        for flow, pair in found:
+            device, place = pair >> 32, pair & 0xFFFFFFFF
+            for kind, value in enumerate(values[place]):
+                if value and self._is_new(key := (device, kind, value), first_ns := int(judged.flows.first_ns[flow])):
+                    facts[flow] |= 1 << kind
+                    fresh.append((*key, first_ns, self._recording))
+        self._db.conn.executemany(_BEGIN, fresh)
         bits: list[int] = facts.tolist()
         return bits
 
     def forget(self) -> None:
         """Drop what is remembered: the transaction that made it was rolled back, or too much has gathered."""
-        self._known.clear()
-        self._pairs.clear()
-        self._seen.clear()
+        for memory in (self._met, self._past, self._read, self._pairs, self._seen):
+            memory.clear()
 
     def trim(self) -> None:
         """Keep the memory within its limit; called between batches."""
-        if max(len(self._known), len(self._pairs), len(self._seen)) > self._limit:
+        if max(map(len, (self._met, self._past, self._pairs, self._seen))) > self._limit:
             self.forget()
 
     def _devices(self, first_ns: Ints, devices: Ints) -> None:
@@ -83,22 +96,21 @@ class Contacts:
         found = sorted(zip(flows[first].tolist(), pairs.tolist(), strict=True))
         return ((flow, pair) for flow, pair in found if pair not in self._pairs)
 
-    def _contact(self, device: int, place: Place, first_ns: int) -> int:
-        bits = 0
-        for kind, value in enumerate(_values(place)):
-            if value and self._is_new((device, kind, value), first_ns):
-                bits |= 1 << kind
-        return bits
+    def _look_up(self, devices: set[int]) -> None:
+        """Read what is known of devices that were not met before."""
+        if new := devices - self._read:
+            self._read |= new
+            for device, kind, value, first_ns, recording in self._db.conn.execute(_KNOWN, (json.dumps(sorted(new)),)):
+                if recording == self._recording:
+                    self._met.add((device, kind, value))
+                else:
+                    self._past[device, kind, value] = first_ns
 
     def _is_new(self, key: Key, first_ns: int) -> bool:
-        if key in self._known:
+        if key in self._met:
             return False
-        self._known.add(key)
-        row = self._db.conn.execute(_KNOWN, key).fetchone()
-        if row and (row[0] <= first_ns or row[1] == self._recording):
-            return False
-        self._db.conn.execute(_BEGIN, (*key, first_ns, self._recording))
-        return True
+        self._met.add(key)
+        return self._past.get(key, first_ns + 1) > first_ns
 
 
 def _values(place: Place) -> Sequence[str]:

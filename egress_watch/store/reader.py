@@ -14,6 +14,7 @@ from egress_watch.model import Snapshot
 from egress_watch.store.answers import known_dataset
 from egress_watch.store.devices import FACTS, LISTINGS, SIGHTINGS
 from egress_watch.store.file import open_for_reading, trouble
+from egress_watch.store.forwarding import states
 
 JSON_COLUMNS = ("laws", "ties", "data", "countries", "other_names")
 PAGE_ROWS = 5_000
@@ -115,6 +116,14 @@ class Reader:
         """Return the day of the zone that each recording was judged under, by the recording's number."""
         return {row["id"]: row["zone_as_of"] for row in self._rows("SELECT id, zone_as_of FROM recording")}
 
+    def health(self, recording: int) -> list[dict[str, Any]]:
+        """Return the minutes of a live recording by interface."""
+        return self._rows("SELECT * FROM health WHERE recording = :of ORDER BY minute_ns, interface", {"of": recording})
+
+    def happened(self, recording: int) -> list[dict[str, Any]]:
+        """Return what became of the interfaces of a live recording, in order."""
+        return self._rows("SELECT * FROM happening WHERE recording = :of ORDER BY time_ns", {"of": recording})
+
     def flows(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield flow rows by id, in pages, so that no transaction stays open; ``limit`` 0 gives all."""
         return self._by_id("flows", filters, FILTERS, limit)
@@ -194,6 +203,18 @@ class Reader:
         rows = self._rows("SELECT path, fingerprint FROM input WHERE recording = :of ORDER BY path", {"of": recording})
         return {row["path"]: row["fingerprint"] for row in rows}
 
+    def evidence(self, flow: int) -> list[str]:
+        """Return the files that packets of a flow were kept in as evidence; the ring may have let them go since."""
+        query = "SELECT DISTINCT path FROM evidence WHERE flow = :flow AND packets > 0 ORDER BY path"
+        return [row["path"] for row in self._rows(query, {"flow": flow})]
+
+    def flows_of(self, alert: int) -> list[int]:
+        """Return flows of an alert, those with packets kept as evidence, else its newest; nothing for no alert."""
+        query = """SELECT flow FROM evidence WHERE alert = :alert AND packets > 0
+          UNION ALL SELECT last_flow FROM alert WHERE id = :alert
+            AND NOT EXISTS (SELECT 1 FROM evidence WHERE alert = :alert AND packets > 0) ORDER BY 1"""
+        return [row["flow"] for row in self._rows(query, {"alert": alert})]
+
     def failed_inputs(self) -> dict[str, str]:
         """Return why an input gave nothing, by its fingerprint."""
         rows = self._rows("SELECT fingerprint, failed FROM input WHERE failed IS NOT NULL")
@@ -228,6 +249,11 @@ class Reader:
                 place = row["id"]
         return found
 
+    def sinks(self) -> list[dict[str, Any]]:
+        """Return every sink that was ever served, with its state and what waits for it; see `outbox.states`."""
+        with trouble(self.path):
+            return states(self._db)
+
     def snapshot(self, recordings: Sequence[int] = ()) -> Snapshot:
         """Return everything a report or an overview shows, as of now, of all or of some recordings."""
         numbers = ", ".join(str(int(number)) for number in recordings)
@@ -260,7 +286,7 @@ class Reader:
 
     def _rows(self, query: str, values: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         with trouble(self.path):
-            return [_plain(row) for row in self._db.query(query, dict(values or {}))]
+            return [plain(row) for row in self._db.query(query, dict(values or {}))]
 
 
 _parsed = lru_cache(4096)(json.loads)
@@ -276,7 +302,8 @@ def conditions_of(filters: Mapping[str, Any], known: Mapping[str, str] = FILTERS
     return " AND ".join(f"({known[name]})" for name in filters) or "1"
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with its lists as lists."""
     for column in JSON_COLUMNS:
         if isinstance(row.get(column), str):
             row[column] = _parsed(row[column])

@@ -14,7 +14,6 @@ from struct import Struct
 from typing import Any
 
 import numpy as np
-from sqlite_utils import Database
 
 from egress_watch.errors import StoreError
 from egress_watch.model import (
@@ -23,6 +22,8 @@ from egress_watch.model import (
     Damage,
     Fact,
     Flows,
+    Happening,
+    Health,
     Ints,
     Judged,
     Kept,
@@ -34,15 +35,20 @@ from egress_watch.model import (
     mac_text,
 )
 from egress_watch.store import hours, retention
-from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
+from egress_watch.store.answers import PLACE_COLUMNS, Answer, dataset, place_row
 from egress_watch.store.batch import Batch, Matcher, Numbers
+from egress_watch.store.database import Database
 from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
 from egress_watch.store.file import transaction
+from egress_watch.store.habits import Habits
+from egress_watch.store.health import write_health
 from egress_watch.store.kept import links, write_kept
+from egress_watch.store.kinds import NO_HABIT
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
+from egress_watch.store.storm import Hits
 from egress_watch.store.sums import Sums
 
 NONE: Mapping[str, str] = {}
@@ -57,18 +63,18 @@ _SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
 _FLOW = """
 INSERT INTO flow(recording, id, device, first_ns, duration_ns, protocol, device_port, remote_port, vlan, packets_out,
   bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, name_ms, alias,
-  place, facts)
-VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  place, facts, habit)
+VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
 class Recording:
     """A recording in the making; `Store.record` opens it."""
 
-    def __init__(self, db: Database, path: str, row: int, dataset: int, zone: str, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
+    def __init__(self, db: Database, path: str, row: int, judged_by: int, zone: str, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self.id = row
-        self._db, self._path, self._dataset, self._zone = db, path, dataset, zone
-        self._episodes = Episodes(db, row, dataset, pace=pace)
+        self._db, self._path, self._dataset, self._zone = db, path, judged_by, zone
+        self._episodes = Episodes(db, row, judged_by, pace=pace)
         self._rules_done = -1
         self._marked_ns = 0
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
@@ -81,7 +87,10 @@ class Recording:
         self._enlisted: set[tuple[bytes, int, int]] = set()
         self._contacts, self._rollup, self._matcher = Contacts(db, row), Rollup(db, row), Matcher()
         self._sums = Sums(db)
-        self._remembered = (self._devices, self._remotes, self._names, self._aliases, self._places, self._contacts)
+        self._habits = Habits(db, row)
+        self._remembered = (
+            self._devices, self._remotes, self._names, self._aliases, self._places, self._contacts, self._habits,
+        )  # fmt: skip
 
     def write(self, judged: Judged, tally: Tally, assets: Ints | None = None) -> Batch:
         """Store one batch with the counters so far, in one transaction, and return it for the rules.
@@ -105,12 +114,12 @@ class Recording:
             memory.trim()
         return batch
 
-    def alert(self, alerts: Iterable[Alert], batch: Batch) -> None:
+    def alert(self, found: Iterable[Hits | Alert], batch: Batch) -> None:
         """Store the batch's episodes; hits of a running episode are added to it, and no batch is counted twice."""
         if batch.last <= self._rules_done:
             return
         with transaction(self._db, self._path):
-            self._episodes.add(alerts)
+            self._episodes.add(found, batch.ids, batch.judged.flows.last_ns)
             self._db.conn.execute("UPDATE recording SET rules_done = ? WHERE id = ?", (batch.last, self.id))
         self._episodes.keep()
         self._rollup.keep()
@@ -129,6 +138,21 @@ class Recording:
         """Store what devices said of themselves, and how much of it was refused so far."""
         with transaction(self._db, self._path):
             write_facts(self._db, self.id, facts, refused)
+
+    def beat(self, tally: Tally, minutes: Iterable[Health], happened: Iterable[Happening]) -> None:
+        """Store the counters so far, and how the watched interfaces fare, though no flow has ended."""
+        with transaction(self._db, self._path):
+            self._count(tally)
+            write_health(self._db, self.id, minutes, happened)
+
+    def reload(self, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]]) -> None:
+        """Judge by other data files and rules from now on; both as for `Store.record`."""
+        with transaction(self._db, self._path):
+            self._dataset = dataset(self._db, data)
+            write_rules(self._db, rules)
+            self._db.conn.execute("UPDATE recording SET dataset = ? WHERE id = ?", (self._dataset, self.id))
+        self._episodes.judged_by(self._dataset)
+        self._places.forget()
 
     def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> Ints:
         """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``, which only grow.
@@ -156,6 +180,7 @@ class Recording:
         """
         with transaction(self._db, self._path):
             self._count(tally)
+            self._habits.keep()
             self._episodes.end(tally.last_ns)
             self._sums.settle()
             retention.note(self._db, self._newest(), time.time_ns())
@@ -173,20 +198,24 @@ class Recording:
         newest = self._newest()
         ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
         of, columns = np.array(devices, np.int64), self._columns(judged)
-        facts = self._contacts.facts(judged, of)
-        rows = zip(ids.tolist(), devices, *columns, facts, strict=True)
+        facts, habits = self._contacts.facts(judged, of), self._habits.times(judged, of)
+        rows = zip(ids.tolist(), devices, *columns, facts, habits, strict=True)
         self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
         self._sums.grow(len(ids))
         self._mark(int(ids[-1]) if len(ids) else newest)
-        remote, name, source, _, _, place = columns[-6:]
+        remote, name, source, _, alias, place = columns[-6:]
         assets = np.zeros(len(ids), np.int64) if assets is None else assets
         hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
-        heard = [number or 0 for number in name]
-        numbers = Numbers(of, *(np.array(column, np.int64) for column in (remote, heard, source, place, facts)))
+        heard, others = ([number or 0 for number in column] for column in (name, alias))
+        known = [NO_HABIT if times is None else times for times in habits]
+        parts = (remote, heard, source, others, place, facts, known)
+        numbers = Numbers(of, *(np.array(column, np.int64) for column in parts))
         return Batch(self._db, self.id, judged, ids, numbers, newest, self._matcher, self._rollup)
 
     def _newest(self) -> int:
-        return int(self._db.conn.execute("SELECT coalesce(max(id), 0) FROM flow").fetchone()[0])
+        """Return the newest flow that is here, or that was when a sink was done with it."""
+        query = "SELECT max(id) FROM (SELECT max(id) AS id FROM flow UNION ALL SELECT max(flows_done) FROM sink)"
+        return int(self._db.conn.execute(query).fetchone()[0] or 0)
 
     def _mark(self, newest: int) -> None:
         """Write down once an hour, by the clock, how far the flows have come."""
@@ -269,6 +298,12 @@ def begin(
     number = int(cursor.lastrowid or 0)
     note_inputs(db, number, inputs)
     return number
+
+
+def write_rules(db: Database, rules: Iterable[Sequence[str]]) -> None:
+    """Remember rules by id, title, level, digest and origin; called within a transaction."""
+    rows = [tuple(map(storable, row)) for row in rules]
+    db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
 
 
 def note_inputs(

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from egress_watch.store import sums
+from egress_watch.store.database import Database
 from egress_watch.store.file import transaction, trouble
+from egress_watch.store.gaps import note_unsent, overtake
 from egress_watch.store.hours import HOUR_NS
 
 DAY_NS = 24 * HOUR_NS
@@ -41,17 +41,20 @@ LIMIT 1 OFFSET :many
 """
 _HOURS = "DELETE FROM hour WHERE recording = :recording AND hour < :before AND (hour, device) <= (:hour, :device)"
 _ALERTS = "SELECT id FROM alert WHERE closed_ns IS NOT NULL AND last_flow <= ? ORDER BY id LIMIT ?"
-_ORPHANS = tuple(
-    f"""DELETE FROM {one} WHERE id NOT IN (SELECT {one} FROM flow WHERE {one} IS NOT NULL
+_ORPHANS = (
+    *(
+        f"""DELETE FROM {one} WHERE id NOT IN (SELECT {one} FROM flow WHERE {one} IS NOT NULL
       UNION SELECT {one} FROM rejudged UNION SELECT {one} FROM sum_pair)"""  # noqa: S608 - ours
-    for one in ("remote", "name")
+        for one in ("remote", "name")
+    ),
+    "DELETE FROM alias WHERE id NOT IN (SELECT alias FROM flow WHERE alias IS NOT NULL)",
 )
 _COUNTS = (
     "SELECT count(*) FROM flow WHERE id <= ?",
     "SELECT count(*) FROM hour JOIN recording ON id = recording WHERE hour < ? AND hour <= thinned_hour",
     "SELECT count(*) FROM alert WHERE closed_ns IS NOT NULL AND last_flow <= ?",
 )
-_OF_AN_ALERT = ("alert_event WHERE alert", "folded WHERE alert", "alert WHERE id")
+_OF_AN_ALERT = ("alert_event WHERE alert", "folded WHERE alert", "evidence WHERE alert", "alert WHERE id")
 
 
 class Limits(NamedTuple):
@@ -154,7 +157,7 @@ def _too_much(held: Space, limits: Limits, spare_bytes: int) -> str:
 
 
 def sweep(db: Database, path: str) -> None:
-    """Take out remotes and names that no flow leads to any more; not while somebody records, who remembers them.
+    """Take out remotes, names and lists of names that no flow leads to; not while somebody records, who remembers them.
 
     It reads all flows. Raises StoreError.
     """
@@ -181,6 +184,7 @@ def _take(db: Database, path: str, up_to: int, because: str) -> Taken:
         if sums.up_to(db) < last:
             sums.add(db)
         db.conn.execute(_THIN, (last,))
+        overtake(db, "flows", last)
         db.conn.execute("DELETE FROM flow WHERE id <= ?", (last,))
         db.conn.execute("DELETE FROM mark WHERE flow < ?", (last,))
     return Taken(flows=flows, because=(because,))
@@ -205,6 +209,7 @@ def _take_alerts(db: Database, path: str, up_to: int) -> Taken:
     """Take closed alerts whose flows were stored long ago; what people did with them stays written."""
     with transaction(db, path):
         alerts = [row[0] for row in db.conn.execute(_ALERTS, (up_to, SLICE_FLOWS))]
+        note_unsent(db, alerts)
         for table in _OF_AN_ALERT:
             db.conn.executemany(f"DELETE FROM {table} = ?", [(alert,) for alert in alerts])  # noqa: S608 - ours
     return Taken(alerts=len(alerts))

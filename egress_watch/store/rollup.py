@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from sqlite_utils import Database
 
 from egress_watch.model import Count, Crossing, Ints, Judged
-from egress_watch.store.kinds import PASSING, ROW_OF, Codes, alike
+from egress_watch.store.database import Database
+from egress_watch.store.kinds import PASSING, ROW_OF, Codes, alike, runs
 from egress_watch.store.windows import SLOTS, Row, crossings, reached, slot_ns
 
 LIMIT = 200_000
@@ -33,7 +34,6 @@ _FORGET = "DELETE FROM rollup WHERE recording = ? AND rule = ? AND slot < ?"
 GROUP, SLOT, ITEM, AMOUNT, HITS, OUT, IN, FIRST_NS, LAST_NS, FIRST, LAST, TOLD, TOLD_OUT, TOLD_IN = range(
     len(Row._fields)
 )
-_SUMMED = slice(AMOUNT, IN + 1)
 
 
 class Asked(Protocol):
@@ -69,7 +69,6 @@ class _Counts:
         self.read: set[int] = set()
         """Groups whose rows of the table are here, where there are any."""
         self._rows = np.zeros((256, len(Row._fields)), np.int64)
-        self._at: dict[tuple[int, int, int], int] = {}
         self._groups: dict[tuple[int, ...], int] = {}
         self._totals = np.zeros(256, np.int64)
         self._forgotten: int | None = None
@@ -79,36 +78,56 @@ class _Counts:
         """(size, 14) The rows."""
         return self._rows[: self.size]
 
-    def group(self, codes: tuple[int, ...], texts: Sequence[Codes]) -> int:
-        """Return the number of a group, by the codes of its values."""
-        number = self._groups.setdefault(codes, len(self.texts))
-        if number == len(self.texts):
-            words = (str(text.told[code][0]) for code, text in zip(codes, texts, strict=True))
+    def groups(self, columns: Sequence[Ints], texts: Sequence[Codes]) -> Ints:
+        """Return the number of each row's group, by the codes of its values, a column for each value."""
+        numbers = columns[0]
+        if len(columns) > 1:
+            first, which = alike(columns, len(numbers))
+            codes = zip(*(column[first].tolist() for column in columns), strict=True)
+            groups = self._groups
+            numbers = np.array([groups.setdefault(one, len(groups)) for one in codes], np.int64)[which]
+        known, count = len(self.texts), len(self._groups) if len(columns) > 1 else len(texts[0].told)
+        fresh = islice(self._groups, known, None) if len(columns) > 1 else ((code,) for code in range(known, count))
+        for one in fresh:
+            words = (str(text.told[code][0]) for code, text in zip(one, texts, strict=True))
             self.texts.append(f"[{','.join(words)}]")
-        return number
+        return numbers
 
     def likely(self, fresh: Ints) -> Ints:
         """Return the groups that may have reached the limit with some more rows: all together they come to it."""
-        groups, which = np.unique(fresh[:, GROUP], return_inverse=True)
-        more = np.zeros(len(groups), np.int64)
-        np.add.at(more, which, fresh[:, AMOUNT])
+        order, begin = runs([fresh[:, GROUP]], len(fresh))
+        groups, more = fresh[order[begin], GROUP], np.add.reduceat(fresh[order, AMOUNT], begin)
         self._room(int(groups.max(initial=0)))
-        return groups[more + self._totals[groups] >= self.count.least]
+        likely: Ints = groups[more + self._totals[groups] >= self.count.least]
+        return likely
 
     def add(self, fresh: Ints) -> None:
-        """Add rows to those of the same group, slot and item, or put them beside."""
-        keys = list(zip(*fresh[:, : ITEM + 1].T.tolist(), strict=True))
-        at = np.array([self._at.get(key, -1) for key in keys], np.int64)
-        old, new = np.flatnonzero(at >= 0), np.flatnonzero(at < 0)
-        rows, found = at[old], fresh[old]
-        self._rows[rows, _SUMMED] += found[:, _SUMMED]
-        self._rows[rows, FIRST_NS] = np.minimum(self._rows[rows, FIRST_NS], found[:, FIRST_NS])
-        self._rows[rows, LAST_NS] = np.maximum(self._rows[rows, LAST_NS], found[:, LAST_NS])
-        self._rows[rows, LAST] = found[:, LAST]
-        self._append(fresh[new], [keys[one] for one in new.tolist()])
-        counted = fresh[new] if self.count.kind == "value_count" else fresh
+        """Put rows beside those that are there; where values are counted, a value is there once."""
         self._room(int(fresh[:, GROUP].max(initial=0)))
-        np.add.at(self._totals, counted[:, GROUP], counted[:, AMOUNT])
+        if self.count.kind == "value_count":
+            self._rows = _merged(np.concatenate((self.rows, fresh)))
+            self.size = len(self._rows)
+            self._total()
+            return
+        if (size := self.size + len(fresh)) > len(self._rows):
+            self._rows = np.concatenate((self._rows, np.zeros((size, len(Row._fields)), np.int64)))
+        self._rows[self.size : size] = fresh
+        self.size = size
+        np.add.at(self._totals, fresh[:, GROUP], fresh[:, AMOUNT])
+
+    def merge(self) -> None:
+        """Make one row of those of the same group, slot and item."""
+        rows = _merged(self.rows)
+        self._rows[: len(rows)], self.size = rows, len(rows)
+
+    def of(self, groups: Ints, rows: Ints) -> Ints:
+        """Return the rows of some groups."""
+        if not len(groups):
+            return rows[:0]
+        wanted = np.zeros(len(self._totals), bool)
+        wanted[groups] = True
+        found: Ints = rows[wanted[rows[:, GROUP]]]
+        return found
 
     def tell(self, told: Sequence[tuple[int, int]]) -> None:
         """Note that all of these groups and slots was told."""
@@ -127,19 +146,15 @@ class _Counts:
         if self._forgotten is not None and newest - self._forgotten < SLOTS:
             return
         self._forgotten = newest
-        rows = self.rows[self.rows[:, SLOT] >= newest - KEPT]
-        self.size, self._at = 0, {}
-        self._totals[:] = 0
-        self._append(rows, list(zip(*rows[:, : ITEM + 1].T.tolist(), strict=True)))
-        amounts = np.ones(len(rows), np.int64) if self.count.kind == "value_count" else rows[:, AMOUNT]
-        np.add.at(self._totals, rows[:, GROUP], amounts)
+        rows = _merged(self.rows[self.rows[:, SLOT] >= newest - KEPT])
+        self._rows[: len(rows)], self.size = rows, len(rows)
+        self._total()
 
-    def _append(self, rows: Ints, keys: Sequence[tuple[int, int, int]]) -> None:
-        if (size := self.size + len(rows)) > len(self._rows):
-            self._rows = np.concatenate((self._rows, np.zeros((size, len(Row._fields)), np.int64)))
-        self._rows[self.size : size] = rows
-        self._at |= dict(zip(keys, range(self.size, size), strict=True))
-        self.size = size
+    def _total(self) -> None:
+        """Sum up what the rows of each group come to."""
+        rows = self.rows
+        self._totals[:] = 0
+        np.add.at(self._totals, rows[:, GROUP], 1 if self.count.kind == "value_count" else rows[:, AMOUNT])
 
     def _room(self, group: int) -> None:
         if group >= len(self._totals):
@@ -171,10 +186,9 @@ class Rollup:
         low, high = int(fresh[:, SLOT].min()), int(fresh[:, SLOT].max())
         self._newest[rule] = max(high, self._newest.get(rule, high))
         likely = counts.likely(fresh)
-        before = counts.rows[np.isin(counts.rows[:, GROUP], likely)] if len(likely) else counts.rows[:0]
+        before, new = counts.of(likely, counts.rows), counts.of(likely, fresh)
         before = before[(before[:, SLOT] > low - SLOTS) & (before[:, SLOT] < high + SLOTS)]
-        both = np.concatenate((before, fresh[np.isin(fresh[:, GROUP], likely)]))
-        found = reached(sorted(self._told(counts, both)), count, int(batch.ids[0]))
+        found = reached(sorted(self._told(counts, np.concatenate((before, new)))), count, int(batch.ids[0]))
         group = {counts.texts[one]: one for one in likely.tolist()}
         told = [(group[one.rows[0].grouped], slot) for one in found for slot in one.hot]
         self._fresh[rule] = _Fresh(fresh, told)
@@ -198,6 +212,7 @@ class Rollup:
     def write(self) -> None:
         """Write all counts to the table; called within a transaction."""
         for rule, counts in self._rules.items():
+            counts.merge()
             rows = ((self._recording, rule, *row) for row in self._told(counts, counts.rows))
             self._db.conn.executemany(_WRITE, rows)
             if rule in self._newest:
@@ -224,11 +239,7 @@ class Rollup:
     def _groups(self, counts: _Counts, rows: Ints, batch: Asked) -> Ints:
         """Return the number of the group of each row."""
         coded = [self._coded(f"json_quote({column})", column, rows, batch) for column in counts.count.group_by]
-        first, which = alike([codes for _, codes in coded], len(rows))
-        groups = zip(*(codes[first].tolist() for _, codes in coded), strict=True)
-        texts = [text for text, _ in coded]
-        numbers: Ints = np.array([counts.group(group, texts) for group in groups], np.int64)[which]
-        return numbers
+        return counts.groups([codes for _, codes in coded], [text for text, _ in coded])
 
     def _coded(self, expression: str, column: str, rows: Ints, batch: Asked) -> tuple[Codes, Ints]:
         """Return the codes of what an expression says of each row."""
@@ -260,9 +271,8 @@ class Rollup:
 
 def _sums(keys: tuple[Ints, Ints, Ints], rows: Ints, batch: Asked, count: Count) -> Ints:
     """Return a row for each group, slot and item that is there."""
-    first, which = alike(keys, len(rows))
-    order = np.argsort(which, kind="stable")
-    starts = np.searchsorted(which[order], np.arange(len(first)))
+    order, starts = runs(keys, len(rows))
+    first = order[starts]
     flows, taken = batch.judged.flows, rows[order]
     found = np.zeros((len(first), len(Row._fields)), np.int64)
     found[:, GROUP], found[:, SLOT], found[:, ITEM] = (key[first] for key in keys)
@@ -276,4 +286,20 @@ def _sums(keys: tuple[Ints, Ints, Ints], rows: Ints, batch: Asked, count: Count)
         found[:, AMOUNT] = np.add.reduceat(getattr(flows, count.field)[taken], starts)
     else:
         found[:, AMOUNT] = found[:, HITS] if count.kind == "event_count" else 1
+    return found
+
+
+def _merged(rows: Ints) -> Ints:
+    """Return rows with those of the same group, slot and item as one."""
+    if not len(rows):
+        return rows
+    order, begin = runs([rows[:, GROUP], rows[:, SLOT], rows[:, ITEM]], len(rows))
+    rows = rows[order]
+    found = rows[begin]
+    for column in (AMOUNT, HITS, OUT, IN, TOLD, TOLD_OUT, TOLD_IN):
+        found[:, column] = np.add.reduceat(rows[:, column], begin)
+    for column in (FIRST_NS, FIRST):
+        found[:, column] = np.minimum.reduceat(rows[:, column], begin)
+    for column in (LAST_NS, LAST):
+        found[:, column] = np.maximum.reduceat(rows[:, column], begin)
     return found

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from sqlite_utils import Database
-
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
 from egress_watch.store import sums
+from egress_watch.store.database import Database
+from egress_watch.store.schema_habits import HABITS, HABITS_SHOWN
 from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
+from egress_watch.store.schema_outbox import OUTBOX
 
 APPLICATION = 0x45677257
 """``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
@@ -286,6 +287,19 @@ def _version_6(db: Database) -> None:
     db.conn.execute("INSERT INTO sqlite_sequence VALUES ('alert', ?)", (given,))
 
 
+HEALTH = """
+CREATE TABLE health(
+  recording INTEGER NOT NULL REFERENCES recording, minute_ns INTEGER NOT NULL, interface TEXT NOT NULL,
+  frames INTEGER NOT NULL, bytes INTEGER NOT NULL, lost INTEGER NOT NULL, overruns INTEGER NOT NULL,
+  dropped INTEGER NOT NULL, errors INTEGER NOT NULL, lag_ns INTEGER NOT NULL,
+  PRIMARY KEY(recording, minute_ns, interface)) WITHOUT ROWID;
+CREATE TABLE happening(
+  recording INTEGER NOT NULL REFERENCES recording, time_ns INTEGER NOT NULL, interface TEXT NOT NULL,
+  what TEXT NOT NULL);
+"""
+"""How a live recording fares: one row a minute and interface, and what became of the interfaces."""
+
+
 HOURS = """
 CREATE TABLE hour(
   recording INTEGER NOT NULL REFERENCES recording, hour INTEGER NOT NULL, device INTEGER NOT NULL REFERENCES device,
@@ -352,9 +366,25 @@ def _version_10(db: Database) -> None:
     sums.begin(db)
 
 
+def _version_11(db: Database) -> None:
+    """Keep what was lost of live traffic, and when an interface went and came."""
+    _run(db, HEALTH)
+
+
+def _version_12(db: Database) -> None:
+    """Flows know the zone and the supplier that were agreed upon, and what their device usually sends."""
+    _run(db, HABITS)
+    widen(db, "flows", "flow", HABITS_SHOWN)
+
+
+def _version_13(db: Database) -> None:
+    """Let sinks remember how far they came."""
+    _run(db, OUTBOX)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8, _version_9,
-    _version_10,
+    _version_10, _version_11, _version_12, _version_13,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 

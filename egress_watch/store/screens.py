@@ -113,7 +113,7 @@ class Screens(Reader):
             rows = self._rows(f"SELECT * FROM flows WHERE id IN ({numbers}) ORDER BY id DESC")
             return found._replace(rows=rows)
 
-    def flows_of(self, terms: Filter, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
+    def matching_flows(self, terms: Filter, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the flows of a filter that also meet ``filters``, by id, like `flows`."""
         scope, last, left = Scope(terms), 0, limit or -1
         where = conditions(terms.clauses, leave=())

@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from sqlite_utils import Database
-
 from egress_watch.errors import RuleError
 from egress_watch.model import Count
 from egress_watch.store.batch import RULE_LIMIT_S, limited
+from egress_watch.store.database import Database
 from egress_watch.store.schema import FACTS, MIGRATIONS
 from egress_watch.store.windows import stored
 
@@ -24,7 +23,7 @@ def holds(predicate: str, count: Count | None, flows: Sequence[Mapping[str, Any]
 
     ``table`` is the CREATE TABLE text of ``flows``. Raises RuleError where the rule cannot run.
     """
-    db = Database(memory=True)
+    db = Database(sqlite3.connect(":memory:"))
     register_regexp(db.conn)
     for statement in (table, "ALTER TABLE flows ADD COLUMN device INTEGER DEFAULT 0", *FACTS.split(";\n")):
         db.conn.execute(statement)
@@ -41,7 +40,7 @@ def holds(predicate: str, count: Count | None, flows: Sequence[Mapping[str, Any]
 
 def prepare(rules: Iterable[tuple[str, str]]) -> list[RuleError]:
     """Return what is wrong with rules, given as (predicate, origin), that cannot run on our schema."""
-    db = Database(memory=True)
+    db = Database(sqlite3.connect(":memory:"))
     for step in MIGRATIONS:
         step(db)
     register_regexp(db.conn)

@@ -1,0 +1,179 @@
+"""One run of watch, from interfaces to a report.
+
+In: settings. Out: a database and an exit code. Never: a packet lost because rules or data are loaded anew.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from egress_watch import sinks
+from egress_watch.cli.judges import described
+from egress_watch.cli.recorder import as_rows, begin, stop_signal, tell
+from egress_watch.cli.status_line import StatusLine
+from egress_watch.config import Config
+from egress_watch.errors import EgressWatchError
+from egress_watch.library import atlas, data_files, inventory, notices, rule_files, rules, with_networks
+from egress_watch.model import Frames, Health, Tally
+from egress_watch.rules import RuleSet
+from egress_watch.sources.filter import Filter
+from egress_watch.sources.live import Live
+from egress_watch.sources.narrowing import Narrowing
+from egress_watch.store import Reader, Recording, Store
+from egress_watch.store.recording import FINISHED
+from egress_watch.watch import Stages, stages, watch
+
+BEAT_S = 1.0
+LOOK_S = 5.0
+"""How often the files of rules and data are looked at for a change."""
+TELL_S = 60.0
+"""A loss is said at most so often; the database has every minute of it."""
+
+
+class LiveJob:
+    """One run of watch, over interfaces that are listened to already."""
+
+    def __init__(self, config: Config, live: Live, by: Filter | None, *, quiet: bool) -> None:
+        self._live, self._filter = live, by
+        tell(live.notes)
+        self._inventory = inventory(config)
+        self._config = with_networks(config)
+        self._quiet = quiet
+        self._tally = Tally()
+        self._status = StatusLine(quiet=quiet)
+        self._load()
+        self._next_beat_s = self._next_look_s = self._next_tell_s = 0.0
+        self._lost = 0
+        self._hup = False
+
+    def run(self, *, seconds: int, frames: int, as_json: bool) -> int:
+        """Record until a signal, or what was asked for has come; print what was seen, return the exit code."""
+        tell(["; ".join(told)] if (told := notices()) else [])
+        with Store(self._config.db) as store:
+            number = self._record(store, seconds, frames)
+            if as_json or not self._quiet:
+                self._report(number, as_json=as_json)
+        return 0
+
+    def _load(self) -> None:
+        """Read rules and data; raises what is wrong with the settings."""
+        files = data_files(self._config)
+        found, broken = rules(self._config)
+        self._places = atlas(self._config, files)
+        self._files, self._rules = files, found
+        tell([f"rule set aside: {error}" for error in broken])
+        self._stamp = self._stamped()
+
+    def _record(self, store: Store, seconds: int, frames: int) -> int:
+        through = stages(self._config, self._places, self._rules, secrets.randbits(63), self._inventory)
+        begun = f"live {time.time_ns()} {os.getpid()}"
+        narrowed = f"--filter {self._filter.expression!r}" if self._filter else ""
+        marks = {name: f"{begun} {name}" for name in self._live.interfaces}
+        recording = begin(store, self._config, self._rules, self._files, marks, narrowed)
+        gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
+        gc.enable()
+        until_s = time.monotonic() + seconds if seconds else float("inf")
+        with stop_signal() as stopped, self._on_hup():
+
+            def go_on(_: Frames, tally: Tally) -> bool:
+                self._beat(recording, through, tally)
+                return not (stopped() or time.monotonic() >= until_s)
+
+            source = Narrowing(filter=self._filter).narrowed(self._live.frames(frames))
+            wait_ns = int(self._config.watch.commit_s * 1e9)
+            tally = watch(source, through, recording, go_on, wait_ns=wait_ns)
+        self._tally = tally
+        self._end(recording, tally, marks)
+        return recording.id
+
+    def _end(self, recording: Recording, tally: Tally, marks: dict[str, str]) -> None:
+        recording.beat(tally, self._live.health(), self._live.happened())
+        recording.finish(tally, marks, FINISHED)
+        self._live.close()
+        self._status.clear()
+
+    def _beat(self, recording: Recording, through: Stages, tally: Tally) -> None:
+        """Once a second: store how it goes and show it; load anew what changed."""
+        now_s = time.monotonic()
+        if now_s < self._next_beat_s:
+            return
+        self._next_beat_s = now_s + BEAT_S
+        minutes, happened = self._live.health(), self._live.happened()
+        recording.beat(tally, minutes, happened)
+        self._status.show(self._live.states(), tally, minutes)
+        tell([f"{one.interface}: {one.what}" for one in happened])
+        self._tell_losses(minutes, now_s)
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + LOOK_S
+            self._hup |= self._stamped() != self._stamp
+        if self._hup:
+            self._hup = False
+            self._reload(recording, through)
+
+    def _tell_losses(self, minutes: list[Health], now_s: float) -> None:
+        self._lost += sum(one.lost + one.overruns + one.dropped for one in minutes)
+        if self._lost and now_s >= self._next_tell_s:
+            self._next_tell_s = now_s + TELL_S
+            tell([f"{self._lost:,} frames lost since this was last said; the table health has them by minute"])
+            self._lost = 0
+
+    def _reload(self, recording: Recording, through: Stages) -> None:
+        """Judge by the rules and data as they are now; what is wrong with them is said, and those before stay."""
+        self._stamp = self._stamped()
+        try:
+            self._load()
+        except EgressWatchError as error:
+            tell([f"rules and data stay as they were: {error}"])
+            return
+        recording.broken(through.rules.broken)
+        recording.reload(described(self._files), as_rows(self._rules))
+        through.rules, through.atlas = RuleSet(self._rules), self._places
+        tell([f"loaded anew: {len(self._rules)} rules, {len(self._files)} data files"])
+
+    def _stamped(self) -> list[tuple[str, int, int]]:
+        """Return what shows that a file of rules or data changed."""
+        found = []
+        with suppress(EgressWatchError):
+            for path in (*rule_files(self._config.rules.folder), *(file.path for file in self._files)):
+                with suppress(OSError):
+                    status = Path(path).stat()
+                    found.append((str(path), status.st_mtime_ns, status.st_size))
+        return found
+
+    @contextmanager
+    def _on_hup(self) -> Iterator[None]:
+        def note(_: int, __: Any) -> None:
+            self._hup, self._next_beat_s = True, 0.0
+
+        before = signal.signal(signal.SIGHUP, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    def _report(self, number: int, *, as_json: bool) -> None:
+        with Reader(self._config.db) as reader:
+            snapshot = reader.snapshot([number])
+        outcome: dict[str, Any] = {
+            "db": str(Path(self._config.db).resolve()), "inputs": list(self._live.interfaces), "held": [],
+            "passed_over": [], "failed": [], "interrupted": False, "broken_rules": [],
+            "zone_asked": self._config.zone.lower(), "unwrapped": dict(self._tally.unwrapped),
+            "narrowed": self._filter.expression if self._filter else "",
+        }  # fmt: skip
+        if as_json:
+            from egress_watch.cli.summary import summary
+
+            sinks.write("-", [json.dumps(summary(snapshot, outcome))])
+            return
+        from egress_watch.cli.report import show
+
+        show(snapshot, outcome, self._config)

@@ -1,0 +1,272 @@
+"""Watched interfaces as one source of frames that never ends by itself.
+
+In: names of interfaces. Out: `Frames`, and for each minute and interface its `Health`. Never: a frame sent, a loss in
+silence, or an end because an interface went away: it is waited for.
+
+Several interfaces are read in turns, and each batch is in order of time. At least every BEAT_S there is a batch, empty
+where need be, so that the reader can stop and what has waited can be written.
+
+**The clock.** Flows are timed by packets alone, and where no packet comes none would ever end. So once all rings are
+empty, a batch carries `Frames.clock_ns`: the time by the clock, GRACE_NS ago. The kernel stamps a frame when it comes
+in, so no later frame can be older. What the clock ends is over for any later packet too: the same flows come out of a
+replay of what was received (law 3), though there a flow that was open at the end is told as `end`, not as `idle`.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from egress_watch.errors import UsageError
+from egress_watch.fast import Drained
+from egress_watch.model import PAD_BYTES, Bytes, Frames, Happening, Health
+from egress_watch.sources.columns import Columns
+from egress_watch.sources.filter import Filter
+from egress_watch.sources.nics import counters, nic, slot_bytes, state
+from egress_watch.sources.packet_socket import PacketSocket, RingError
+from egress_watch.sources.sniffed import Sniffed
+from egress_watch.sources.window import BATCH_FRAMES, FAST_PIECE_BYTES, Rooms
+
+BEAT_S = 0.25
+REST_S = 0.02
+"""How long frames may gather in the ring where few come: a batch of one costs as much as one of a thousand."""
+FEW = 2048
+LOOK_S = 1.0
+"""Counters and states of the interfaces are looked at so often."""
+GRACE_NS = 1_000_000_000
+MINUTE_NS = 60_000_000_000
+HARDWARE = "hardware"
+TIME_NS = Columns._fields.index("time_ns")
+
+
+class Listening(Protocol):
+    """What listens to one interface."""
+
+    interface: str
+
+    def fileno(self) -> int:
+        """Return the descriptor, for poll."""
+
+    def take(self, data: Bytes, used: int, most: int) -> Drained:
+        """Copy up to ``most`` frames to ``data[used:]``."""
+
+    def waiting(self) -> bool:
+        """Return whether there is a frame that was not taken yet."""
+
+    def lost(self) -> int:
+        """Return the frames lost since this was last asked."""
+
+    def trouble(self) -> str:
+        """Return what went wrong since this was last asked."""
+
+    def listen(self) -> None:
+        """Begin to listen; raises OSError where that cannot be."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One interface and what is known of it."""
+
+    listening: Listening
+    link: int
+    state: str = "up"
+    bound: bool = True
+    """Whether the socket is that of the interface of this name as it is now."""
+    totals: dict[str, int] = field(default_factory=dict)
+    minute: Health | None = None
+
+
+class Live:
+    """Interfaces that are listened to from now on; all rights that this needs are used up here.
+
+    UsageError where an interface is not there, cannot be read, or the right is missing. ``notes`` says what is slower
+    or smaller than asked for.
+    """
+
+    def __init__(
+        self, interfaces: Sequence[str], *, ring_bytes: int, times: str = "kernel", filtered: Filter | None = None,
+    ) -> None:  # fmt: skip
+        self.interfaces = tuple(dict.fromkeys(interfaces))
+        self.notes: list[str] = []
+        self._filter, self._ring_bytes, self._times = filtered, ring_bytes, times
+        self._rooms = Rooms()
+        self._health: list[Health] = []
+        self._happened: list[Happening] = []
+        self._seen_status = 0
+        self._watched = [self._open(name) for name in self.interfaces]
+        self._poll = select.poll()
+        for one in self._watched:
+            self._poll.register(one.listening.fileno(), select.POLLIN)
+        self._next_look_s = 0.0
+        self._much = False
+        """Whether the last round took so much that there is no use in letting frames gather."""
+
+    def frames(self, most: int = 0) -> Iterator[Frames]:
+        """Yield batches for ever, or until there were ``most`` frames."""
+        left = most or 1 << 62
+        while left > 0:
+            begun_ns = time.time_ns()
+            frames = self._round(min(left, BATCH_FRAMES), begun_ns)
+            left -= len(frames)
+            yield frames
+            if left > 0 and not (self._waiting() and self._much):
+                self._wait(len(frames))
+
+    def health(self) -> list[Health]:
+        """Return what there is to add to the minutes of the interfaces since this was last asked."""
+        told, self._health = [*self._health, *(one.minute for one in self._watched if one.minute)], []
+        for one in self._watched:
+            one.minute = None
+        return told
+
+    def happened(self) -> list[Happening]:
+        """Return what became of the interfaces since this was last asked."""
+        told, self._happened = self._happened, []
+        return told
+
+    def states(self) -> list[tuple[str, str]]:
+        """Return the interfaces and their states."""
+        return [(one.listening.interface, one.state) for one in self._watched]
+
+    def by_hardware(self) -> bool:
+        """Return whether any frame so far came with a time of the interface itself."""
+        return bool(self._seen_status >> 31 & 1)
+
+    def close(self) -> None:
+        """Let go of all interfaces."""
+        for one in self._watched:
+            one.listening.close()
+
+    def _open(self, name: str) -> _Watched:
+        found = nic(name)
+        if found.state != "gone" and found.link < 0:
+            raise UsageError("its frames are of no kind that is read here", where=name,
+                             remedy="see `egress-watch interfaces`")  # fmt: skip
+        steps = self._filter.program(found.link) if self._filter else ()
+        if steps is None:
+            raise UsageError(f"means nothing on {name}", where="--filter", remedy="leave it out")
+        try:
+            ring = PacketSocket(
+                name, ring_bytes=self._ring_bytes, slot_bytes=slot_bytes(found.mtu), ethernet=found.link == 1,
+                hardware_times=self._times == HARDWARE, steps=steps,
+            )  # fmt: skip
+        except RingError as error:
+            slow = Sniffed(name, expression=self._filter.expression if self._filter else "")
+            self.notes.append(f"{name}: no ring ({error.strerror}): read through scapy, far slower, losses not counted")
+            return _Watched(slow, found.link, found.state, totals=counters(name))
+        if ring.bytes < self._ring_bytes // 2:
+            self.notes.append(f"{name}: memory for a ring of {ring.bytes:,} bytes only")
+        return _Watched(ring, found.link, found.state, totals=counters(name))
+
+    def _round(self, most: int, begun_ns: int) -> Frames:
+        """Take what is there from each interface, up to its share."""
+        shares = len(self._watched)
+        share = max(most // shares, 1)
+        size = (FAST_PIECE_BYTES + PAD_BYTES) * shares
+        data, used = self._rooms.room(size), 0
+        found: list[Columns] = []
+        much = False
+        for number, one in enumerate(self._watched):
+            room = data[: used + FAST_PIECE_BYTES]
+            taken = one.listening.take(room, used, share)
+            much |= len(taken.start) >= FEW or taken.used - used > FAST_PIECE_BYTES // 2
+            used = taken.used
+            count = len(taken.start)
+            self._seen_status |= taken.status
+            kinds = np.full(count, one.link, np.int32), np.full(count, number, np.int32)
+            found.append(Columns(*taken[:4], *kinds))
+            if count:
+                self._note(one, taken, begun_ns)
+        self._much = much
+        data[used : used + PAD_BYTES] = 0
+        lost = self._look() if time.monotonic() >= self._next_look_s else 0
+        clock_ns = 0 if self._waiting() else begun_ns - GRACE_NS
+        return Frames(data[: used + PAD_BYTES], *_merged(found), origin=",".join(self.interfaces), lost=lost,
+                      clock_ns=clock_ns)  # fmt: skip
+
+    def _waiting(self) -> bool:
+        return any(one.listening.waiting() for one in self._watched)
+
+    def _wait(self, count: int) -> None:
+        """Wait for frames; a few are given time to become more."""
+        if count:
+            time.sleep(REST_S if count < FEW else 0)
+            return
+        wait_s = min(BEAT_S, max(self._next_look_s - time.monotonic(), 0.001))
+        ready = self._poll.poll(wait_s * 1000)
+        if any(events & ~select.POLLIN for _, events in ready):
+            time.sleep(REST_S)  # an error stays until it is looked at
+
+    def _look(self) -> int:
+        """Look at counters and states; return the frames newly lost."""
+        self._next_look_s = time.monotonic() + LOOK_S
+        now_ns, lost = time.time_ns(), 0
+        for one in self._watched:
+            name = one.listening.interface
+            dropped = one.listening.lost() if one.bound else 0
+            totals = counters(name)
+            grown = {kind: max(count - one.totals.get(kind, 0), 0) for kind, count in totals.items()}
+            one.totals = totals
+            self._add(one, now_ns, lost=dropped, **grown)
+            lost += dropped
+            self._follow(one, now_ns)
+        return lost
+
+    def _follow(self, one: _Watched, now_ns: int) -> None:
+        """Note a change of state, and go on with an interface that came back."""
+        name, trouble = one.listening.interface, one.listening.trouble()
+        now = state(name)
+        one.bound &= trouble != "ENODEV" and now != "gone"
+        if not one.bound and now != "gone":
+            with suppress(OSError):
+                one.listening.listen()
+                one.bound, one.totals = True, counters(name)
+                self._happened.append(Happening(now_ns, name, "back"))
+        if now != one.state:
+            self._happened.append(Happening(now_ns, name, now))
+            one.state = now
+            self._reopened(one)
+        elif trouble:
+            self._happened.append(Happening(now_ns, name, f"was down for a moment ({trouble})"))
+
+    def _reopened(self, one: _Watched) -> None:
+        with suppress(KeyError, OSError, ValueError):  # scapy's socket is another one after it came back
+            self._poll.register(one.listening.fileno(), select.POLLIN)
+
+    def _note(self, one: _Watched, taken: Drained, begun_ns: int) -> None:
+        """Count frames in the minute in which they were read."""
+        lag_ns = max(begun_ns - int(taken.time_ns[0]), 0)
+        self._add(one, begun_ns, frames=len(taken.start), size=int(taken.wire.sum()), lag_ns=lag_ns)
+
+    def _add(
+        self, one: _Watched, now_ns: int, frames: int = 0, size: int = 0, lost: int = 0, lag_ns: int = 0,
+        overruns: int = 0, dropped: int = 0, errors: int = 0,
+    ) -> None:  # fmt: skip
+        minute_ns = now_ns - now_ns % MINUTE_NS
+        if one.minute and one.minute.minute_ns != minute_ns:
+            self._health.append(one.minute)
+            one.minute = None
+        was = one.minute or Health(minute_ns, one.listening.interface, 0, 0, 0, 0, 0, 0, 0)
+        one.minute = Health(
+            minute_ns, was.interface, was.frames + frames, was.bytes + size, was.lost + lost, was.overruns + overruns,
+            was.dropped + dropped, was.errors + errors, max(was.lag_ns, lag_ns),
+        )  # fmt: skip
+
+
+def _merged(found: Sequence[Columns]) -> Columns:
+    """Return the frames of several interfaces in order of time."""
+    if len(found) == 1:
+        return found[0]
+    joined: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*found, strict=True)]
+    order = np.argsort(joined[TIME_NS], kind="stable")
+    return Columns(*(column[order] for column in joined))

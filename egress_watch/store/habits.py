@@ -1,0 +1,135 @@
+"""How much a device usually sends out in an hour, and how many times that it sends now.
+
+In: judged flows and the rows of their devices. Out: a number a flow, and rows of the table habit. Never: the clock, or
+an answer that depends on how flows were cut into batches: they count one by one, in their order.
+
+The habit of a device is its peak: the most it sent to the outside in one clock hour of packet time, which fades by a
+128th with each later hour in which it sends anything. So a backup every night, or every week, is a habit. What ends
+after a later hour has begun counts in that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+
+from egress_watch.model import Ints, Judged
+from egress_watch.store.database import Database
+
+HOUR_NS = 3_600_000_000_000
+ENOUGH_HOURS = 24
+"""Hours with traffic before anything counts as a habit."""
+LEAST_BYTES = 1_000_000
+"""A peak below this counts as this: three times next to nothing is next to nothing."""
+FADES = 128
+LIMIT = 200_000
+LATEST_HOUR = 2**63 // HOUR_NS
+
+_OWN = "SELECT hour, hour_bytes, hours, peak FROM habit WHERE recording = ? AND device = ?"
+_OTHERS = """
+SELECT coalesce(sum(hours + 1), 0), coalesce(max(max(peak, hour_bytes)), 0) FROM habit
+WHERE device = ? AND recording <> ? AND hour < ?
+"""
+_KEEP = "INSERT OR REPLACE INTO habit VALUES (?, ?, ?, ?, ?, ?)"
+
+
+class _State(NamedTuple):
+    """One device: the hour it is in, what it sent in it, and what was before."""
+
+    hour: int
+    hour_bytes: int
+    hours: int
+    """Full hours of this recording."""
+    peak: int
+    before: int
+    """Hours of earlier recordings."""
+
+    def at(self, hour: int) -> _State:
+        """Return the state in a later hour."""
+        faded = self.peak - self.peak // FADES
+        return _State(hour, 0, self.hours + 1, max(faded, self.hour_bytes), self.before)
+
+    @property
+    def usual(self) -> int:
+        """What it usually sends at most in an hour, 0 while that is not known."""
+        return max(self.peak, LEAST_BYTES) if self.hours + self.before >= ENOUGH_HOURS else 0
+
+
+class Habits:
+    """Knows up to ``limit`` devices of one recording; beyond it all are written down, and read again when they come."""
+
+    def __init__(self, db: Database, recording: int, limit: int = LIMIT) -> None:
+        self._db, self._recording, self._limit = db, recording, limit
+        self._known: dict[int, _State] = {}
+        self._before: dict[int, _State | None] = {}
+        self._kept = 0
+        """The newest hour in which all were written down: a recorder that is killed loses one hour of habits."""
+
+    def times(self, judged: Judged, devices: Ints) -> list[int | None]:
+        """Return of each flow how many times the habit its device has sent in the hour by then; None: not known.
+
+        Called in a transaction.
+        """
+        self._before = {}
+        found: list[int | None] = [None] * len(devices)
+        outside = np.array([place.location_status != "local" for place in judged.places], bool)
+        rows = np.flatnonzero(outside[judged.judgement]) if len(devices) else np.empty(0, np.int64)
+        rows = rows[np.argsort(devices[rows], kind="stable")]
+        hours = np.maximum(judged.flows.last_ns[rows], 0) // HOUR_NS
+        columns = zip(
+            devices[rows].tolist(), rows.tolist(), hours.tolist(), judged.flows.bytes_out[rows].tolist(), strict=True
+        )  # fmt: skip
+        for device, some in groupby(columns, itemgetter(0)):
+            self._of_device(device, list(some), found)
+        newest = int(hours.max(initial=0))
+        if newest > self._kept or len(self._known) > self._limit:
+            self._kept = max(newest, self._kept)
+            self.keep()
+        return found
+
+    def forget(self) -> None:
+        """Go back to before the last batch: the transaction that held it was rolled back."""
+        for device, state in self._before.items():
+            if state is None:
+                self._known.pop(device, None)
+            else:
+                self._known[device] = state
+        self._before = {}
+
+    def trim(self) -> None:
+        """Keep the memory within its limit; called between batches, what goes was written down with the last one."""
+        if len(self._known) > self._limit:
+            self._known.clear()
+        self._before = {}
+
+    def keep(self) -> None:
+        """Write all down; called in a transaction."""
+        rows = [(self._recording, device, *state[:-1]) for device, state in self._known.items()]
+        self._db.conn.executemany(_KEEP, rows)
+
+    def _of_device(self, device: int, flows: Sequence[tuple[int, int, int, int]], found: list[int | None]) -> None:
+        """Count the flows of a device (itself, row, hour, bytes), and write down what is known of each."""
+        old = self._known.get(device)
+        state = old or self._stored(device, flows[0][2])
+        self._before[device] = old
+        sent, usual = state.hour_bytes, state.usual
+        for _, row, hour, bytes_out in flows:
+            if hour > state.hour:
+                state = state._replace(hour_bytes=sent).at(hour)
+                sent, usual = 0, state.usual
+            sent += bytes_out
+            if usual:
+                found[row] = sent // usual
+        self._known[device] = state._replace(hour_bytes=sent)
+
+    def _stored(self, device: int, hour: int) -> _State:
+        own = self._db.conn.execute(_OWN, (self._recording, device)).fetchone()
+        hours, peak = self._db.conn.execute(_OTHERS, (device, self._recording, min(hour, LATEST_HOUR))).fetchone()
+        if own:
+            newest, sent, full, own_peak = own
+            return _State(newest, sent, full, max(own_peak, peak), hours)
+        return _State(hour, 0, 0, peak, hours)
