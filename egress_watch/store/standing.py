@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from egress_watch.store.database import Database
+from sqlite_utils import Database
+
 from egress_watch.store.file import open_for_reading, trouble
 from egress_watch.store.forwarding import states
 from egress_watch.store.recording import RUNNING, writer
@@ -62,7 +63,8 @@ def _told(db: Database, path: str) -> dict[str, Any]:
     last_ns = _last_minute(db, newest)
     data = db.query("SELECT files FROM dataset ORDER BY id DESC LIMIT 1")
     return {
-        "db": str(Path(path).resolve()), "written_ns": _written_ns(path), "age_s": _age_s(path), "recordings": recordings,
+        "db": str(Path(path).resolve()), "written_ns": _written_ns(path), "age_s": _age_s(path),
+        "recordings": recordings,
         "interfaces": _lately(db, newest, last_ns, LATELY_S // 60), "rates": _lately(db, newest, last_ns, RATE_MINUTES),
         "happened": list(db.query(_HAPPENED)), "open_alerts": _by_level(db, _OPEN), "alerts": _by_level(db, _OPENED),
         "sinks": states(db), "files": next((row["files"] for row in data), "[]"),
