@@ -86,8 +86,9 @@ def story(db: Path) -> dict[str, list[tuple]]:
 
 
 def everything(db: Path) -> dict[str, list[tuple]]:
-    """Return all rows of all tables, the number of the writing process left out."""
-    tables = [row[0] for row in ask(db, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+    """Return all rows of all tables, but for the writing process's number and the times of storing, the clock's."""
+    found = ask(db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'mark' ORDER BY name")
+    tables = [row[0] for row in found]
     return {table: ask(db, f"SELECT {columns(db, table, 'writer_pid')} FROM {table}") for table in tables}
 
 
@@ -293,7 +294,7 @@ class Writes:
     def __init__(self) -> None:
         self.flows: list[tuple[int, int]] = []
 
-    def write(self, judged: Any, tally: Tally) -> Any:
+    def write(self, judged: Any, tally: Tally, _assets: Any = None) -> Any:
         """Note a batch."""
         self.flows.append((len(judged.flows), tally.packets))
         ids = np.arange(len(judged.flows))
