@@ -13,6 +13,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Iterator
@@ -222,16 +223,21 @@ def readable_by_all(tmp_path: Path) -> tuple[str, ...]:
     return ("sh", "-c", steps, "sh")
 
 
-def test_all_rights_are_gone_before_a_frame_is_read(pair, tmp_path):
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give a folder that any user may write to; pytest's own are closed again by each pytest that starts."""
+    with tempfile.TemporaryDirectory(prefix="egress-watch-open-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
+
+
+def test_all_rights_are_gone_before_a_frame_is_read(pair, open_folder):
     """As another user, with no capability of any kind, no way to gain one, and no group of root's."""
-    tmp_path.chmod(0o777)
-    for folder in tmp_path.parents:
-        if folder != Path("/tmp") and folder.is_relative_to("/tmp"):
-            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
-    path = settings(tmp_path)
+    path = settings(open_folder)
     path.chmod(0o644)
-    watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", path, "--user", "nobody",
-                        before=readable_by_all(tmp_path))  # fmt: skip
+    watching = Watching(pair, open_folder / "live.db", "-i", "mon0", "--config", path, "--user", "nobody",
+                        before=readable_by_all(open_folder))  # fmt: skip
     pid = watching.sql("SELECT writer FROM recording")[0][0].partition(":")[0]
     status = dict(
         line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line

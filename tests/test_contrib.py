@@ -283,7 +283,6 @@ def test_the_metrics_asked_for_are_those_listed():
 
 def test_the_metrics_listed_are_those_that_are_given(tmp_path, capsys):
     """Each name and kind of the table is among what the program gives of the demo's database."""
-    pytest.importorskip("egress_watch.cli.metrics")
     text = (CONTRIB / "README.md").read_text("utf-8")
     listed = dict(re.findall(r"^\| `(egress_watch_\w+)(?:\{\w+\})?` \| (counter|gauge) \|", text, re.MULTILINE))
     code, said, _ = run(capsys, "metrics", city_db(tmp_path))
