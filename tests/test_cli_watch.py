@@ -390,6 +390,7 @@ def test_no_interface_and_wrong_words_stop_the_start(capsys, tmp_path):
     db = str(tmp_path / "a.db")
     for words, told in (
         ((), "no interface to listen to"), (("-i", "nowhere9"), "no such interface"),
+        (("-i", "nowhere9", "--filter", "tcp"), "no such interface"),
         (("-i", "lo", "--filter", "tcp prot 443"), "--filter"),
     ):  # fmt: skip
         code, _, err = run(capsys, "watch", "--db", db, *words)

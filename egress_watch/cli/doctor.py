@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from egress_watch import sinks
@@ -43,14 +44,15 @@ def run(options: argparse.Namespace) -> int:
     """Look at everything and print it."""
     config = load(options.config)
     names = options.interfaces or list(config.watch.interfaces)
-    found = [
-        *_program(), *_rules(config), *_data(config), *_clock(), *_database(config, options.db or config.db),
-        *_interfaces(names, options.seconds, config),
-    ]  # fmt: skip
+    looks = (
+        _program(), _rules(config), _data(config), _clock(), _database(config, options.db or config.db),
+        _interfaces(names, options.seconds, config),
+    )  # fmt: skip
+    found = dict.fromkeys(chain.from_iterable(looks))  # settings and database may say the same of the data
     if options.json:
         sinks.write("-", [json.dumps([finding._asdict() for finding in found])])
     else:
-        sinks.write("-", [printable(line) for line in lines(found)])
+        sinks.write("-", [printable(line) for line in lines([*found])])
     return DATA_TROUBLE if any(finding.state == BAD for finding in found) else 0
 
 

@@ -152,7 +152,7 @@ class Live:
         if found.state != "gone" and found.link < 0:
             raise UsageError("its frames are of no kind that is read here", where=name,
                              remedy="see `egress-watch interfaces`")  # fmt: skip
-        steps = self._filter.program(found.link) if self._filter else ()
+        steps = self._filter.program(found.link) if self._filter and found.state != "gone" else ()
         if steps is None:
             raise UsageError(f"means nothing on {name}", where="--filter", remedy="leave it out")
         try:
