@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from egress_watch.cli.judges import old
-from egress_watch.store.recording import RUNNING
-from egress_watch.store.standing import KILLED, age_s
 
 SILENT_S = 60
 GOOD, ODD, BAD = "ok", "warning", "trouble"
@@ -37,16 +35,16 @@ def of_standing(told: Mapping[str, Any], least_free_bytes: int) -> list[Finding]
 
 
 def _recording(told: Mapping[str, Any]) -> Iterator[Finding]:
-    running = [row for row in told["recordings"] if row["state"] == RUNNING]
-    killed = [row for row in told["recordings"][:1] if row["state"] == KILLED]
+    running = [row for row in told["recordings"] if row["pid"]]
+    killed = [row for row in told["recordings"][:1] if row["killed"]]
     if killed:
         what = f"recording {killed[0]['id']} ({killed[0]['inputs']}) stopped without ending; what it stored is there"
         yield Finding("recording", BAD, what, "start it again; see the journal for why it went")
     elif not running:
         yield Finding("recording", ODD, "nobody records here", "start `egress-watch watch`")
     for row in running:
-        what = f"{row['inputs']} recorded by process {row['pid']}; last written {age_s(told):.0f} s ago"
-        late = age_s(told) > SILENT_S
+        what = f"{row['inputs']} recorded by process {row['pid']}; last written {told['age_s']:.0f} s ago"
+        late = told["age_s"] > SILENT_S
         yield Finding("recording", BAD if late else GOOD, what, "look at the process and the disk" if late else "")
 
 

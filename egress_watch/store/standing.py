@@ -62,7 +62,8 @@ def _told(db: Database, path: str) -> dict[str, Any]:
     last_ns = _last_minute(db, newest)
     data = db.query("SELECT files FROM dataset ORDER BY id DESC LIMIT 1")
     return {
-        "db": str(Path(path).resolve()), "written_ns": _written_ns(path), "recordings": recordings,
+        "db": str(Path(path).resolve()), "written_ns": _written_ns(path), "age_s": _age_s(path),
+        "recordings": recordings,
         "interfaces": _lately(db, newest, last_ns, LATELY_S // 60), "rates": _lately(db, newest, last_ns, RATE_MINUTES),
         "happened": list(db.query(_HAPPENED)), "open_alerts": _by_level(db, _OPEN), "alerts": _by_level(db, _OPENED),
         "sinks": states(db), "files": next((row["files"] for row in data), "[]"),
@@ -79,7 +80,7 @@ def _recording(row: Mapping[str, Any]) -> dict[str, Any]:
     pid = int(mark.partition(":")[0] or 0) if row["state"] == RUNNING else 0
     alive = bool(pid) and writer(pid) == mark
     state = KILLED if row["state"] == RUNNING and not alive else row["state"]
-    return {**row, "state": state, "pid": pid if alive else 0}
+    return {**row, "state": state, "killed": state == KILLED, "pid": pid if alive else 0}
 
 
 def _last_minute(db: Database, recording: int) -> int:
@@ -102,6 +103,6 @@ def _written_ns(path: str) -> int:
     return max(times, default=0)
 
 
-def age_s(told: Mapping[str, Any]) -> float:
+def _age_s(path: str) -> float:
     """Return how many seconds ago something was last written."""
-    return max(0.0, time.time() - float(told["written_ns"]) / 1e9)
+    return max(0.0, time.time() - _written_ns(path) / 1e9)
