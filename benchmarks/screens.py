@@ -6,7 +6,7 @@ and times are counted up, so that every run makes the same file.
     python benchmarks/screens.py make big.db --flows 50000000
     python benchmarks/screens.py ask big.db
 
-5,000 devices speak with about 20 of 6,000 remotes each, over 30 days; every tenth device is silent for most of them.
+5,000 devices speak with about 20 of 6,000 remotes each; every tenth device is silent for most of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from egress_watch.store.scope import Scope
 from egress_watch.store.screens import Screens
 from egress_watch.store.sums import add
 
-DEVICES, REMOTES, PLACES, DAYS, ALERTS = 5_000, 6_000, 900, 30, 20_000
+DEVICES, REMOTES, PLACES, ALERTS = 5_000, 6_000, 900, 20_000
 START_MS = 1_790_000_000_000
 STEP = 1_000_000
 COUNTRIES = ("NL", "DE", "FR", "IE", "US", "CN", "SG", "GB", "BE", "SE", "PL", "RU", "IN", "JP", "BR", "ZA", "IT", "ES")
@@ -47,7 +47,7 @@ SELECT end_ms << 12 | (i & 4095), 1, (end_ms - i % 9000) * 1000000, i % 9000 * 1
   remote, CASE remote % 9 WHEN 0 THEN 53 WHEN 1 THEN 8883 WHEN 2 THEN 80 ELSE 443 END, 100 + device % 12, 4 + i % 40,
   300 + i * 7919 % 9000 * (1 + remote % 5), 4 + i % 60, 200 + i * 104729 % 30000, 27, 27, i % 3, remote, 1,
   1 + remote % {PLACES}, 0
-FROM (SELECT i, {START_MS} + (:base + i) * {DAYS * 86_400_000} / :flows AS end_ms, device,
+FROM (SELECT i, {START_MS} + (:base + i) * 86400000 * :days / :flows AS end_ms, device,
     1 + (device * 37 + (h >> 13) % (4 + device % 33)) * 61 % {REMOTES} AS remote
   FROM (SELECT i, (:base + i) * 2654435761 % 4294967296 AS h,
       1 + ((:base + i) * 2654435761 % 4294967296 >> 7) % CASE (:base + i) / 40000 % 20 WHEN 0 THEN {DEVICES}
@@ -56,7 +56,13 @@ FROM (SELECT i, {START_MS} + (:base + i) * {DAYS * 86_400_000} / :flows AS end_m
 """
 
 
-def make(path: str, flows: int) -> None:
+_HOURS = """
+INSERT INTO hour SELECT recording, (first_ns + duration_ns) / 3600000000000, device, vlan, place, count(*),
+  sum(packets_out), sum(bytes_out), sum(packets_in), sum(bytes_in) FROM flow GROUP BY 1, 2, 3, 4, 5
+"""
+
+
+def make(path: str, flows: int, days: int) -> None:
     """Fill a new database."""
     Store(path).close()
     db = sqlite3.connect(path, isolation_level=None)
@@ -64,13 +70,16 @@ def make(path: str, flows: int) -> None:
     db.execute("PRAGMA cache_size = -400000")
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute(_NUMBERS.format(last=STEP - 1))
-    _texts(db, flows)
+    _texts(db, flows, days)
     begun = time.monotonic()
     for base in range(0, flows, STEP):
-        db.execute(_FLOWS, {"base": base, "flows": flows})
+        db.execute(_FLOWS, {"base": base, "flows": flows, "days": days})
         if base // STEP % 10 == 9:
             print(f"  {base + STEP:,} flows, {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     print(f"flows: {time.monotonic() - begun:.0f} s")
+    begun = time.monotonic()
+    db.execute(_HOURS)
+    print(f"hours: {time.monotonic() - begun:.0f} s")
     begun = time.monotonic()
     db.execute("BEGIN")
     add(_Connected(db))  # type: ignore[arg-type]
@@ -87,12 +96,12 @@ class _Connected:
         self.conn = conn
 
 
-def _texts(db: sqlite3.Connection, flows: int) -> None:
+def _texts(db: sqlite3.Connection, flows: int, days: int) -> None:
     """Fill the tables of texts, alerts and the one recording."""
     data = [{"name": "benchmark", "built": "2026-11-01", "licence": "MIT", "attribution": "", "kind": "country"}]
     db.execute("BEGIN")
     db.execute("INSERT INTO dataset VALUES (1, 'd', ?1, ?1)", (json.dumps(data),))
-    start, end = START_MS * 10**6, (START_MS + DAYS * 86_400_000) * 10**6
+    start, end = START_MS * 10**6, (START_MS + days * 86_400_000) * 10**6
     db.execute(
         """INSERT INTO recording(id, state, zone, zone_as_of, dataset, version, frames, packets, packet_bytes, flows,
           first_ns, last_ns) VALUES (1, 'finished', 'eea', '2026-11-01', 1, '0', ?1 * 30, ?1 * 30, ?1, ?1, ?2, ?3)""",
@@ -198,9 +207,10 @@ def main() -> None:
     parser.add_argument("act", choices=("make", "ask"))
     parser.add_argument("db", type=Path)
     parser.add_argument("--flows", type=int, default=50_000_000)
+    parser.add_argument("--days", type=int, default=30, help="over so many days")
     options = parser.parse_args()
     if options.act == "make":
-        make(str(options.db), options.flows)
+        make(str(options.db), options.flows, options.days)
     else:
         ask(str(options.db))
 

@@ -146,7 +146,7 @@ def _summed(cube: Cube, width: int, where: str, shared: Mapping[str, Any]) -> tu
     between = {"first": shared["since"] // step, "last": (shared["until"] - 1) // step} if width else {}
     verdict = "" if "verdict" in cube.columns else f", {_VERDICT.format(table=cube.table)}"
     if cube is HOURS:
-        inner = f"{_BY_HOUR} WHERE hour BETWEEN :first AND :last"
+        inner = f"{_BY_HOUR} WHERE recording IN (SELECT id FROM recording) AND hour BETWEEN :first AND :last"
     else:
         slots = "slot BETWEEN :first AND :last" if width else "slot = 0"
         inner = f"SELECT *{verdict} FROM {cube.table} WHERE width_s = {width} AND {slots}"

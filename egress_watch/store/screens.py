@@ -26,6 +26,12 @@ LIMIT_S = 8.0
 """No question of a screen takes longer; a smaller range or another filter answers."""
 MOST_CHOICES = 40
 MOST_ROWS, SERIES_POINTS = 100, 120
+GATHERED = {
+    "senders": (("recording", "device", "vlan", "verdict"), ("devices", "segments")),
+    "answers": (("place", "verdict"), ("verdicts", "countries", "owners")),
+}
+_SUMS = """sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow,
+  max(last_flow) AS last_flow, max(last_ns) AS last_ns"""
 SUMMED = ("verdicts", "countries", "owners", "devices", "segments")
 
 
@@ -48,6 +54,11 @@ class Screens(Reader):
     _near = FLOWS
     """Where flows are read that no sum counts."""
 
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._gathered: dict[str, str] = {}
+        """Tables that hold what a kind of sums is made of, for the scope of the overview."""
+
     def filtered(self, line: str) -> Filter:
         """Return the filter of a line; raises FilterError."""
         return parse(line, self.newest_ns())
@@ -62,6 +73,17 @@ class Screens(Reader):
         damage = self._rows("SELECT path, offset, reason, lost_bytes FROM damage")
         return Snapshot(tuple(rows), skipped=tuple(skipped), damage=tuple(damage), data=tuple(self.data()))
 
+    def _gather(self, scope: Scope) -> None:
+        """Read for several kinds of sums at once what they are made of, into temporary tables."""
+        for table, (columns, kinds) in GATHERED.items():
+            with self._limited():
+                found = source(self._db.conn, scope, columns, self.newest_ns(), flows=self._near)
+                names = ", ".join(columns)
+                self._db.conn.execute(f"DROP TABLE IF EXISTS temp.{table}")
+                query = f"CREATE TEMP TABLE {table} AS SELECT {names}, {_SUMS} FROM {found.sql} GROUP BY {names}"
+                self._db.conn.execute(query, found.values)
+            self._gathered |= dict.fromkeys(kinds, f"temp.{table}")
+
     def place(self, number: int) -> dict[str, Any] | None:
         """Return one answer."""
         query = """SELECT place.*, dataset.dates AS data FROM place JOIN dataset ON dataset.id = place.dataset
@@ -75,9 +97,12 @@ class Screens(Reader):
         """Return up to ``size`` rows of a kind of KINDS; ``beside`` is ``_key`` of the row the page lies next to."""
         of = KINDS[kind]
         with self._limited():
-            found = source(self._db.conn, scope, of.columns, self.newest_ns(), flows=self._near)
-            query = of.select.format(source=found.sql)
-            return self._page(query, of.orders[order], of_sums(scope.filter), found.values, size, rising, beside, back)
+            sql, values = self._gathered.get(kind), scope.filter.values()
+            if not sql:
+                found = source(self._db.conn, scope, of.columns, self.newest_ns(), flows=self._near)
+                sql, values = found.sql, found.values
+            query = of.select.format(source=sql)
+            return self._page(query, of.orders[order], of_sums(scope.filter), values, size, rising, beside, back)
 
     def alert_rows(
         self, scope: Scope, size: int, *, order: str = "gravity", rising: bool = False,
@@ -91,9 +116,11 @@ class Screens(Reader):
     def overview(self, scope: Scope) -> Overview:
         """Return everything the first screen shows, in one look."""
         self._near = near(self._db.conn, scope, self.newest_ns())
+        self._gather(scope)
         found = {kind: tuple(self.sums(kind, scope, MOST_ROWS)) for kind in SUMMED}
         newest = tuple(self.alert_rows(alerts_of(scope), MOST_ROWS, order="last seen"))
         counts = self.alert_counts(alerts_of(scope))
+        self._gathered = {}
         return Overview(**found, alerts=newest, alert_counts=counts, series=self.series(scope, SERIES_POINTS))
 
     def alert_counts(self, scope: Scope) -> dict[str, int]:

@@ -205,6 +205,7 @@ class Paged(Pane):
         elif event.page is None:
             self.window = Window()
             self.listing.show((), top=True)
+            self.refresh_bindings()
             self.listing.say(" ".join(harmless(line.strip()) for line in event.trouble.split("\n")))
         else:
             self._show(event.where, event.page)
@@ -221,6 +222,7 @@ class Paged(Pane):
             self.listing.go_to(self.wanted)
             self.wanted = None
         self.follow()
+        self.refresh_bindings()  # some keys need a row
         if not page.rows and not page.ended and where != "newer":
             self._read_on("older")  # the search stopped before it found anything: go on
 

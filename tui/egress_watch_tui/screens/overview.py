@@ -100,6 +100,7 @@ class Overview(Pane):
         shown = {**view.overview._asdict(), "newest": view.overview.alerts}
         for name in LISTS:
             self.query_one(f"#by-{name}", Listing).show(shown[name])
+        self.refresh_bindings()
 
     def row(self) -> Row | None:
         """Return the row the user is on, in the list that has the keys."""
