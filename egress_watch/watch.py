@@ -24,7 +24,7 @@ from egress_watch.places import Atlas
 from egress_watch.rules import Rule, RuleSet, told
 from egress_watch.store import Recording
 
-TOGETHER = 8192
+TOGETHER = 32_768
 """Flows that are settled at once: a transaction and a run of the rules cost as much for a hundred."""
 
 

@@ -21,11 +21,10 @@ PAGE_ROWS = 5_000
 _NEWER_THAN_ALL = 2**63 - 1
 LEVELS = ("critical", "high", "medium", "low", "informational")
 
-_SUMS = "count(*) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in"
-_TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in"
+_SUMS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in"
 _BY_PLACE = f"""
-WITH sums AS (SELECT place, {_SUMS} FROM flow WHERE {{of}} GROUP BY place)
-SELECT {{columns}}, {_TOTALS} FROM sums JOIN place ON place.id = sums.place
+WITH sums AS (SELECT place, {_SUMS} FROM segment_hour WHERE {{of}} GROUP BY place)
+SELECT {{columns}}, {_SUMS} FROM sums JOIN place ON place.id = sums.place
 GROUP BY {{keys}} ORDER BY sum(bytes_out) DESC, {{keys}}
 """  # noqa: S608 - constants
 _COUNTRY = ("country", "countries", "location_status", "verdict")
@@ -35,8 +34,8 @@ _OWNER = (
 )  # fmt: skip
 """What a row of the report shows, and nothing else, so that no two rows look the same."""
 _BY_DEVICE = f"""
-WITH sums AS (SELECT device, place, {_SUMS} FROM flow WHERE {{of}} GROUP BY device, place)
-SELECT device.ip, device.mac, verdict, {_TOTALS}
+WITH sums AS (SELECT device, place, {_SUMS} FROM hour WHERE {{of}} GROUP BY device, place)
+SELECT device.ip, device.mac, verdict, {_SUMS}
 FROM sums JOIN place ON place.id = sums.place JOIN device ON device.id = sums.device
 GROUP BY device.id, verdict
 """  # noqa: S608 - constants

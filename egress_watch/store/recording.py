@@ -184,7 +184,7 @@ class Recording:
             self._episodes.end(tally.last_ns)
             self._sums.settle()
             retention.note(self._db, self._newest(), time.time_ns())
-            self._rollup.write()
+            self._rollup.end()
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 

@@ -3,9 +3,9 @@
 In: the rows of a committed batch that a rule's predicate holds for. Out: the groups that reached the limit, and rows of
 the table rollup. Never: a look at older flows, or more than `LIMIT` counts in memory.
 
-The counts live in memory: nobody else reads them while the recording runs, and one that was killed comes again as a
-whole. They go to the table when the recording ends, and when they are too many; from then on a group is read back when
-it is touched again. What makes a window, and what is told of it, is in `windows`.
+The counts live in memory: nobody else reads them, and a recording that was killed comes again as a whole. They go to
+the table when they are too many; from then on a group is read back when it is touched again. What makes a window, and
+what is told of it, is in `windows`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _READ = f"""SELECT {_COLUMNS} FROM rollup
 WHERE recording = ? AND rule = ? AND grouped IN (SELECT value FROM json_each(?))"""  # noqa: S608 - constants
 _WRITE = f"INSERT OR REPLACE INTO rollup(recording, rule, {_COLUMNS}) VALUES (?, ?{', ?' * len(Row._fields)})"  # noqa: S608 - constants
 _FORGET = "DELETE FROM rollup WHERE recording = ? AND rule = ? AND slot < ?"
+_END = "DELETE FROM rollup WHERE recording = ?"
 GROUP, SLOT, ITEM, AMOUNT, HITS, OUT, IN, FIRST_NS, LAST_NS, FIRST, LAST, TOLD, TOLD_OUT, TOLD_IN = range(
     len(Row._fields)
 )
@@ -222,6 +223,11 @@ class Rollup:
         """Forget what `write` wrote, once that is committed; it is read back where it is needed."""
         self._spilled |= set(self._rules)
         self._rules, self._codes = {}, {}
+
+    def end(self) -> None:
+        """Take the table's rows away: nobody asks for the counts of a recording that ended. In a transaction."""
+        if self._spilled:
+            self._db.conn.execute(_END, (self._recording,))
 
     def _summed(self, counts: _Counts, rows: Ints, batch: Asked) -> Ints:
         """Return what rows of a batch come to by group, slot and item."""
