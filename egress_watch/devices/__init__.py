@@ -156,7 +156,7 @@ def _by_columns(packets: Packets) -> tuple[NDArray[np.intp], Flags]:
 
 
 def _greeting(packets: Packets, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], Flags]:
-    """Return those TCP rows whose payload begins with one of web.STARTS, and their kinds; one byte tells most others."""
+    """Return those TCP rows whose payload begins with one of web.STARTS, and their kinds; a byte tells most others."""
     rows = rows[_FIRST_BYTES.take(packets.data.take(packets.payload[rows])) > 0]
     if not len(rows):
         return rows, np.empty(0, np.uint8)

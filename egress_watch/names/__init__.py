@@ -201,22 +201,22 @@ class Names:
         """Note some of the names that the accelerator found: many at once, as `_learn` does one by one."""
         servers: list[tuple[bytes, Run]] = []
         answers: list[tuple[bytes, Run]] = []
-        start = plainest.ends[rows.start - 1] if rows.start else 0
-        columns = plainest.reader, plainest.name, plainest.time_ns, plainest.connection, plainest.ends
-        for bit, raw, time_ns, connection, end in zip(*(column[rows.start : rows.stop] for column in columns), strict=True):
-            text, rank = self._texts[bit]
+        ends = plainest.ends
+        for number in rows:
+            text, rank = self._texts[plainest.reader[number]]
             try:
-                name = text(raw)
+                name = text(plainest.name[number])
             except Refusal as refusal:
                 _count(self._refused, f"{_SOURCES[rank]}: {refusal}")
-                start = end
                 continue
-            if start == end and name:
-                servers.append((connection, (time_ns, time_ns, name, rank, time_ns)))
-            for at in range(start, end):
-                until_ns = _until_ns(time_ns, plainest.ttl_s[at])
-                answers.append((plainest.asked[at], (time_ns, until_ns, name, rank, time_ns)))
-            start = end
+            start_ns, start = plainest.time_ns[number], ends[number - 1] if number else 0
+            if start == ends[number]:
+                if name:
+                    servers.append((plainest.connection[number], (start_ns, start_ns, name, rank, start_ns)))
+                continue
+            for at in range(start, ends[number]):
+                until_ns = _until_ns(start_ns, plainest.ttl_s[at])
+                answers.append((plainest.asked[at], (start_ns, until_ns, name, rank, start_ns)))
         self._note_all(servers, answers)
 
     def _note_all(self, servers: list[tuple[bytes, Run]], answers: list[tuple[bytes, Run]]) -> None:

@@ -35,7 +35,7 @@ class Book:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.forgotten = 0
-        self.lines: dict[bytes, list[Run]] = {}
+        self.lines: OrderedDict[bytes, list[Run]] = OrderedDict()
         """For `find` and `held`: most keys that are asked for have no line."""
         self._runs = 0
 
@@ -56,24 +56,19 @@ class Book:
 
     def note_all(self, names: list[tuple[bytes, Run]]) -> None:
         """Keep several names, as `note` does one after the other."""
-        lines, room = self.lines, self.limit - self._runs
-        if len(names) > room:
-            for key, run in names:
-                self.note(key, run)
-            return
-        begun = 0
+        lines = self.lines
         for key, run in names:
-            line = lines.get(key)
-            if line is None:
-                lines[key] = [run]
-                begun += 1
-            else:
-                begun += self._lengthened(key, line, run)
-        self._runs += begun
+            if key in lines:
+                self.note(key, run)
+                continue
+            lines[key] = [run]
+            self._runs += 1
+            if self._runs > self.limit:
+                self._forget()
 
     def _lengthened(self, key: bytes, line: list[Run], run: Run) -> bool:
         """Put a run into a line and return whether there is one more."""
-        self.lines[key] = self.lines.pop(key)  # it is the last one now
+        self.lines.move_to_end(key)
         # Nearly always the newest; packets may be out of order, and names carried over come late.
         late = line[-1][START] > run[START]
         at = bisect_right(line, run[START], key=_start) if late else len(line)
@@ -89,13 +84,7 @@ class Book:
         return False
 
     def _forget(self) -> None:
-        """Drop the key that was not heard of for longest, and count its names.
-
-        A plain dictionary takes entries in three times as fast, but looks for its first one ever longer once many are
-        gone; so the order is only kept beside it from the first time on that something must be forgotten.
-        """
-        if not isinstance(self.lines, OrderedDict):
-            self.lines = OrderedDict(self.lines)
+        """Drop the key that was not heard of for longest, and count its names."""
         dropped = len(self.lines.popitem(last=False)[1])
         self._runs -= dropped
         self.forgotten += dropped
