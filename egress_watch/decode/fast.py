@@ -15,7 +15,7 @@ import numpy as np
 
 from egress_watch.decode.carriers import Tables
 from egress_watch.decode.columns import Rows
-from egress_watch.decode.plain import plain
+from egress_watch.decode.plain import VLAN, plain
 from egress_watch.decode.reasons import tally
 from egress_watch.fast import Easy, accelerator
 from egress_watch.model import Flags, Frames, Packets
@@ -23,7 +23,7 @@ from egress_watch.model import Flags, Frames, Packets
 Walked = Callable[[Frames, Tables], tuple[Packets, Rows]]
 """Reads frames of any kind; returns the packets, and which frame each came from."""
 
-NOBODY, VLAN, OTHERS = 0, 1, 2
+OTHERS = 2
 
 
 def kinds(readers: Mapping[int, object], vlan: object, others: tuple[int, ...]) -> Flags:

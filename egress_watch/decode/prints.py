@@ -51,19 +51,21 @@ class Seen(NamedTuple):
     protocol: Flags
     whole: NDArray[np.bool_]
     """No fragment."""
+    header: Header
+    """The 16 bytes there as ``first`` and ``second``; other bytes follow a shorter packet."""
 
 
 def fingerprint(walk: Walk, rows: Rows | slice) -> None:
     """Set the fingerprint of each packet; where a slice is all frames, those that are no packets get any number."""
     at = np.minimum(walk.at[rows], len(walk.data) - HEAD.itemsize)
     seen = Seen(walk.data, at, walk.end[rows] - at, walk.src[rows], walk.dst[rows], walk.size[rows], walk.ident[rows],
-                walk.protocol[rows], walk.fragment[rows] == WHOLE)  # fmt: skip
+                walk.protocol[rows], walk.fragment[rows] == WHOLE, gather(walk.data, at, HEAD))  # fmt: skip
     walk.print[rows] = prints(seen)
 
 
 def prints(seen: Seen) -> Words:
     """Return the fingerprint of each packet; `packets.c` does the same."""
-    header, left, protocol, ident = gather(seen.data, seen.at, HEAD), seen.left, seen.protocol, seen.ident
+    header, left, protocol, ident = seen.header, seen.left, seen.protocol, seen.ident
     first, second = _content(header, protocol, left)
     kind = seen.size.astype(np.uint64) << np.uint64(32) | ident
     mixed = _mix(first ^ seen.src[:, 1] * _MULTIPLY[1] ^ protocol, kind ^ seen.src[:, 0])
@@ -84,10 +86,21 @@ def _more(seen: Seen, mixed: Words, rows: Rows) -> None:
     """Mix in further bytes of these packets, which have no numbers by which one differs from the next."""
     rows = rows[seen.left[rows] > HEAD.itemsize]
     start = np.minimum(seen.at[rows], len(seen.data) - HEAD.itemsize - MORE.itemsize) + HEAD.itemsize
-    header, over = gather(seen.data, start, MORE), seen.left[rows] - HEAD.itemsize
-    for number, name in enumerate(MORE.names or ()):
-        gone = np.uint64(8) * (8 - np.clip(over - 8 * number, 1, 8)).astype(np.uint64)
-        mixed[rows] = _mix(mixed[rows], np.where(over > 8 * number, header[name] << gone, 0))
+    header, over, found = gather(seen.data, start, MORE), seen.left[rows] - HEAD.itemsize, mixed[rows]
+    for name in MORE.names or ():
+        word = header[name].astype(np.uint64)
+        short = np.flatnonzero(over < 8)
+        word[short] = _first_bytes(word[short], over[short])
+        found = _mix(found, word)
+        over -= 8
+    mixed[rows] = found
+
+
+def _first_bytes(word: Words, count: Ints) -> Words:
+    """Return so many bytes of each word, at its upper end; 0 where there are none."""
+    gone = np.uint64(8) * (8 - np.minimum(np.maximum(count, 1), 8)).astype(np.uint64)
+    found: Words = np.where(count > 0, word << gone, 0)
+    return found
 
 
 def _content(header: Header, protocol: Flags, left: Ints) -> tuple[Words, Words]:
@@ -98,8 +111,7 @@ def _content(header: Header, protocol: Flags, left: Ints) -> tuple[Words, Words]
     if len(short):
         second = second.copy()
         for number, word in enumerate((first, second)):
-            gone = np.uint64(8) * (8 - np.clip(left[short] - 8 * number, 1, 8)).astype(np.uint64)
-            word[short] = np.where(left[short] > 8 * number, word[short] << gone, 0)
+            word[short] = _first_bytes(word[short], left[short] - 8 * number)
     return first, second
 
 

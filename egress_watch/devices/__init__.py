@@ -42,6 +42,11 @@ _STARTS = np.frombuffer(b"".join(web.STARTS), np.uint32)
 _FIRST_BYTES = np.zeros(256, np.uint8)
 _FIRST_BYTES[[start[0] for start in web.STARTS]] = 1
 _LEAST_BYTES = 8
+_TCP_KINDS = 128
+"""Kinds of what may say something: the number of a reader of UDP, or from here on of one of web.STARTS."""
+_SOURCES = dict(enumerate([reader[0] for reader in _UDP_READERS], 1))
+_SOURCES |= dict(enumerate(map(web.source_of, web.STARTS), _TCP_KINDS))
+_READ = {kind: web.read_tcp if kind >= _TCP_KINDS else _UDP_READERS[kind - 1][2] for kind in _SOURCES}
 
 _Sender = tuple[int, int, int, int]
 """MAC, address as two words, VLAN."""
@@ -50,11 +55,13 @@ _Sender = tuple[int, int, int, int]
 class _Bearer(NamedTuple):
     """A packet that may carry facts."""
 
-    reader: int
-    """Number of the reader of UDP, 0 for TCP."""
+    kind: int
+    """See _TCP_KINDS."""
     time_ns: int
+    start: int
+    end: int
+    """Where its payload lies."""
     sender: _Sender
-    payload: bytes
 
 
 class Devices:
@@ -73,15 +80,14 @@ class Devices:
     def hear(self, packets: Packets) -> None:
         """Take in what a batch of packets, and the LLDP frames among them, say."""
         for bearer in self._bearers(packets):
-            source = _UDP_READERS[bearer.reader - 1][0] if bearer.reader else web.source_of(bearer.payload)
-            if self._may(bearer.sender, source, bearer.time_ns):
-                read = _UDP_READERS[bearer.reader - 1][2] if bearer.reader else web.read_tcp
-                self._learn(source, bearer, read(bearer.payload))
+            kind, time_ns, start, end, sender = bearer
+            if self._may(sender, _SOURCES[kind], time_ns):
+                self._learn(_SOURCES[kind], bearer, _READ[kind](packets.data[start:end].tobytes()))
         beacons = packets.beacons
         for time_ns, mac, vlan, start, end in zip(*(column.tolist() for column in beacons), strict=True):
-            bearer = _Bearer(0, time_ns, (mac, 0, 0, vlan), packets.data[start:end].tobytes())
+            bearer = _Bearer(0, time_ns, start, end, (mac, 0, 0, vlan))
             if self._may(bearer.sender, lldp.SOURCE, time_ns):
-                self._learn(lldp.SOURCE, bearer, lldp.read(bearer.payload))
+                self._learn(lldp.SOURCE, bearer, lldp.read(packets.data[start:end].tobytes()))
 
     def take(self) -> list[Fact]:
         """Return the facts heard since the last call, each with the first and last time it was heard at all."""
@@ -89,19 +95,18 @@ class Devices:
         return [Fact(*key, *self._times[key]) for key in fresh]
 
     def _bearers(self, packets: Packets) -> Iterator[_Bearer]:
-        """Yield the packets worth a look, in their order."""
+        """Return the packets worth a look, in their order."""
         fast = accelerator()
-        rows, reader = fast.devices(packets, _BY_PORT, _FIRST_BYTES, _STARTS) if fast else _by_columns(packets)
+        rows, kind = fast.devices(packets, _BY_PORT, _FIRST_BYTES, _STARTS) if fast else _by_columns(packets)
         if not len(rows):
-            return
-        told = self._ours(packets.src[rows]) | _ANYWHERE[reader]
-        rows, reader = rows[told], reader[told]
+            return iter(())
+        told = self._ours(packets.src[rows]) | _ANYWHERE[kind]
+        rows, kind = rows[told], kind[told]
         senders = (packets.src_mac[rows], *packets.src[rows].T, packets.vlan[rows])
         start = packets.payload[rows]
         end = start + np.minimum(packets.payload_bytes[rows], MOST_PAYLOAD_BYTES)
-        columns = (reader, packets.time_ns[rows], start, end, *senders)
-        for kind, time_ns, first, last, *sender in zip(*(column.tolist() for column in columns), strict=True):
-            yield _Bearer(kind, time_ns, tuple(sender), packets.data[first:last].tobytes())
+        columns = [column.tolist() for column in (kind, packets.time_ns[rows], start, end)]
+        return map(_Bearer, *columns, zip(*(column.tolist() for column in senders), strict=True))
 
     def _may(self, sender: _Sender, source: str, time_ns: int) -> bool:
         """Return whether one more packet of this sender is read, and count it."""
@@ -135,27 +140,27 @@ class Devices:
         return True
 
 
-_ANYWHERE = np.array([False, *(reader[0] in _FROM_ANYWHERE for reader in _UDP_READERS)])
-"""By reader: whether it listens to addresses that are not ours."""
+_ANYWHERE = np.array([_SOURCES.get(kind) in _FROM_ANYWHERE for kind in range(256)])
+"""By kind: whether its reader listens to addresses that are not ours."""
 
 
 def _by_columns(packets: Packets) -> tuple[NDArray[np.intp], Flags]:
-    """Return the rows that are worth a look, and the reader of each."""
-    reader = np.maximum(_BY_PORT[packets.dst_port], _BY_PORT[packets.src_port])
-    whole = (packets.fragment == 0) & (packets.payload_bytes >= _LEAST_BYTES)
-    udp = np.flatnonzero((reader > 0) & (packets.protocol == _UDP) & whole)
-    tcp = _greeting(packets, np.flatnonzero((packets.protocol == _TCP) & whole))
+    """Return the rows that are worth a look, and the kind of each."""
+    kind = np.maximum(_BY_PORT[packets.dst_port], _BY_PORT[packets.src_port])
+    udp = np.flatnonzero((kind > 0) & (packets.protocol == _UDP))
+    tcp, starts = _greeting(packets, np.flatnonzero(packets.protocol == _TCP))
+    kind[tcp] = starts
     rows = np.sort(np.concatenate([udp, tcp]))
-    reader[tcp] = 0
-    return rows, reader[rows]
+    rows = rows[(packets.fragment[rows] == 0) & (packets.payload_bytes[rows] >= _LEAST_BYTES)]
+    return rows, kind[rows]
 
 
-def _greeting(packets: Packets, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return those TCP rows whose payload begins with one of web.STARTS: one byte tells most of the others."""
-    rows = rows[_FIRST_BYTES[packets.data[packets.payload[rows]]] > 0]
+def _greeting(packets: Packets, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], Flags]:
+    """Return those TCP rows whose payload begins with one of web.STARTS, and their kinds; a byte tells most others."""
+    rows = rows[_FIRST_BYTES.take(packets.data.take(packets.payload[rows])) > 0]
     if not len(rows):
-        return rows
+        return rows, np.empty(0, np.uint8)
     windows: NDArray[np.void] = np.ndarray((len(packets.data) - 3,), "V4", buffer=packets.data, strides=(1,))
-    begins = windows[packets.payload[rows]].view(np.uint32)
-    found: NDArray[np.intp] = rows[np.isin(begins, _STARTS)]
-    return found
+    same = windows[packets.payload[rows]].view(np.uint32)[:, None] == _STARTS
+    found = same.any(axis=1)
+    return rows[found], (same[found].argmax(axis=1) + _TCP_KINDS).astype(np.uint8)

@@ -1,6 +1,6 @@
 /* Which packets may say what a device is: what egress_watch/devices does with NumPy, one packet at a time.
  *
- * In: packets and the tables of their readers. Out: the rows of those that are worth a look, and the reader of each.
+ * In: packets and the tables of their readers. Out: the rows of those that are worth a look, and the kind of each.
  * Never: a read outside of a payload, or an answer that differs from the one without this file; tests/test_devices.py
  * holds both to the same.
  */
@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { TCP = 6, UDP = 17, LEAST_BYTES = 8, AHEAD = 16 };
+enum { TCP = 6, UDP = 17, LEAST_BYTES = 8, AHEAD = 16, TCP_KINDS = 128 };
 
 /* DeviceSift in egress_watch/fast/layout.py. */
 struct sift {
@@ -17,7 +17,7 @@ struct sift {
     const uint8_t *starts;
     int64_t start_count; /* and its first four bytes */
     int64_t *row;        /* out, with room for all packets */
-    uint8_t *reader;     /* 0 for TCP */
+    uint8_t *kind;       /* the reader of UDP, or TCP_KINDS and more: which of the starts */
     const uint8_t *data;
     int64_t size, packets;
     const uint16_t *src_port, *dst_port;
@@ -25,13 +25,14 @@ struct sift {
     const int64_t *payload, *payload_bytes;
 };
 
-static int is_start(const struct sift *s, const uint8_t *payload) {
+/* Return the kind of a TCP payload, 0 for none. */
+static uint8_t kind_of(const struct sift *s, const uint8_t *payload) {
     int64_t one;
 
     if (s->first[*payload])
         for (one = 0; one < s->start_count; one++)
             if (!memcmp(s->starts + 4 * one, payload, 4))
-                return 1;
+                return (uint8_t)(TCP_KINDS + one);
     return 0;
 }
 
@@ -41,17 +42,22 @@ int64_t ew_devices(struct sift *s) {
 
     for (packet = 0; packet < s->packets; packet++) {
         int64_t at = s->payload[packet], size = s->payload_bytes[packet];
-        uint8_t here = s->ports[s->src_port[packet]], there = s->ports[s->dst_port[packet]];
-        uint8_t reader = here > there ? here : there;
+        uint8_t kind = 0;
 
         if (packet + AHEAD < s->packets && s->payload_bytes[packet + AHEAD] >= LEAST_BYTES)
             __builtin_prefetch(s->data + s->payload[packet + AHEAD]);
         if (s->fragment[packet] || size < LEAST_BYTES || at < 0 || at > s->size - size)
             continue;
-        if (s->protocol[packet] == TCP ? !is_start(s, s->data + at) : s->protocol[packet] != UDP || !reader)
-            continue;
-        s->row[count] = packet;
-        s->reader[count++] = s->protocol[packet] == TCP ? 0 : reader;
+        if (s->protocol[packet] == TCP) {
+            kind = kind_of(s, s->data + at);
+        } else if (s->protocol[packet] == UDP) {
+            uint8_t here = s->ports[s->src_port[packet]], there = s->ports[s->dst_port[packet]];
+            kind = here > there ? here : there;
+        }
+        if (kind) {
+            s->row[count] = packet;
+            s->kind[count++] = kind;
+        }
     }
     return count;
 }

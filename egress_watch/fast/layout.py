@@ -85,7 +85,7 @@ class DeviceSift(Structure):
     """``struct sift`` in devices.c."""
 
     _fields_ = (
-        _columns("ports", "first", "starts") + _numbers("start_count") + _columns("row", "reader", "data")
+        _columns("ports", "first", "starts") + _numbers("start_count") + _columns("row", "kind", "data")
         + _numbers("size", "packets")
         + _columns("src_port", "dst_port", "protocol", "fragment", "payload", "payload_bytes")
     )  # fmt: skip

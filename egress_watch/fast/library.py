@@ -175,19 +175,19 @@ class Accelerator:
         return row[: self._library.ew_copies(byref(given))]
 
     def devices(self, packets: Packets, ports: Flags, first: Flags, starts: NDArray[np.uint32]) -> tuple[Ints, Flags]:
-        """Return the rows of packets that may say what a device is, and the reader of each: 0 for TCP.
+        """Return the rows of packets that may say what a device is, and the kind of each.
 
-        ``ports`` (65536,) holds the readers by UDP port, ``first`` (256,) is 1 for the first bytes of ``starts``, which
-        are the first four bytes of what TCP may begin with, as they lie in memory.
+        ``ports`` (65536,) holds the kinds by UDP port, ``first`` (256,) is 1 for the first bytes of ``starts``, which
+        are the first four bytes of what TCP may begin with, as they lie in memory; their kinds are 128 and more.
         """
         count = len(packets)
-        row, reader = np.empty(count, np.int64), np.empty(count, np.uint8)
-        read = {name: np.ascontiguousarray(getattr(packets, name), kind) for name, kind in DEVICE_COLUMNS.items()}
+        row, kind = np.empty(count, np.int64), np.empty(count, np.uint8)
+        read = {name: np.ascontiguousarray(getattr(packets, name), of) for name, of in DEVICE_COLUMNS.items()}
         places = {name: place_of(column) for name, column in read.items()}
         given = DeviceSift(place_of(ports), place_of(first), place_of(starts), len(starts), place_of(row),
-                           place_of(reader), place_of(packets.data), len(packets.data), count, **places)  # fmt: skip
+                           place_of(kind), place_of(packets.data), len(packets.data), count, **places)  # fmt: skip
         found = self._library.ew_devices(byref(given))
-        return row[:found], reader[:found]
+        return row[:found], kind[:found]
 
     def names(self, tables: NameTables) -> NameFinder:
         """Return what finds names by these tables."""

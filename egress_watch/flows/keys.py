@@ -16,8 +16,8 @@ _MULTIPLY = np.array(
 )
 """Odd 64-bit constants (splitmix64 and kin): any would do, they only have to differ."""
 
-_HIGH, _LOW, _PROTOCOL = np.uint64(32), np.uint64(16), np.uint64(8)
-"""Where ports and protocol stand in the last word of a key."""
+_PORTS = np.uint64(16)
+"""Where the ports stand in the last word of a key; below them are protocol and version."""
 
 
 def keys(packets: Packets, src_port: Ports, dst_port: Ports) -> tuple[Words, Flags]:
@@ -32,9 +32,11 @@ def keys(packets: Packets, src_port: Ports, dst_port: Ports) -> tuple[Words, Fla
     for word in (0, 1):  # one at a time: over pairs, `where` takes more than twice as long
         key[:, word] = np.where(back, dst[:, word], src[:, word])
         key[:, 2 + word] = np.where(back, src[:, word], dst[:, word])
-    src_wide, dst_wide = src_port.astype(np.uint64), dst_port.astype(np.uint64)
-    ports = np.where(back, dst_wide << _HIGH | src_wide << _LOW, src_wide << _HIGH | dst_wide << _LOW)
-    key[:, 4] = ports | packets.protocol.astype(np.uint64) << _PROTOCOL | packets.version
+    src_wide, dst_wide = src_port.astype(np.uint32), dst_port.astype(np.uint32)
+    ports = np.where(back, dst_wide << 16 | src_wide, src_wide << 16 | dst_wide).astype(np.uint64)
+    ports <<= _PORTS
+    ports |= packets.protocol.astype(np.uint16) << 8 | packets.version
+    key[:, 4] = ports
     return key, back.astype(np.uint8)
 
 
