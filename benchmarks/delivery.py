@@ -106,7 +106,7 @@ def trial(scheme: str, db: Path, kills: int, seed: int) -> dict[str, object]:
         last = int(connection.execute("SELECT max(id) FROM alert_event").fetchone()[0])
     with tempfile.TemporaryDirectory() as name, RECEIVERS[scheme](Path(name)) as receiver:
         out, config = Path(name) / "stdout", Path(name) / "settings.toml"
-        settings = replace(receiver.settings, format="ndjson", retry_s=0.05, retry_most_s=0.5)
+        settings = replace(receiver.settings, format="ndjson", heartbeat_s=0.0, retry_s=0.05, retry_most_s=0.5)
         config.write_text(render(Config(sink=(settings,))))
         wanted = expected(db, settings)
         begin = time.monotonic()

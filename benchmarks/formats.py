@@ -25,7 +25,7 @@ from typing import Any
 
 from egress_watch.cli import main as egress_watch
 from egress_watch.exports.formats import FORMATS
-from egress_watch.exports.record import FLOW, KINDS, Origin, record
+from egress_watch.exports.record import EXPORTED, FLOW, Origin, record
 from egress_watch.store.reader import Reader
 
 CITY = Path(__file__).parent.parent / "captures" / "city.pcapng"
@@ -59,9 +59,9 @@ def measure(path: str, records: int, rounds: int) -> list[dict[str, Any]]:
     """Return one row a format and kind, all in turns."""
     spent: dict[tuple[str, str], list[tuple[int, int]]] = {}
     with Reader(path) as reader:
-        found = {kind: rows(reader, kind) for kind in KINDS}
+        found = {kind: rows(reader, kind) for kind in EXPORTED}
     for _ in range(rounds):
-        for kind in KINDS:
+        for kind in EXPORTED:
             raw = list(islice(many(found[kind]), records))
             kept: list[dict[str, Any]] = []
             begin_ns = process_time_ns()

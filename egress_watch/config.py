@@ -180,6 +180,9 @@ class SinkSettings:
     format: str = _setting("ecs", "a format with one line a record: ecs, ocsf, cef, leef, eve, ndjson or zeek-json")
     records: tuple[str, ...] = _setting(("alerts",), "what is sent: alerts, flows, or both")
     least: str = _setting("informational", "alerts below this level are not sent: informational, low ... critical")
+    heartbeat_s: float = _setting(
+        300.0, "seconds between records that say the recorder lives, where alerts are sent; 0: none", least=0
+    )
     batch: int = _setting(500, "records sent at once at most")
     timeout_s: float = _setting(10.0, "a receiver that is silent for so long counts as down")
     retry_s: float = _setting(1.0, "the first pause after a failure; each further one may be twice as long")

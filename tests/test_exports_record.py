@@ -61,7 +61,7 @@ def test_the_ids_of_a_database_are_all_different(tmp_path):
     """Each flow and each alert of the city has an id of its own."""
     with Reader(str(city_db(tmp_path))) as db:
         found = [record(FLOW, row, ORIGIN) for row in db.flows({})]
-        found += [record(ALERT, row, ORIGIN) for row in db.alerts({})]
+        found += [record(ALERT, row, ORIGIN) for row in db.episodes({})]
     assert len({kept["event_id"] for kept in found}) == len(found) > 300
 
 

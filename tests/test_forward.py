@@ -20,10 +20,12 @@ from running import CITY, city_db, command, environment, run, spawn
 
 from egress_watch.config import Config, SinkSettings, render
 from egress_watch.errors import ConfigError, StoreError
-from egress_watch.forward import Forwarder, beside
+from egress_watch.exports.formats import NDJSON
+from egress_watch.forward import Beside, Forwarder
 from egress_watch.forward.lane import done_of
 from egress_watch.forward.pause import pause_s
-from egress_watch.forward.words import Row
+from egress_watch.forward.pulse import Pulse
+from egress_watch.forward.words import Row, Words
 from egress_watch.sinks.sink import Receipt
 from egress_watch.store import Reader, Store
 from egress_watch.store.acts import Acts
@@ -52,7 +54,7 @@ def change(db, query):
 
 def to_file(folder, **more):
     """Return a sink that writes the records themselves into a file."""
-    return SinkSettings("log", f"file:{folder / 'sent.json'}", **{"format": "ndjson", **more})
+    return SinkSettings("log", f"file:{folder / 'sent.json'}", **{"format": "ndjson", "heartbeat_s": 0.0, **more})
 
 
 def sent(folder):
@@ -110,7 +112,7 @@ def test_what_comes_later_goes_later(db, tmp_path):
 
 
 def test_the_same_packets_recorded_anew_are_the_same_events(tmp_path):
-    """Numbers of rows are no part of an event's id: another database of the same capture sends no new ones."""
+    """Numbers of rows are no part of an event's or episode's id: another database of the same capture sends no new ones."""
     ids = []
     for name in ("one", "two"):
         folder = tmp_path / name
@@ -119,23 +121,23 @@ def test_the_same_packets_recorded_anew_are_the_same_events(tmp_path):
         assert spawn("replay", CITY, "--db", folder / "a.db", "--json", *more).returncode == 0
         change(folder / "a.db", "UPDATE sqlite_sequence SET seq = seq + 5 WHERE name = 'alert_event'")
         forward(folder / "a.db", to_file(folder, records=("alerts", "flows")))
-        ids.append([row["event_id"] for row in sent(folder)])
+        ids.append([(row["event_id"], row.get("episode_id")) for row in sent(folder)])
     assert sorted(ids[0]) == sorted(ids[1])
     forward(tmp_path / "one" / "a.db", SinkSettings("other", f"file:{tmp_path}/o", format="ndjson"), sensor="south")
     other = [json.loads(line)["event_id"] for line in (tmp_path / "o").read_bytes().splitlines()]
-    assert not set(other) & set(ids[0])
+    assert not set(other) & {event for event, _ in ids[0]}
 
 
 def test_a_recording_that_is_made_again_sends_nothing_new(db, tmp_path):
     """What was sent of a recording that is removed and comes again has the same ids: only doubles, no loss."""
     settings = to_file(tmp_path, records=("alerts", "flows"))
     forward(db, settings)
-    before = {row["event_id"] for row in sent(tmp_path)}
+    before = {(row["event_id"], row.get("episode_id")) for row in sent(tmp_path)}
     change(db, "UPDATE recording SET state = 'interrupted'")
     assert spawn("replay", CITY, "--db", db, "--json").returncode == 0
     forward(db, settings)
     found = sent(tmp_path)
-    assert {row["event_id"] for row in found} == before
+    assert {(row["event_id"], row.get("episode_id")) for row in found} == before
     assert len(found) == 2 * len(before)
 
 
@@ -455,8 +457,98 @@ def test_a_recorder_has_its_forwarder_beside_it(db, tmp_path):
     """It runs in a process of its own while the block does, sends, and is gone with it."""
     settings = tmp_path / "c.toml"
     settings.write_text(render(Config(sink=(to_file(tmp_path),))))
-    with beside(str(db), str(settings)) as child:
+    with Beside(str(db), str(settings)) as child:
         assert eventually(lambda: _served(db))
-        assert child.pid != os.getpid()
-    assert child.returncode == 0
+        assert child.pid not in {0, os.getpid()}
+        assert child.look() == ""
     assert state(db)["state"] == "stopped"
+    assert child.pid == 0
+
+
+def test_a_forwarder_that_ends_is_started_again(db, tmp_path):
+    """Its end is said once, and after a pause another takes over where it stopped."""
+    settings = tmp_path / "c.toml"
+    settings.write_text(render(Config(sink=(to_file(tmp_path),))))
+    with Beside(str(db), str(settings)) as child:
+        assert eventually(lambda: _served(db))
+        first = child.pid
+        os.kill(first, signal.SIGKILL)
+        said = []
+        assert eventually(lambda: said.append(child.look()) or child.pid not in {0, first})
+        assert [text for text in said if text] == [text for text in said if "ended with -9" in text]
+        assert len([text for text in said if text]) == 1
+        assert eventually(lambda: state(db)["state"] == "caught up")
+
+
+def beats(folder):
+    """Return the heartbeats in the file."""
+    return [row for row in sent(folder) if row["kind"] == "heartbeat"]
+
+
+def test_a_heartbeat_says_how_the_recording_stands(db, tmp_path):
+    """It is an event of its own kind with counts since the one before, counted as no record of the sink."""
+    settings = to_file(tmp_path, heartbeat_s=0.1)
+    forwarder = Forwarder(str(db), [settings], sensor="north")
+    forwarder.start()
+    assert eventually(lambda: len(beats(tmp_path)) >= 2)
+    change(db, "UPDATE recording SET frames = frames + 70, packets = packets + 60, lost = lost + 5")
+    told = len(beats(tmp_path))
+    assert eventually(lambda: sum(row["frames"] for row in beats(tmp_path)[told - 1 :]) >= 70)
+    forwarder.stop.set()
+    assert forwarder.wait(30)
+    found = beats(tmp_path)
+    (whole,) = ask(db, "SELECT frames, packets, lost, first_ns, last_ns FROM recording")
+    assert tuple(sum(row[name] for row in found) for name in ("frames", "ip_packets", "lost")) == whole[:3]
+    assert (found[0]["since_ns"], found[0]["newest_ns"]) == whole[3:]
+    assert all(later["since_ns"] > found[0]["since_ns"] for later in found[1:])
+    assert {(row["state"], row["level"], row["interval_s"]) for row in found} == {("finished", "informational", 1)}
+    assert len({row["event_id"] for row in found}) == len(found)
+    news = ask(db, "SELECT count(*) FROM alert_event")[0][0]
+    assert (state(db)["sent"], state(db)["alerts_waiting"], found[-1]["waiting"]) == (news, 0, 0)
+
+
+def test_a_heartbeat_tells_of_a_recorder_that_was_killed(db, tmp_path):
+    """Where its process is gone and the recording did not end, the heartbeat is grave: silence of a recorder is told."""
+    change(db, "UPDATE recording SET state = 'running', writer = '999999999:1'")
+    forwarder = Forwarder(str(db), [to_file(tmp_path, heartbeat_s=0.1)], sensor="north")
+    forwarder.start()
+    assert eventually(lambda: bool(beats(tmp_path)))
+    forwarder.stop.set()
+    assert forwarder.wait(30)
+    assert {(row["state"], row["level"]) for row in beats(tmp_path)} == {("stopped without ending", "high")}
+
+
+def test_a_heartbeat_that_may_not_have_come_comes_again_under_its_id(db, tmp_path):
+    """While it is open it is the same event; when the next is due it is made anew, so that none pile up."""
+    settings = to_file(tmp_path, heartbeat_s=0.2)
+    with Outbox(str(db)) as outbox:
+        outbox.claim("log", {"target": "", "promise": "", "records": "alerts"})
+        pulse, words = Pulse(settings), Words(settings, "north", NDJSON.line)
+        assert pulse.due(outbox, words) is None
+        assert eventually(lambda: pulse.due(outbox, words) is not None)
+        first = pulse.due(outbox, words)
+        assert pulse.due(outbox, words) is first
+        assert eventually(lambda: pulse.due(outbox, words).id != first.id)
+        pulse.told()
+        assert pulse.due(outbox, words) is None
+
+
+@pytest.mark.parametrize("more", [{"heartbeat_s": 0.0}, {"heartbeat_s": 0.1, "records": ("flows",)}])
+def test_no_heartbeat_where_none_is_wanted(db, tmp_path, more):
+    """0 turns them off, and a sink that gets no alerts gets none."""
+    pulse = Pulse(to_file(tmp_path, **more))
+    threading.Event().wait(0.2)
+    with Outbox(str(db)) as outbox:
+        assert pulse.due(outbox, Words(to_file(tmp_path), "north", NDJSON.line)) is None
+
+
+def test_a_sink_with_nothing_to_send_shows_that_it_is_up_again(db, tmp_path):
+    """A heartbeat that goes through ends the state `down`, though no alert came since."""
+    forward(db, to_file(tmp_path))
+    change(db, "UPDATE sink SET failures = 3, error = 'Connection refused'")
+    forwarder = Forwarder(str(db), [to_file(tmp_path, heartbeat_s=0.1)], sensor="north")
+    forwarder.start()
+    assert eventually(lambda: state(db)["state"] == "caught up")
+    forwarder.stop.set()
+    assert forwarder.wait(30)
+    assert state(db)["error"] == ""

@@ -24,7 +24,7 @@ from egress_watch.config import Config, load
 from egress_watch.errors import DATA_TROUBLE, UsageError
 
 if TYPE_CHECKING:  # at run time it would load every format for --help
-    from egress_watch.forward import Forwarder
+    from egress_watch.forward import Beside, Forwarder
 
 HELP = "send alerts and flows to the sinks of the settings, as a service"
 EXAMPLES = (
@@ -70,6 +70,20 @@ def run(options: argparse.Namespace) -> int:
     made.stop.set()
     made.wait(LEAVE_S)
     return DATA_TROUBLE if gave_up or (options.once and made.down()) else 0
+
+
+def beside(config: Config, settings: str) -> Beside | None:
+    """Return what runs this command beside a recorder, None where no sink is configured.
+
+    Raises ConfigError for sinks that cannot work: a recorder does not begin with those. What needs a secret or a
+    certificate shows in the forwarder only: the recorder reads none.
+    """
+    if not config.sink:
+        return None
+    from egress_watch.forward import Beside, check
+
+    check(config.sink, covered=bool(config.privacy.key_file))
+    return Beside(config.db, settings)
 
 
 def _check(config: Config, options: argparse.Namespace) -> None:

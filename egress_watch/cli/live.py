@@ -12,11 +12,12 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from egress_watch import sinks
+from egress_watch.cli.forward import beside
 from egress_watch.cli.judges import described
 from egress_watch.cli.recorder import as_rows, begin, stop_signal, tell
 from egress_watch.cli.status_line import StatusLine
@@ -42,8 +43,9 @@ TELL_S = 60.0
 class LiveJob:
     """One run of watch, over interfaces that are listened to already."""
 
-    def __init__(self, config: Config, live: Live, by: Filter | None, *, quiet: bool) -> None:
+    def __init__(self, config: Config, live: Live, by: Filter | None, *, settings: str, quiet: bool) -> None:
         self._live, self._filter = live, by
+        self._forwarder = beside(config, settings)
         tell(live.notes)
         self._inventory = inventory(config)
         self._config = with_networks(config)
@@ -58,7 +60,7 @@ class LiveJob:
     def run(self, *, seconds: int, frames: int, as_json: bool) -> int:
         """Record until a signal, or what was asked for has come; print what was seen, return the exit code."""
         tell(["; ".join(told)] if (told := notices()) else [])
-        with Store(self._config.db) as store:
+        with Store(self._config.db) as store, self._forwarder or nullcontext():
             number = self._record(store, seconds, frames)
             if as_json or not self._quiet:
                 self._report(number, as_json=as_json)
@@ -114,6 +116,8 @@ class LiveJob:
         self._status.show(self._live.states(), tally, minutes)
         tell([f"{one.interface}: {one.what}" for one in happened])
         self._tell_losses(minutes, now_s)
+        if self._forwarder and (ended := self._forwarder.look()):
+            tell([ended])
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + LOOK_S
             self._hup |= self._stamped() != self._stamp

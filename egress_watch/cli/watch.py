@@ -3,7 +3,8 @@
 Listens to network interfaces and never sends on them. Needs the right to open packet sockets (CAP_NET_RAW) at the start
 and gives up all rights before the first frame is read. Frames that were lost are counted by minute in the database and
 said; an interface that goes away is waited for. SIGHUP, or a change of their files, loads rules and data anew;
-SIGINT and SIGTERM end the recording in good order, with a report. The exit code is then 0.
+SIGINT and SIGTERM end the recording in good order, with a report. The exit code is then 0. Where the settings have a
+[[sink]], `egress-watch forward` runs beside it in a process of its own.
 
 In: interfaces and settings. Out: a database that others may read meanwhile, and a report. Never: a frame sent.
 """
@@ -71,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
         live, by = _listening(seen)
         from egress_watch.cli.live import LiveJob
 
-        job = LiveJob(replace(config, db=options.db or config.db), live, by, quiet=options.quiet)
+        job = LiveJob(replace(config, db=options.db or config.db), live, by, settings=options.config,
+                      quiet=options.quiet)  # fmt: skip
         return job.run(seconds=options.seconds, frames=options.packets, as_json=options.json)
     finally:
         gc.unfreeze()

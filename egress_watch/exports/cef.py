@@ -13,7 +13,7 @@ from typing import Any
 from egress_watch.exports.format import lined
 from egress_watch.exports.mapping import Field, Turn, is_v4, pairs
 from egress_watch.exports.plain import joined
-from egress_watch.exports.record import ALERT, FLOW, Record
+from egress_watch.exports.record import ALERT, EXPORTED, FLOW, Record
 from egress_watch.exports.times import epoch_ms
 
 PRODUCT = "egress-watch"
@@ -29,6 +29,9 @@ LABELS = {
     "c6a2": "Source IPv6 Address", "c6a3": "Destination IPv6 Address", "cs1": "DstCountry", "cs2": "Operator",
     "cs3": "Owner", "cs4": "OwnerSeat", "cs5": "Laws", "cs6": "Verdict", "cn1": "DstASN", "cn2": "Vlan",
     "cn3": "FlowRow", "flexString1": "Zone", "flexString2": "DataFiles",
+    "flexNumber1": "Frames", "flexNumber2": "FramesLost", "deviceCustomDate1": "NewestPacket",
+    "deviceCustomDate2": "Since", "cfp1": "Waiting", "cfp2": "DataAgeDays", "cfp3": "IntervalSeconds",
+    "cfp4": "IPPackets",
 }  # fmt: skip
 """What the fields that have no meaning of their own hold."""
 
@@ -57,7 +60,7 @@ FIELDS = (
     Field("event_id", "externalId"),
     Field("action", "act"),
     Field("kind", "cat", lambda kind, _: f"egress/{kind}"),
-    Field("kind", "deviceDirection", lambda _, __: 1),
+    Field("kind", "deviceDirection", lambda _, __: 1, EXPORTED),
     Field("time_ns", "rt", _ms),
     Field("first_ns", "start", _ms),
     Field("last_ns", "end", _ms),
@@ -89,6 +92,15 @@ FIELDS = (
     Field("zone", "flexString1", _zone),
     Field("data", "flexString2"),
     Field("end_reason", "reason"),
+    Field("state", "outcome"),
+    Field("frames", "flexNumber1"),
+    Field("lost", "flexNumber2"),
+    Field("newest_ns", "deviceCustomDate1", _ms),
+    Field("since_ns", "deviceCustomDate2", _ms),
+    Field("waiting", "cfp1"),
+    Field("data_age_days", "cfp2"),
+    Field("interval_s", "cfp3"),
+    Field("ip_packets", "cfp4"),
     Field("why", "msg"),
 )
 
@@ -100,9 +112,9 @@ def line(record: Record) -> str:
 
 
 def _header(record: Record) -> str:
-    named = record["kind"] == ALERT
-    name = (record["title"] or "Alert") if named else "Flow"
-    event_class = (record["rule"] or "alert") if named else "flow"
+    kind = record["kind"]
+    name = record.get("title") or kind.capitalize()
+    event_class = record.get("rule") or kind
     heads = (PRODUCT, PRODUCT, _cut("version", record["version"] or ""), _cut("", event_class), _cut("name", name))
     return "|".join(("CEF:0", *heads, str(record["severity"])))
 

@@ -11,15 +11,16 @@ from typing import Any
 
 from egress_watch.exports.format import json_line, lined
 from egress_watch.exports.mapping import Field, heard_by, is_v4, shapes, tree
-from egress_watch.exports.record import ALERT, FLOW, Record
+from egress_watch.exports.record import ALERT, FLOW, HEARTBEAT, Record
 from egress_watch.exports.severity import severity
 from egress_watch.exports.times import iso
 
 ECS_VERSION = "9.4.0"
-_BOTH = {
-    "ecs.version": ECS_VERSION, "event.module": "egress_watch", "network.direction": "outbound",
+_ALL = {
+    "ecs.version": ECS_VERSION, "event.module": "egress_watch",
     "observer.vendor": "egress-watch", "observer.product": "egress-watch", "observer.type": "sensor",
 }  # fmt: skip
+_BOTH = {**_ALL, "network.direction": "outbound"}
 FIXED: dict[str, dict[str, Any]] = {
     ALERT: {
         **_BOTH, "event.kind": "alert", "event.category": ["network", "intrusion_detection"],
@@ -29,6 +30,7 @@ FIXED: dict[str, dict[str, Any]] = {
         **_BOTH, "event.kind": "event", "event.category": ["network"], "event.type": ["connection"],
         "event.dataset": "egress_watch.flow",
     },
+    HEARTBEAT: {**_ALL, "event.kind": "state", "event.type": ["info"], "event.dataset": "egress_watch.heartbeat"},
 }  # fmt: skip
 
 
@@ -120,6 +122,15 @@ FIELDS = (
     Field("id", "egress_watch.row"),
     Field("first_flow", "egress_watch.first_flow"),
     Field("last_flow", "egress_watch.last_flow"),
+    Field("state", "egress_watch.state"),
+    Field("interval_s", "egress_watch.interval_s"),
+    Field("since_ns", "egress_watch.since", _when),
+    Field("newest_ns", "egress_watch.newest_packet", _when),
+    Field("frames", "egress_watch.frames"),
+    Field("ip_packets", "egress_watch.ip_packets"),
+    Field("lost", "egress_watch.lost"),
+    Field("waiting", "egress_watch.waiting"),
+    Field("data_age_days", "egress_watch.data_age_days"),
 )
 _SHAPES = shapes(FIELDS, FIXED)
 

@@ -1,9 +1,9 @@
-"""Suricata's EVE JSON, events ``alert`` and ``flow``: whatever reads Suricata reads this.
+"""Suricata's EVE JSON, events ``alert``, ``flow`` and ``stats``: whatever reads Suricata reads this.
 
 In: records. Out: lines of JSON. Never: a key at the top that Suricata's own schema does not know.
 
 Ours goes where Suricata lets a rule say more: an alert's ``metadata`` (a list of texts by key), a flow's
-``metadata.flowvars`` (a list of objects of one key). Source: Suricata user guide, EVE JSON format.
+``metadata.flowvars`` (a list of objects of one key), and the counters of a heartbeat. Source: Suricata user guide, EVE JSON format.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from egress_watch.exports.format import json_line, lined
 from egress_watch.exports.identity import number_of
 from egress_watch.exports.mapping import Field, Turn, heard_by, pairs, shapes, tree
-from egress_watch.exports.record import ALERT, FLOW, Record
+from egress_watch.exports.record import ALERT, EXPORTED, FLOW, HEARTBEAT, Record
 from egress_watch.exports.severity import severity
 from egress_watch.exports.times import SECOND_NS, iso_micro
 
@@ -26,6 +26,7 @@ REASONS = {"idle": "timeout", "active": "forced", "evicted": "forced", "end": "s
 FIXED: dict[str, dict[str, Any]] = {
     ALERT: {"event_type": "alert", "alert.action": "allowed", "alert.gid": 1, "alert.rev": 1},
     FLOW: {"event_type": "flow"},
+    HEARTBEAT: {"event_type": "stats"},
 }
 
 
@@ -75,7 +76,15 @@ FIELDS = (
     Field("duration_ns", "flow.age", lambda duration_ns, _: duration_ns // SECOND_NS, (FLOW,)),
     Field("packets_in", "flow.state", _state),
     Field("end_reason", "flow.reason", lambda reason, _: REASONS.get(reason, "timeout")),
-)
+    Field("frames", "stats.capture.kernel_packets_delta"),
+    Field("lost", "stats.capture.kernel_drops_delta"),
+    Field("ip_packets", "stats.decoder.pkts_delta"),
+    *(Field(ours, f"stats.egress_watch.{ours}", None, (HEARTBEAT,)) for ours in (
+        "event_id", "level", "why", "version", "recording", "state", "interval_s", "waiting", "data_age_days",
+    )),
+    Field("since_ns", "stats.egress_watch.since", _when),
+    Field("newest_ns", "stats.egress_watch.newest_packet", _when),
+)  # fmt: skip
 
 
 def _texts(value: Any, _: Record) -> list[str]:
@@ -86,7 +95,7 @@ def _seen(time_ns: int, _: Record) -> list[str]:
     return [iso_micro(time_ns)]
 
 
-def _more(ours: str, turn: Turn = _texts, kinds: tuple[str, ...] = (ALERT, FLOW)) -> Field:
+def _more(ours: str, turn: Turn = _texts, kinds: tuple[str, ...] = EXPORTED) -> Field:
     return Field(ours, f"egress_watch_{ours.removesuffix('_ns')}", turn, kinds)
 
 
@@ -141,9 +150,9 @@ def line(record: Record) -> str:
     more = list(pairs(record, METADATA))
     if record["kind"] == ALERT:
         event["alert"]["metadata"] = dict(more)
-    else:
+    elif record["kind"] == FLOW:
         event["metadata"] = {"flowvars": [{key: text} for key, texts in more for text in texts]}
     return json_line(event)
 
 
-EVE = lined("eve", "Suricata EVE JSON, alert and flow", line)
+EVE = lined("eve", "Suricata EVE JSON: alert, flow and stats", line)

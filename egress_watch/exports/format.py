@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from egress_watch.exports.record import KINDS, Record
+from egress_watch.exports.record import EXPORTED, KINDS, Record
 
 Pieces = Iterator[str] | Iterator[bytes]
 
@@ -23,7 +23,7 @@ class Format(NamedTuple):
     """From records of one kind to lines without line breaks, or to bytes where ``binary``."""
     line: Callable[[Record], str] | None = None
     """One record on one line: what a sink that sends events one by one needs."""
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[str, ...] = EXPORTED
     binary: bool = False
 
 

@@ -81,13 +81,22 @@ FIELDS = (
     Field("id", "row"),
     Field("first_flow", "firstFlow", None, (ALERT,)),
     Field("last_flow", "lastFlow", None, (ALERT,)),
+    Field("state", "state"),
+    Field("interval_s", "intervalSeconds"),
+    Field("since_ns", "since", _when),
+    Field("newest_ns", "newestPacket", _when),
+    Field("frames", "frames"),
+    Field("ip_packets", "ipPackets"),
+    Field("lost", "framesLost"),
+    Field("waiting", "waiting"),
+    Field("data_age_days", "dataAgeDays"),
 )
 """The first fourteen are keys that LEEF predefines; the others are custom keys, which QRadar can map."""
 
 
 def line(record: Record) -> str:
     """Return one event; the event id of the header is the rule, so that it is the same for all its alerts."""
-    event = record["rule"] or "alert" if record["kind"] == ALERT else "flow"
+    event = record.get("rule") or record["kind"]
     heads = (PRODUCT, PRODUCT, record["version"] or "", event[:EVENT_ID_CHARACTERS], "x09")
     header = "|".join(("LEEF:2.0", *(_harmless(head).replace("|", "/") for head in heads)))
     return f"{header}|{DELIMITER.join(f'{key}={_value(value)}' for key, value in pairs(record, FIELDS))}"

@@ -1,8 +1,9 @@
-"""Open Cybersecurity Schema Framework 1.8: Detection Finding (2004) for alerts, Network Activity (4001) for flows.
+"""Open Cybersecurity Schema Framework 1.8: Detection Finding (2004), Network Activity (4001), Application Lifecycle.
 
 In: records. Out: lines of JSON. Never: an attribute that the class does not have, which strict receivers refuse.
 
-What OCSF has no attribute for is an enrichment of the destination's address. Source: the OCSF schema, version 1.8.0.
+What OCSF has no attribute for is an enrichment of the destination's address. A heartbeat is Application Lifecycle (6002)
+of activity Other: no finding, since finding classes are what receivers count as alerts. Source: the OCSF schema, version 1.8.0.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from egress_watch.exports.format import json_line, lined
 from egress_watch.exports.mapping import Field, is_v4, shapes, tree
-from egress_watch.exports.record import ACTIONS, ALERT, FLOW, Record
+from egress_watch.exports.record import ACTIONS, ALERT, FLOW, HEARTBEAT, Record
 from egress_watch.exports.severity import severity
 from egress_watch.exports.times import epoch_ms
 
@@ -19,9 +20,12 @@ OCSF_VERSION = "1.8.0"
 EVIDENCE = "evidences[]."
 STATUSES = {"create": (1, "New"), "update": (2, "In Progress"), "close": (4, "Resolved")}
 LEVELS = ("Unknown", "Informational", "Low", "Medium", "High", "Critical")
-_BOTH = {
+_ALL = {
     "metadata.version": OCSF_VERSION, "metadata.product.name": "egress-watch",
-    "metadata.product.vendor_name": "egress-watch", "enrichments[].name": "dst_endpoint.ip",
+    "metadata.product.vendor_name": "egress-watch",
+}  # fmt: skip
+_BOTH = {
+    **_ALL, "enrichments[].name": "dst_endpoint.ip",
     "enrichments[].type": "sovereignty", "enrichments[].provider": "egress-watch",
 }  # fmt: skip
 FIXED: dict[str, dict[str, Any]] = {
@@ -34,6 +38,12 @@ FIXED: dict[str, dict[str, Any]] = {
         "class_uid": 4001, "class_name": "Network Activity", "category_uid": 4, "category_name": "Network Activity",
         "activity_id": 6, "activity_name": "Traffic", "type_uid": 400106, "metadata.log_name": "egress_watch.flow",
         **_BOTH,
+    },
+    HEARTBEAT: {
+        "class_uid": 6002, "class_name": "Application Lifecycle", "category_uid": 6,
+        "category_name": "Application Activity", "activity_id": 99, "activity_name": "Heartbeat", "type_uid": 600299,
+        "app.name": "egress-watch", "app.vendor_name": "egress-watch", "status_id": 99,
+        "metadata.log_name": "egress_watch.heartbeat", **_ALL,
     },
 }  # fmt: skip
 
@@ -149,6 +159,16 @@ FIELDS = (
     Field("end_reason", "unmapped.end_reason"),
     Field("recording", "unmapped.recording"),
     Field("id", "unmapped.row"),
+    Field("version", "app.version", None, (HEARTBEAT,)),
+    Field("state", "status"),
+    Field("since_ns", "start_time", _ms),
+    Field("interval_s", "unmapped.interval_s"),
+    Field("newest_ns", "unmapped.newest_packet", _ms),
+    Field("frames", "unmapped.frames"),
+    Field("ip_packets", "unmapped.ip_packets"),
+    Field("lost", "unmapped.lost"),
+    Field("waiting", "unmapped.waiting"),
+    Field("data_age_days", "unmapped.data_age_days"),
 )
 _SHAPES = shapes(FIELDS, FIXED)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from egress_watch.exports.identity import MILLISECOND_NS, community_id, event_id
+from egress_watch.exports.identity import community_id, event_id
 from egress_watch.exports.plain import printable
 from egress_watch.exports.severity import severity
 from egress_watch.exports.times import within_reach
@@ -20,8 +20,10 @@ from egress_watch.exports.times import within_reach
 Record = dict[str, Any]
 Row = Mapping[str, Any]
 
-ALERT, FLOW = "alert", "flow"
-KINDS = (ALERT, FLOW)
+ALERT, FLOW, HEARTBEAT = "alert", "flow", "heartbeat"
+EXPORTED = (ALERT, FLOW)
+"""What is stored, and can be written at any time; a heartbeat is of its moment."""
+KINDS = (*EXPORTED, HEARTBEAT)
 SCHEMA = 1
 """Version of the record; it rises when a key changes its meaning or goes."""
 ACTIONS = ("create", "update", "close")
@@ -45,13 +47,14 @@ class Key(NamedTuple):
 
     name: str
     form: str
-    kinds: Sequence[str] = KINDS
+    kinds: Sequence[str] = EXPORTED
 
 
 KEYS = (
-    Key("schema", "number"), Key("kind", "text"), Key("event_id", "text"), Key("time_ns", "time"),
-    Key("sensor", "text"), Key("version", "text"), Key("action", "text", (ALERT,)),
-    Key("episode_id", "text", (ALERT,)), Key("level", "text"), Key("severity", "number"),
+    Key("schema", "number", KINDS), Key("kind", "text", KINDS), Key("event_id", "text", KINDS),
+    Key("time_ns", "time", KINDS), Key("sensor", "text", KINDS), Key("version", "text", KINDS),
+    Key("action", "text", (ALERT,)), Key("episode_id", "text", (ALERT,)), Key("level", "text", KINDS),
+    Key("severity", "number", KINDS),
     Key("title", "text", (ALERT,)), Key("rule", "text", (ALERT,)), Key("hits", "number", (ALERT,)),
     Key("first_ns", "time"), Key("last_ns", "time"), Key("duration_ns", "number"), Key("protocol", "text"),
     Key("protocol_number", "number"), Key("community_id", "text"), Key("device_ip", "text"),
@@ -64,10 +67,14 @@ KEYS = (
     Key("location_status", "text"), Key("asn", "number"), Key("as_name", "text"), Key("provider", "text"),
     Key("operator", "text"), Key("region", "text"), Key("owner", "text"), Key("owner_seat", "text"),
     Key("evidence", "text"), Key("note", "text"), Key("network", "text", (ALERT,)), Key("laws", "list"),
-    Key("ties", "list"), Key("zone", "text"), Key("zone_as_of", "text"), Key("verdict", "text"), Key("why", "text"),
-    Key("data", "list"), Key("recording", "number"), Key("id", "number"), Key("first_flow", "number", (ALERT,)),
+    Key("ties", "list"), Key("zone", "text"), Key("zone_as_of", "text"), Key("verdict", "text"), Key("why", "text", KINDS),
+    Key("data", "list"), Key("recording", "number", KINDS), Key("id", "number"), Key("first_flow", "number", (ALERT,)),
     Key("last_flow", "number", (ALERT,)), Key("device_name", "text"), Key("site", "text"), Key("segment", "text"),
-    Key("segment_class", "text"),
+    Key("segment_class", "text"), Key("state", "text", (HEARTBEAT,)), Key("interval_s", "number", (HEARTBEAT,)),
+    Key("since_ns", "time", (HEARTBEAT,)), Key("newest_ns", "time", (HEARTBEAT,)),
+    Key("frames", "number", (HEARTBEAT,)), Key("ip_packets", "number", (HEARTBEAT,)),
+    Key("lost", "number", (HEARTBEAT,)), Key("waiting", "number", (HEARTBEAT,)),
+    Key("data_age_days", "number", (HEARTBEAT,)),
 )  # fmt: skip
 """Every key in its order; a record has all keys of its kind, None where nothing is known."""
 
@@ -98,7 +105,7 @@ _IDENTITY = {
         "packets_in",
         "bytes_in",
     ),
-    ALERT: ("recording", "id", "rule", "device_ip", "device_mac", "owner", "network", "country"),
+    ALERT: ("rule", "device_ip", "device_mac", "owner", "network", "country", "episode_kind", "began_ns"),
 }
 _OF_AN_EPISODE = ("rule", "device_ip", "device_mac", "owner", "network", "country", "kind")
 _OF_NEWS = ("news_kind", "cause", "news_ns", "news_level", "news_hits", "news_out", "news_in")
@@ -109,11 +116,12 @@ _STATE = {FLOW: ("last_ns", "verdict"), ALERT: ("last_ns", "hits", "bytes_out", 
 def record(kind: str, row: Row, origin: Origin, *, flow: Row | None = None, action: str = ACTIONS[0]) -> Record:
     """Return the record of a row of the view ``flows`` (kind ``flow``) or ``alerts`` (kind ``alert``).
 
-    ``flow`` is the newest flow of an alert's episode, None where it is no longer kept. The event id is made of the
-    sensor, what makes the row itself, and its state (hits, bytes, verdict, action): the same state has the same id.
+    ``flow`` is the newest flow of an alert's episode, None where it is no longer kept; its row has ``began_ns``, the
+    packet time at which the episode was made. The event id is made of the sensor, what makes the row itself, and its
+    state (hits, bytes, verdict, action): the same state has the same id, in whichever database it was recorded.
     """
     sample = {name: (flow or {}).get(name) for name in _OF_THE_FLOW} if kind == ALERT else {}
-    said = {**sample, **row, "kind": kind, "action": action, "schema": SCHEMA, **origin._asdict()}
+    said = {**sample, **row, "episode_kind": row.get("kind"), "kind": kind, "action": action, "schema": SCHEMA, **origin._asdict()}
     said |= {name: within_reach(said[name]) for name in _TIMES if said.get(name) is not None}
     said |= {"time_ns": said["last_ns"], "level": said.get("level") or "informational"}
     said |= _derived(said)
@@ -156,6 +164,25 @@ def trial(sink: str, time_ns: int, origin: Origin) -> Record:
     return record(ALERT, said, origin) | {"event_id": event_id(time_ns, ["test", origin.sensor, sink])}
 
 
+def heartbeat(told: Row, sink: str, time_ns: int, origin: Origin) -> Record:
+    """Return the record that says at a time that we live: how the recording stands, what came since and what waits.
+
+    ``told`` has ``recording``, ``state``, ``interval_s``, ``since_ns``, ``newest_ns`` (of the newest packet),
+    ``frames``, ``ip_packets`` and ``lost`` (since then), ``waiting`` (for this sink) and ``data_age_days``. It is
+    grave only where a recorder is gone that did not end.
+    """
+    level = "high" if told["killed"] else "informational"
+    said = {**told, **origin._asdict(), "kind": HEARTBEAT, "schema": SCHEMA, "time_ns": time_ns, "level": level}
+    said |= {name: within_reach(said[name]) for name in ("since_ns", "newest_ns") if said.get(name) is not None}
+    said |= {"severity": severity(level).number, "event_id": event_id(time_ns, ["heartbeat", origin.sensor, sink])}
+    said["why"] = (
+        f"recording {said['state']}; {said['frames']:,} frames, {said['lost']:,} lost since the last heartbeat; "
+        f"{said['waiting']:,} records wait; oldest data {said['data_age_days']:,} days; "
+        f"next within {said['interval_s']:,} s"
+    )
+    return {name: _clean(said.get(name)) for name in COLUMNS[HEARTBEAT]}
+
+
 def _derived(said: Row) -> Record:
     number = _number(said.get("protocol") or "")
     return {
@@ -175,13 +202,8 @@ def _ids(kind: str, said: Row) -> Record:
     state = [said.get(name) for name in _STATE[kind]]
     return {
         "event_id": event_id(said["time_ns"], [*lasting, *state]),
-        "episode_id": event_id(_began_ns(said.get("first_flow") or 0), lasting),
+        "episode_id": event_id(said.get("began_ns") or 0, lasting),
     }
-
-
-def _began_ns(first_flow: int) -> int:
-    """Return when an episode's first flow was written: its number is milliseconds × 4096, and it never changes."""
-    return (first_flow >> 12) * MILLISECOND_NS
 
 
 def _community(said: Row, number: int | None) -> str | None:

@@ -3,26 +3,24 @@
 In: a database and settings. Out: records at the receivers, and the state of each sink in the store. Never: a write to
 anything but the state of sinks, or a sink that waits for another.
 
-The service is `egress-watch forward`. What records starts it as a process of its own (`beside`), so that no receiver
+The service is `egress-watch forward`. `watch` starts it as a process of its own (`beside`), so that no receiver
 can slow the capture.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 
 from egress_watch.config import Config, SinkSettings
 from egress_watch.errors import EgressWatchError
+from egress_watch.forward.beside import LEAVE_S, Beside
 from egress_watch.forward.lane import Lane
 from egress_watch.forward.words import Cover, Words, line_of, sensor_name
 from egress_watch.sinks.kinds import checked
 from egress_watch.store.outbox import Outbox
 
-LEAVE_S = 20.0
+__all__ = ["LEAVE_S", "Beside", "Forwarder", "check", "forwarder"]
 
 
 class Forwarder:
@@ -33,10 +31,8 @@ class Forwarder:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         """Open the sinks; raises ConfigError, UsageError for what cannot work."""
-        checked(sinks)
+        check(sinks, covered=bool(cover(lambda _: False)))
         self._path, self._sensor, self._cover, self._tell = path, sensor, cover, tell
-        for settings in sinks:
-            line_of(settings, covered=bool(cover(lambda _: False)))
         self._lanes = [Lane(settings, tell) for settings in sinks]
         self._threads: list[Thread] = []
         self.stop = Event()
@@ -73,6 +69,13 @@ class Forwarder:
             self._tell(f"sink {lane.settings.name}: {error.what}")
 
 
+def check(sinks: Sequence[SinkSettings], *, covered: bool) -> None:
+    """Raise ConfigError for the first sink whose settings cannot work; nothing is opened, no secret is read."""
+    checked(sinks)
+    for settings in sinks:
+        line_of(settings, covered=covered)
+
+
 def forwarder(
     config: Config, path: str, *, cover: Cover = lambda _: None, tell: Callable[[str], None] = lambda _: None,
     names: Sequence[str] = (),
@@ -80,23 +83,3 @@ def forwarder(
     """Return what forwards as configured, to all sinks or to those named. Raises ConfigError, UsageError."""
     sinks = [row for row in config.sink if not names or row.name in names]
     return Forwarder(path, sinks, sensor=sensor_name(config.sensor), cover=cover, tell=tell)
-
-
-@contextmanager
-def beside(path: str, config: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `egress-watch forward` beside a recorder, in a process of its own, until the block ends.
-
-    It leaves when its standard input does, so it does not outlive us whatever ends us.
-    """
-    command = [sys.executable, "-m", "egress_watch", "forward", path, "--config", config, "--until-eof"]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)  # noqa: S603 - ourselves
-    try:
-        yield child
-    finally:
-        assert child.stdin
-        child.stdin.close()
-        try:
-            child.wait(LEAVE_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()

@@ -3,8 +3,8 @@
 In: a database and a sink. Out: its cursor, its state. Never: a cursor moved over what is not done, or a wait that
 anybody but this sink notices.
 
-The order is: what was dropped is told first, then news of alerts, then flows, each stream in the order of its numbers
-with one batch under way. All pauses go by the monotonic clock, so a clock that is set does not matter.
+The order is: a heartbeat where one is due, what was dropped, then news of alerts, then flows, each stream in the order
+of its numbers with one batch under way. All pauses go by the monotonic clock, so a clock that is set does not matter.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from egress_watch.config import SinkSettings
 from egress_watch.errors import EgressWatchError, StoreError
 from egress_watch.exports.plain import printable
 from egress_watch.forward.pause import pause_s
+from egress_watch.forward.pulse import Pulse
 from egress_watch.forward.words import Row, Words, wanted_streams
 from egress_watch.sinks.kinds import kind, opened
 from egress_watch.sinks.sink import Receipt, Sink, SinkDown
@@ -40,6 +41,7 @@ class Lane:
         self._sink: Sink = opened(settings)
         self._tell = tell
         self._failures = 0
+        self._pulse = Pulse(settings)
         self._limits_due = time.monotonic()
 
     def claim(self, outbox: Outbox, *, from_now: bool = False) -> None:
@@ -52,7 +54,7 @@ class Lane:
         """Forward until ``stop``, or where ``once`` until nothing is left or the sink is down."""
         try:
             while not stop.is_set():
-                pause = self._turn(outbox, words, stop)
+                pause = self._turn(outbox, words, stop, beats=not once)
                 if once and (pause or self.trouble):
                     break
                 stop.wait(pause)
@@ -60,10 +62,12 @@ class Lane:
             self._sink.close()
             outbox.release(self.settings.name)
 
-    def _turn(self, outbox: Outbox, words: Words, stop: Event) -> float:
+    def _turn(self, outbox: Outbox, words: Words, stop: Event, *, beats: bool) -> float:
         """Send the next batch; return how long to wait: not at all, until there may be more, or until the next try."""
         try:
             self._keep_limits(outbox)
+            if beats:
+                self._beat(outbox, words)
             sent = self._gaps(outbox, words) or any(
                 self._batch(outbox, words, stream, stop) for stream in wanted_streams(self.settings)
             )
@@ -82,6 +86,14 @@ class Lane:
             if stream in self.settings.records and (dropped := outbox.drop(self.settings.name, stream, limit)):
                 self._say(f"{dropped:,} {stream} dropped: more than {limit:,} were waiting")
         self._limits_due = time.monotonic() + LIMITS_S
+
+    def _beat(self, outbox: Outbox, words: Words) -> None:
+        """Tell the receiver that we live, where that is due; it counts as no record of its streams."""
+        if message := self._pulse.due(outbox, words):
+            for reason in self._deliver([message]).refused.values():
+                self._say(f"a heartbeat was refused: {printable(reason[:MOST_WORDS])}")
+            self._pulse.told()
+            outbox.done(self.settings.name, ALERTS, Done(0, 0))  # it is up, as one that has nothing to send shows too
 
     def _gaps(self, outbox: Outbox, words: Words) -> bool:
         """Tell the receiver what was dropped; return whether there was something to tell."""

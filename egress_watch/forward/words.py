@@ -17,7 +17,7 @@ from egress_watch.errors import ConfigError
 from egress_watch.exports.format import Format
 from egress_watch.exports.formats import ANY_WORD, FORMATS
 from egress_watch.exports.pseudonyms import Pseudonyms
-from egress_watch.exports.record import ALERT, FLOW, Origin, Record, gap, news, record, trial
+from egress_watch.exports.record import ALERT, FLOW, Origin, Record, gap, heartbeat, news, record, trial
 from egress_watch.exports.severity import SEVERITIES, severity
 from egress_watch.sinks.sink import Message
 from egress_watch.store.gaps import ALERTS, FLOWS
@@ -60,6 +60,10 @@ class Words:
         """Return what tells the receiver that records were dropped."""
         return self.message(gap(row, self.settings.name, Origin(self.sensor, __version__)))
 
+    def heartbeat(self, told: Mapping[str, Any], time_ns: int) -> Message:
+        """Return what tells the receiver that we live."""
+        return self.message(heartbeat(told, self.settings.name, time_ns, Origin(self.sensor, __version__)))
+
     def trial(self, time_ns: int) -> Message:
         """Return a test."""
         return self.message(trial(self.settings.name, time_ns, Origin(self.sensor, __version__)))
@@ -83,8 +87,8 @@ class Words:
     def message(self, made: Record) -> Message:
         """Return a record as a message, covered where pseudonyms are asked for."""
         if self.covers:  # the community id is a plain hash of both ends: who tries all addresses finds them
-            made = self.covers.row(made) | {"community_id": None}
-        level, device = made["level"], made["device_ip"] or ""
+            made = self.covers.row(made) | ({"community_id": None} if "community_id" in made else {})
+        level, device = made["level"], made.get("device_ip") or ""
         body = self.line(made).encode("utf-8", "backslashreplace")
         known = made["event_id"], made["kind"], made["time_ns"], level, device, self.sensor, body
         return Message(*known, severity(level).syslog)

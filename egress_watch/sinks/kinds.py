@@ -38,7 +38,7 @@ RECORDS = ("alerts", "flows")
 LEVELS = ("informational", "low", "medium", "high", "critical")
 COMMON = (
     "name", "to", "format", "records", "least", "batch", "timeout_s", "retry_s", "retry_most_s", "flows_limit",
-    "alerts_limit",
+    "alerts_limit", "heartbeat_s",
 )  # fmt: skip
 """Settings of every sink; a kind names the others it reads."""
 

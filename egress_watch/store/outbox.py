@@ -17,18 +17,19 @@ from typing import Any, NamedTuple, Self
 
 from egress_watch.errors import StoreError, UsageError
 from egress_watch.store.file import open_for_writing, transaction, trouble
-from egress_watch.store.forwarding import WAITING
+from egress_watch.store.forwarding import WAITING, states
 from egress_watch.store.gaps import TABLES, skip
-from egress_watch.store.reader import plain
+from egress_watch.store.reader import BEGAN, plain
 from egress_watch.store.recording import alive, storable, writer
+from egress_watch.store.standing import pulse
 
 MOST_REFUSALS = 1_000
 """Refusals whose reason is kept for each sink, the newest; all are counted."""
 SPARE = 10
 """A tenth of the limit is dropped beyond it, so that a full outbox does not drop one by one."""
 
-_NEWS = """
-SELECT alerts.*, alert_event.id AS news, alert_event.kind AS news_kind, alert_event.cause,
+_NEWS = f"""
+SELECT alerts.*, {BEGAN}, alert_event.id AS news, alert_event.kind AS news_kind, alert_event.cause,
   alert_event.time_ns AS news_ns, alert_event.level AS news_level, alert_event.hits AS news_hits,
   alert_event.bytes_out AS news_out, alert_event.bytes_in AS news_in
 FROM alert_event JOIN alerts ON alerts.id = alert_event.alert
@@ -149,6 +150,12 @@ class Outbox:
     def zone_dates(self) -> dict[int, str]:
         """Return the day of the zone that each recording was judged under, by the recording's number."""
         return {row["id"]: row["zone_as_of"] for row in self._rows("SELECT id, zone_as_of FROM recording")}
+
+    def pulse(self, name: str) -> dict[str, Any]:
+        """Return how the newest recording stands (`standing.pulse`), and how many records wait for a sink."""
+        with trouble(self.path):
+            told, (row,) = pulse(self._db), (row for row in states(self._db) if row["name"] == name)
+        return {**told, "waiting": (row["alerts_waiting"] or 0) + (row["flows_waiting"] or 0)}
 
     def is_device(self, ip: str) -> bool:
         """Return whether an address was ever seen on our side."""

@@ -80,6 +80,10 @@ _OF_ALERTS = {**FILTERS, "country": "country = upper(:country)"}
 """The same for the view `alerts`, as far as it has the columns."""
 
 
+BEGAN = "(SELECT time_ns FROM alert_event WHERE alert_event.alert = alerts.id ORDER BY id LIMIT 1) AS began_ns"
+"""When an episode was made, by the time of its packets: it never changes, and is the same wherever it is recorded."""
+
+
 class Reader:
     """A database open for reading only."""
 
@@ -128,17 +132,17 @@ class Reader:
         return self._by_id("flows", filters, FILTERS, limit)
 
     def episodes(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
-        """Yield alert rows by id, in pages like `flows`: for an export, which may not hold them all."""
-        return self._by_id("alerts", filters, _OF_ALERTS, limit)
+        """Yield alert rows by id with ``began_ns``, in pages like `flows`: for an export, which may not hold them all."""
+        return self._by_id("alerts", filters, _OF_ALERTS, limit, also=f", {BEGAN}")
 
     def _by_id(
-        self, view: str, filters: Mapping[str, Any], known: Mapping[str, str], limit: int
+        self, view: str, filters: Mapping[str, Any], known: Mapping[str, str], limit: int, also: str = ""
     ) -> Iterator[dict[str, Any]]:
         last, left = 0, limit or -1
         while left:
             size = min(PAGE_ROWS, left) if left > 0 else PAGE_ROWS
             clause = f"{conditions_of(filters, known)} AND id > :after ORDER BY id LIMIT :size"
-            query = f"SELECT * FROM {view} WHERE {clause}"  # noqa: S608 - view and clauses are ours, values are bound
+            query = f"SELECT *{also} FROM {view} WHERE {clause}"  # noqa: S608 - view and clauses are ours, values are bound
             rows = self._rows(query, {**filters, "after": last, "size": size})
             yield from rows
             if len(rows) < size:

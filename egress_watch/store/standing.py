@@ -6,6 +6,7 @@ Never: a write, or a recorder believed to run because it once said so.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,11 @@ SELECT interface, sum(frames) AS frames, sum(bytes) AS bytes, sum(lost) AS lost,
   sum(dropped) AS dropped, sum(errors) AS errors, max(lag_ns) AS lag_ns, count(*) AS minutes
 FROM health WHERE recording = :recording AND minute_ns >= :since GROUP BY interface ORDER BY interface
 """
+_FILES = "SELECT files FROM dataset ORDER BY id DESC LIMIT 1"
+_NOTHING = {
+    "id": 0, "state": "nothing recorded", "killed": False, "frames": 0, "packets": 0, "lost": 0, "first_ns": None,
+    "last_ns": None,
+}  # fmt: skip
 _HAPPENED = "SELECT time_ns, interface, what FROM happening ORDER BY rowid DESC LIMIT 10"
 _OPEN = "SELECT level, count(*) AS n FROM alert WHERE closed_ns IS NULL GROUP BY level"
 _OPENED = "SELECT level, count(*) AS n FROM alert GROUP BY level"
@@ -57,11 +63,26 @@ def standing(path: str) -> dict[str, Any]:
         db.close()
 
 
+def pulse(db: Database) -> dict[str, Any]:
+    """Return how the newest recording stands, for a heartbeat: its number, state, counts and times.
+
+    ``killed`` where its recorder is gone and did not end; ``built`` is the day of the oldest data file.
+    """
+    row = next(map(_recording, db.query(_RECORDINGS)), _NOTHING)
+    files = next((one["files"] for one in db.query(_FILES)), "[]")
+    days = [str(one["built"]) for one in json.loads(files) if one["built"]]
+    return {
+        "recording": row["id"], "state": row["state"], "killed": row["killed"], "frames": row["frames"],
+        "ip_packets": row["packets"], "lost": row["lost"], "first_ns": row["first_ns"], "newest_ns": row["last_ns"],
+        "built": min(days, default=""), "made_ns": time.time_ns(),
+    }  # fmt: skip
+
+
 def _told(db: Database, path: str) -> dict[str, Any]:
     recordings = [_recording(row) for row in db.query(_RECORDINGS)]
     newest = recordings[0]["id"] if recordings else 0
     last_ns = _last_minute(db, newest)
-    data = db.query("SELECT files FROM dataset ORDER BY id DESC LIMIT 1")
+    data = db.query(_FILES)
     return {
         "db": str(Path(path).resolve()), "written_ns": _written_ns(path), "age_s": _age_s(path),
         "recordings": recordings,
