@@ -152,6 +152,8 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
     assets = recording.enlist(named, listed.rows, listed.listings) if listed else None
     batch = recording.write(judged, tally, assets)
     recording.tell(stages.devices.take(), stages.devices.refused)
+    if batch is None:
+        return
     found = stages.rules.hits(batch)
     recording.alert(found, batch)
     if stages.evidence and found:

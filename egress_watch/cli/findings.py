@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from egress_watch.cli.judges import old
+from egress_watch.exports.times import iso
+from egress_watch.store.integrity import SOUND
 from egress_watch.store.recording import RUNNING
 from egress_watch.store.standing import KILLED, age_s
 
@@ -33,6 +35,7 @@ def of_standing(told: Mapping[str, Any], least_free_bytes: int) -> list[Finding]
     """Return what there is to say of a database, good or bad."""
     return [
         *_recording(told), *_losses(told), *_sinks(told), *_data(told), *_rules(told), *_room(told, least_free_bytes),
+        *_checked(told),
     ]  # fmt: skip
 
 
@@ -91,3 +94,13 @@ def _room(told: Mapping[str, Any], least_free_bytes: int) -> Iterator[Finding]:
         yield Finding("disk", BAD, what, "make room: the oldest flows go meanwhile; see [retention]")
     else:
         yield Finding("disk", GOOD, what)
+    if flows := sum(row["unstored"] for row in told["recordings"] if row["state"] == RUNNING):
+        yield Finding("disk", BAD, f"{flows:,} flows were not stored, since the disk was full", "make room")
+
+
+def _checked(told: Mapping[str, Any]) -> Iterator[Finding]:
+    if not (last := told["checked"]):
+        return
+    what = f"{iso(last['time_ns'])} {last['what']}"
+    bad = last["what"] != SOUND
+    yield Finding("database", BAD if bad else GOOD, what, "restore a copy, or record to a new file" if bad else "")

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
+from egress_watch.store.database import Database
 from egress_watch.store.file import open_for_reading, trouble
 from egress_watch.store.forwarding import states
+from egress_watch.store.integrity import BROKEN
+from egress_watch.store.lasting import DATABASE
 from egress_watch.store.recording import RUNNING, writer
 from egress_watch.store.retention import space
 
@@ -23,7 +24,7 @@ LATELY_S = 900
 RATE_MINUTES = 5
 MINUTE_NS = 60_000_000_000
 _RECORDINGS = """
-SELECT id, state, writer, zone, frames, packets, packet_bytes, lost, flows, evicted, first_ns, last_ns,
+SELECT id, state, writer, zone, frames, packets, packet_bytes, lost, flows, evicted, unstored, first_ns, last_ns,
   (SELECT group_concat(path, ', ') FROM input WHERE recording = recording.id) AS inputs
 FROM recording ORDER BY id DESC LIMIT 5
 """
@@ -33,6 +34,8 @@ SELECT interface, sum(frames) AS frames, sum(bytes) AS bytes, sum(lost) AS lost,
 FROM health WHERE recording = :recording AND minute_ns >= :since GROUP BY interface ORDER BY interface
 """
 _HAPPENED = "SELECT time_ns, interface, what FROM happening ORDER BY rowid DESC LIMIT 10"
+_CHECKED = f"""SELECT time_ns, what FROM happening WHERE interface = '{DATABASE}' AND what LIKE '{BROKEN}%'
+ORDER BY rowid DESC LIMIT 1"""  # noqa: S608 - constants
 _OPEN = "SELECT level, count(*) AS n FROM alert WHERE closed_ns IS NULL GROUP BY level"
 _OPENED = "SELECT level, count(*) AS n FROM alert GROUP BY level"
 _BROKEN = "SELECT title, broken FROM rule WHERE broken IS NOT NULL ORDER BY title"
@@ -43,7 +46,7 @@ JOIN place ON place.id = place GROUP BY verdict
 """
 _TOTALS = """
 SELECT total(frames) AS frames, total(packets) AS packets, total(lost) AS lost, total(flows) AS flows,
-  total(evicted) AS evicted, max(last_ns) AS last_ns FROM recording
+  total(evicted) AS evicted, total(unstored) AS unstored, max(last_ns) AS last_ns FROM recording
 """
 
 
@@ -65,7 +68,9 @@ def _told(db: Database, path: str) -> dict[str, Any]:
     return {
         "db": str(Path(path).resolve()), "written_ns": _written_ns(path), "recordings": recordings,
         "interfaces": _lately(db, newest, last_ns, LATELY_S // 60), "rates": _lately(db, newest, last_ns, RATE_MINUTES),
-        "happened": list(db.query(_HAPPENED)), "open_alerts": _by_level(db, _OPEN), "alerts": _by_level(db, _OPENED),
+        "happened": list(db.query(_HAPPENED)),
+        "checked": next(iter(db.query(_CHECKED)), None),
+        "open_alerts": _by_level(db, _OPEN), "alerts": _by_level(db, _OPENED),
         "sinks": states(db), "files": next((row["files"] for row in data), "[]"),
         "broken_rules": list(db.query(_BROKEN)),
         "skipped": {row["reason"]: row["frames"] for row in db.query(_SKIPPED)},
