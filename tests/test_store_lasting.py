@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +18,7 @@ from running import STRICT, sound
 from test_store_retention import aged, asked
 
 from egress_watch.model import Health, Tally
-from egress_watch.store import Store
+from egress_watch.store import Reader, Store
 from egress_watch.store.integrity import BROKEN, SOUND, Checking
 from egress_watch.store.lasting import Lasting
 from egress_watch.store.retention import DAY_NS, Limits
@@ -231,3 +232,27 @@ def test_damage_is_found_while_it_records(tmp_path: Path) -> None:
     said = waited(Checking(str(path)))
     assert said.startswith(BROKEN)
     assert said != SOUND
+
+
+LOOK = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+print(db.execute("SELECT count(*) FROM flow").fetchone()[0])
+db.close()
+"""
+
+
+def test_a_look_by_the_same_process_does_not_cost_the_log(tmp_path: Path) -> None:
+    """While a recorder checks and reads its own file, another process that opens and closes it takes no log away."""
+    path, log = tmp_path / "a.db", tmp_path / "a.db-wal"
+    with Store(str(path)) as store:
+        recording = lasting(store)
+        for turn in range(1, 4):
+            recording.write(judged(EACH, START_S + turn * 60), tally(turn * EACH))
+            with Reader(str(path)):
+                assert waited(Checking(str(path))) == SOUND
+            inode = log.stat().st_ino
+            done = subprocess.run([sys.executable, "-c", LOOK, str(path)], capture_output=True, text=True, check=True)
+            assert (int(done.stdout), log.stat().st_ino) == (turn * EACH, inode)
+        recording.finish(tally(3 * EACH), {"a": "1"})
+    assert sound(path)
