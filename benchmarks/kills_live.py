@@ -4,7 +4,7 @@ In: a number of kills. Out: a table: broken databases, committed rows lost, rows
 what was sent no flow is there. Never: a kill that waits for a good moment.
 
 `sudo python benchmarks/kills_live.py --times 100` sends the packets of `city.py` through a cable between two name
-spaces, with other addresses in each loop, while a second process reads the database: what it saw must be there after
+spaces, while a second process reads the database: what it saw must be there after
 the kill. The interface counts what was sent. A flow is stored when it ends, so what is missing are the flows still
 open: those of the last `tcp_idle_s` seconds, a second until silence is believed, `commit_s`, and a second for the work.
 """

@@ -3,7 +3,7 @@
 In: minutes. Out: a table every few minutes, and a picture. Never: an interface of this machine's own.
 
 `sudo python benchmarks/soak.py --minutes 60` makes the packets of a part of the city of `city.py`, sends them in a loop
-through a cable between two name spaces, with other addresses in each loop, and records them with `watch` under a small
+through a cable between two name spaces, and records them with `watch` under a small
 limit on bytes, so that the oldest flows go all the while. `--picture FILE` draws what came of it.
 """
 
@@ -74,8 +74,8 @@ def watching(folder: Path, most_bytes: int) -> subprocess.Popen[bytes]:
 
 
 def sending(capture: Path, pps: int, space: str = FAR) -> subprocess.Popen[bytes]:
-    """Send in a loop, with other addresses each time."""
-    words = ["tcpreplay", "-q", f"--pps={pps}", "-K", "--loop=100000000", "--unique-ip", "--no-flow-stats", "-i",
+    """Send in a loop; each takes longer than a flow may be silent, so its flows are new."""
+    words = ["tcpreplay", "-q", f"--pps={pps}", "-K", "--loop=100000000", "--no-flow-stats", "-i",
              "gen0", str(capture)]  # fmt: skip
     return subprocess.Popen(inside(space, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -109,7 +109,7 @@ def soaked(folder: Path, options: argparse.Namespace) -> Iterator[Sample]:
             yield sample(recorder.pid, db, begin_s)
     finally:
         for running in (sender, recorder):
-            running.send_signal(signal.SIGINT)
+            running.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 running.wait(timeout=300)
 

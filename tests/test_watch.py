@@ -86,9 +86,9 @@ def story(db: Path) -> dict[str, list[tuple]]:
 
 
 def everything(db: Path) -> dict[str, list[tuple]]:
-    """Return all rows of all tables, the number of the writing process left out."""
+    """Return all rows of all tables, without process and time of writing."""
     tables = [row[0] for row in ask(db, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-    return {table: ask(db, f"SELECT {columns(db, table, 'writer_pid')} FROM {table}") for table in tables}
+    return {table: ask(db, f"SELECT {columns(db, table, 'writer_pid', 'written_ns')} FROM {table}") for table in tables}
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ class Writes:
     def __init__(self) -> None:
         self.flows: list[tuple[int, int]] = []
 
-    def write(self, judged: Any, tally: Tally) -> Any:
+    def write(self, judged: Any, tally: Tally, _: Any) -> Any:
         """Note a batch."""
         self.flows.append((len(judged.flows), tally.packets))
         ids = np.arange(len(judged.flows))

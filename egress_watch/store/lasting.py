@@ -24,6 +24,7 @@ from egress_watch.errors import StoreError
 from egress_watch.model import Alert, Fact, Flows, Happening, Health, Ints, Judged, Kept, Tally
 from egress_watch.store.batch import Batch
 from egress_watch.store.file import trouble
+from egress_watch.store.folding import MOST_PAGES, Folding
 from egress_watch.store.recording import FINISHED, NONE, Recording
 from egress_watch.store.retention import SPARE_BYTES, Limits, Taken, retain
 from egress_watch.store.storm import Hits
@@ -58,6 +59,8 @@ class Lasting(Recording):
 
     def __init__(self, *of: Any, limits: Limits, spare_bytes: int = SPARE_BYTES) -> None:
         super().__init__(*of)
+        self._db.conn.execute(f"PRAGMA wal_autocheckpoint = {MOST_PAGES}")
+        self._folding = Folding(self._path)
         self.limits, self.spare_bytes = limits, spare_bytes
         self._waiting: deque[Callable[[], None]] = deque()
         self._happened: list[Happening] = []
@@ -108,6 +111,7 @@ class Lasting(Recording):
         """Close the recording. Raises StoreError where there is no room for that."""
         self._with_room(self._work_off)
         self._with_room(partial(super().finish, tally, fingerprints, state, failed))
+        self._folding.close()
 
     def tidy(self) -> list[Happening]:
         """Take out, for a moment, what is beyond the limits; return what there is to tell since the last time.

@@ -52,10 +52,11 @@ SELECT total(frames) AS frames, total(packets) AS packets, total(lost) AS lost, 
 
 def standing(path: str) -> dict[str, Any]:
     """Return how the database stands now; raises UsageError, StoreError."""
+    written_ns = _written_ns(path)  # before it is opened: a reader makes the log anew where there is none
     db = open_for_reading(path)
     try:
         with trouble(path):
-            return _told(db, path)
+            return {**_told(db, path), "written_ns": written_ns}
     finally:
         db.close()
 
@@ -66,7 +67,7 @@ def _told(db: Database, path: str) -> dict[str, Any]:
     last_ns = _last_minute(db, newest)
     data = db.query("SELECT files FROM dataset ORDER BY id DESC LIMIT 1")
     return {
-        "db": str(Path(path).resolve()), "written_ns": _written_ns(path), "recordings": recordings,
+        "db": str(Path(path).resolve()), "recordings": recordings,
         "interfaces": _lately(db, newest, last_ns, LATELY_S // 60), "rates": _lately(db, newest, last_ns, RATE_MINUTES),
         "happened": list(db.query(_HAPPENED)),
         "checked": next(iter(db.query(_CHECKED)), None),
