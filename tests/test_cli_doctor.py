@@ -75,7 +75,7 @@ def test_an_interface_that_is_down_is_told(pair: Pair, tmp_path: Path) -> None:
     found = examined(pair, tmp_path)
     bad = [one for one in found["interface"] if one["state"] == "trouble"]
     assert len(bad) == 1
-    assert "ip link set" in bad[0]["remedy"]
+    assert bad[0]["remedy"] == "ip link set mon0 up"
     assert "mirror" not in found
 
 
