@@ -79,7 +79,7 @@ $(CHECKED): $(SETUP)
 install-service:  ## install under DESTDIR as a systemd service with a user of its own (needs root; see docs/service.md)
 	$(PYTHON) -m venv $(DESTDIR)/opt/egress-watch
 	$(DESTDIR)/opt/egress-watch/bin/pip install -q .
-	getent passwd egress-watch >/dev/null || \
+	test -n "$(DESTDIR)" || getent passwd egress-watch >/dev/null || \
 	  useradd --system --home-dir /var/lib/egress-watch --shell /usr/sbin/nologin egress-watch
 	install -D -m 0644 contrib/systemd/egress-watch.service $(DESTDIR)/etc/systemd/system/egress-watch.service
 	install -D -m 0644 docs/service.md $(DESTDIR)/usr/local/share/doc/egress-watch/service.md

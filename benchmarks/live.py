@@ -4,7 +4,7 @@ In: a capture and a list of tools. Out: a table. Never: an interface of this mac
 
 `sudo python benchmarks/live.py --seconds 120` builds the mixed capture, sends it in a loop for two minutes to each tool
 in turn, and prints frames sent, seen and lost, their rate, and the processor time of the tool. While `watch` runs,
-another process looks at its database as the terminal UI does. The sender gets one core and the tool the other; `--pps`
+another process looks at its database as a screen does. The sender gets one core and the tool the other; `--pps`
 sends at a steady rate in place of top speed.
 """
 
@@ -30,7 +30,6 @@ from build import SCRATCH
 HERE, FAR = "ew-bench-here", "ew-bench-far"
 ROOT = Path(__file__).parent.parent
 DRAIN_S = 3.0
-RING_BYTES = 1 << 28
 SNIFFER = """
 import signal, socket, struct, sys
 from scapy.all import AsyncSniffer, conf
@@ -48,15 +47,16 @@ import os; os._exit(0)
 """
 READER = """
 import sys, time
-from egress_watch_tui.feed import Feed
-feed, looks, worst = Feed(sys.argv[1]), 0, 0.0
+from egress_watch.store import Reader
+looks, worst = 0, 0.0
 try:
     while True:
         begun = time.monotonic()
-        feed.changed(); feed.page("", 50)
+        with Reader(sys.argv[1]) as reader:
+            reader.snapshot()
         looks, worst = looks + 1, max(worst, time.monotonic() - begun)
         time.sleep(1)
-except BaseException:
+except KeyboardInterrupt:
     print(f"{looks} looks, the longest {worst:.2f} s", flush=True)
 """
 
@@ -74,14 +74,10 @@ class Tool(NamedTuple):
 
     words: Callable[[Path], list[str]]
     found: Callable[[Path, str], Found]
-    version: tuple[str, ...]
 
 
 def _watch(folder: Path) -> list[str]:
-    settings = folder / "settings.toml"
-    settings.write_text(f"[watch]\nring_bytes = {RING_BYTES}\n", encoding="utf-8")
-    return [sys.executable, "-m", "egress_watch", "watch", "-i", "mon0", "--db", str(folder / "live.db"), "--quiet",
-            "--config", str(settings)]  # fmt: skip
+    return [sys.executable, "-m", "egress_watch", "watch", "-i", "mon0", "--db", str(folder / "live.db"), "--quiet"]
 
 
 def _watched(folder: Path, _: str) -> Found:
@@ -107,13 +103,10 @@ def _argus(folder: Path, _: str) -> Found:
 
 
 TOOLS = {
-    "egress-watch": Tool(_watch, _watched, (sys.executable, "-m", "egress_watch", "--version")),
-    "tcpdump": Tool(lambda d: ["tcpdump", "-n", "-B", "262144", "-i", "mon0", "-w", str(d / "dump")], _dumped,
-                    ("tcpdump", "--version")),
-    "argus": Tool(lambda d: ["argus", "-F", "/dev/null", "-X", "-i", "mon0", "-w", str(d / "argus")], _argus,
-                  ("argus", "-h")),
-    "scapy": Tool(lambda _: [sys.executable, "-c", SNIFFER], lambda _, said: Found(*map(int, said.split()[-2:])),
-                  (sys.executable, "-c", "import scapy; print('scapy', scapy.VERSION)")),
+    "egress-watch": Tool(_watch, _watched),
+    "tcpdump": Tool(lambda d: ["tcpdump", "-n", "-B", "262144", "-i", "mon0", "-w", str(d / "dump")], _dumped),
+    "argus": Tool(lambda d: ["argus", "-F", "/dev/null", "-X", "-i", "mon0", "-w", str(d / "argus")], _argus),
+    "scapy": Tool(lambda _: [sys.executable, "-c", SNIFFER], lambda _, said: Found(*map(int, said.split()[-2:]))),
 }  # fmt: skip
 
 

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -63,17 +62,23 @@ def peers(path: Path, folder: Path) -> list[Program]:
 
 
 def _nfstream(capture: str) -> list[Program]:
-    """Return nfstream, a library: one meter, flows and names, nothing written."""
-    if not find_spec("nfstream"):
-        return []
+    """Return nfstream, a library: one meter, flows and names, nothing written.
+
+    NFSTREAM_PYTHON names the Python that has it: it brings pandas, which sqlite-utils loads wherever it is.
+    """
+    python = os.environ.get("NFSTREAM_PYTHON", "")
     flows = "import sys, nfstream; print(sum(1 for _ in nfstream.NFStreamer(sys.argv[1], n_meters=1)))"
-    return [Program("nfstream", [sys.executable, "-c", flows, capture])]
+    return [Program("nfstream", [python, "-c", flows, capture])] if python else []
 
 
 def timed(program: Program) -> Run:
-    """Run it to its end, started by a small process: memory peaks are inherited from whoever starts a program."""
+    """Run it to its end, started by a small process: memory peaks are inherited from whoever starts a program.
+
+    Python keeps its bytecode, as an installed program has it, even where the environment forbids that.
+    """
     command = [sys.executable, "-S", __file__, *program.command]
-    return Run(*json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return Run(*json.loads(subprocess.run(command, check=True, capture_output=True, env=kept).stdout))
 
 
 def _run(command: Sequence[str]) -> Run:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,6 +105,15 @@ def end_all() -> None:
         program.communicate()
 
 
+def rows_of(db: Path, query: str) -> list[tuple]:
+    """Return what a database says; nothing while it, or the table, is not there."""
+    try:
+        with closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+    except sqlite3.OperationalError:
+        return []
+
+
 class Watching:
     """A run of ``egress-watch watch`` in the watched space."""
 
@@ -119,18 +129,7 @@ class Watching:
 
     def sql(self, query: str) -> list[tuple]:
         """Return what the database says, as another process sees it; nothing while there is none."""
-        import sqlite3
-
-        try:
-            connection = sqlite3.connect(f"file:{self.db}?mode=ro", uri=True)
-        except sqlite3.OperationalError:
-            return []
-        try:
-            return connection.execute(query).fetchall()
-        except sqlite3.OperationalError:
-            return []
-        finally:
-            connection.close()
+        return rows_of(self.db, query)
 
     def saw(self, frames: int) -> None:
         """Wait until so many frames are told in the database."""

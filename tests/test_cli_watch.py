@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 from build_capture import Frame, pcap
 from corpus import CORPUS
-from namespaces import LATE_S, Pair, Watching, connected, end_all, needs_namespaces, started, until
+from namespaces import LATE_S, Pair, Watching, connected, end_all, needs_namespaces, rows_of, started, until
 from running import CITY, ROOT, command, environment, run, sound, spawn
 
 pytestmark = needs_namespaces
@@ -336,11 +336,14 @@ def test_it_ends_by_itself_where_asked(pair, tmp_path):
         pair.inside("sh", "-c", f"sleep 2; tcpreplay -q -t -i gen0 {CITY}", far=True), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    words = pair.inside(*command("watch", "-i", "mon0", "--packets", "100", "--json", "--db", db))
+    path = settings(tmp_path)
+    path.write_text(SETTINGS + 'times = "hardware"\n')
+    words = pair.inside(*command("watch", "-i", "mon0", "--packets", "100", "--json", "--db", db, "--config", path))
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment())
     sending.wait()
     told = json.loads(done.stdout)
     assert (told["frames"], told["lost"], told["inputs"]) == (100, 0, ["mon0"])
+    assert "no time came from an interface itself" in done.stderr, "a cable that is none has no clock"
     words = pair.inside(*command("watch", "-i", "mon0", "--seconds", "1", "--quiet", "--db", db))
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment())
     assert done.stdout == ""
@@ -363,18 +366,17 @@ def test_the_screen_beside_it_ends_both(pair, tmp_path):
     shown = b""
     while b"\x1b[?1049h" not in shown:  # the alternate screen
         shown += os.read(ours, 4096)
-    end_s = time.monotonic() + LATE_S
+    end_s, sent = time.monotonic() + LATE_S, False
     while process.poll() is None:
         assert time.monotonic() < end_s, shown[-2000:]
-        if select.select([ours], [], [], 0.5)[0]:
+        if select.select([ours], [], [], 0.1)[0]:
             with suppress(OSError):
                 shown += os.read(ours, 65536)
-        else:
-            os.write(ours, b"q")
+        if not sent and rows_of(db, "SELECT 1 FROM health"):  # it records
+            sent = os.write(ours, b"q") == 1
     os.close(ours)
     assert process.returncode == 0
-    with closing(sqlite3.connect(db)) as connection:
-        assert connection.execute("SELECT state FROM recording").fetchall() == [("finished",)]
+    assert rows_of(db, "SELECT state FROM recording") == [("finished",)]
 
 
 def test_no_interface_and_wrong_words_stop_the_start(capsys, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 import time
@@ -228,6 +229,22 @@ def test_without_frames_the_clock_goes_on():
     clocks = [batch.clock_ns for batch in batches]
     assert clocks == sorted(clocks)
     assert clocks[0] > 1_700_000_000 * 10**9
+
+
+def test_what_this_machine_sends_is_seen_as_tcpdump_shows_it(pair, tmp_path):
+    """A frame that leaves through the interface is there too; on the loopback, which has each twice, once."""
+    frame = ether(udp_ip(ONE, TWO, b"from here")).ljust(60, b"\0")
+    path = written(tmp_path, frame)
+    _, batches = listening(most=1, during=lambda: pair.run("tcpreplay", "-q", "-i", "mon0", str(path)))
+    assert [sent for _, sent in shown(batches)] == [frame]
+    pair.run("ip", "link", "set", "lo", "up")
+    live = Live(["lo"], ring_bytes=RING_BYTES)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as talking:
+        for word in (b"one", b"two", b"three"):
+            talking.sendto(word, ("127.0.0.1", 9))
+    heard = shown(batch for _, batch in zip(range(4), live.frames(), strict=False))
+    live.close()
+    assert [frame[42:] for _, frame in heard if frame[23] == 17] == [b"one", b"two", b"three"]
 
 
 def test_without_a_ring_scapy_stands_in_and_says_so(pair, monkeypatch):

@@ -9,8 +9,7 @@ import pytest
 from judging import START_S, judged, tally
 
 from egress_watch.model import Happening, Health
-from egress_watch.store import NEWEST, Reader, Store
-from egress_watch.store.schema import MIGRATIONS
+from egress_watch.store import Reader, Store
 
 OLD = [{"name": "d", "kind": "country", "built": "2026-01-01", "licence": "", "attribution": "", "sha256": "00"}]
 NEW = [{**OLD[0], "built": "2026-06-01", "sha256": "01"}]
@@ -82,14 +81,3 @@ def test_what_is_removed_takes_its_minutes_along(path):
         store.remove(recording)
         with Reader(path) as reader:
             assert (reader.health(recording.id), reader.happened(recording.id)) == ([], [])
-
-
-def test_a_database_from_before_gets_the_tables(path):
-    """An older file is brought to the newest version, and then holds minutes."""
-    with Store(path) as store:
-        store._db.execute("DROP TABLE health")
-        store._db.execute("DROP TABLE happening")
-        store._db.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 1}")
-    with Store(path) as store:
-        assert store._db.execute("PRAGMA user_version").fetchone() == (NEWEST,)
-        record(store).beat(tally(1), [Health(0, "eth1", *[1] * 7)], [])

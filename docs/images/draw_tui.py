@@ -1,10 +1,11 @@
-"""Draw the README's picture of the terminal UI from a database: a real run, in 120 by 40 cells.
+"""Draw the pictures of the terminal UI in README and docs from a database: a real run, in 120 by 40 cells.
 
-In: a database. Out: tui.svg beside this file. Never: a font or a script fetched from elsewhere by who looks at it.
+In: a database. Out: tui.svg, tui-alerts.svg ... beside this file. Never: a font or a script fetched from elsewhere by
+who looks at it.
 
     egress-watch replay captures/city.pcapng --db city.db
     python docs/images/draw_tui.py city.db
-    rsvg-convert docs/images/tui.svg -o docs/images/tui.png
+    for svg in docs/images/tui*.svg; do rsvg-convert "$svg" -o "${svg%.svg}.png"; done
 """
 
 # ruff: noqa: INP001 - a script beside its picture, no package
@@ -16,6 +17,8 @@ import sys
 from html import escape, unescape
 from pathlib import Path
 
+from textual.pilot import Pilot
+
 from egress_watch_tui.app import EgressWatch
 
 CELLS = (120, 40)
@@ -24,22 +27,43 @@ CELL_WIDTH = 12.2
 FONTS = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 
 
+SCENES = {
+    "tui": (),
+    "tui-alerts": ("2", "j", "enter"),
+    "tui-destinations": ("4",),
+    "tui-evidence": ("w",),
+    "tui-filter": ("escape", "6", "slash", *"country:S"),
+}
+"""The keys that lead from one picture to the next."""
+
+
 def main(db: str) -> None:
-    """Draw the picture."""
-    svg = asyncio.run(_drawn(db))
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).replace("Fira Code, monospace", FONTS)
-    svg = re.sub(r'<text ([^>]*?) x="([\d.]+)"([^>]*?) textLength="[\d.]+"([^>]*)>([^<]*)</text>', _words, svg)
-    svg = re.sub(r"terminal-\d+", "terminal", svg)
-    Path(__file__).with_name("tui.svg").write_text(svg + "\n", encoding="utf-8")
+    """Draw the pictures."""
+    for name, svg in asyncio.run(_drawn(db)).items():
+        text = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).replace("Fira Code, monospace", FONTS)
+        text = re.sub(r'<text ([^>]*?) x="([\d.]+)"([^>]*?) textLength="[\d.]+"([^>]*)>([^<]*)</text>', _words, text)
+        text = re.sub(r"terminal-\d+", "terminal", text)
+        Path(__file__).with_name(f"{name}.svg").write_text(text + "\n", encoding="utf-8")
 
 
-async def _drawn(db: str) -> str:
-    app = EgressWatch(db)
+async def _drawn(db: str) -> dict[str, str]:
+    app, drawn = EgressWatch(db), {}
     async with app.run_test(size=CELLS) as pilot:
+        await _rest(pilot)
+        for name, keys in SCENES.items():
+            for key in keys:
+                await pilot.press(key)
+                await _rest(pilot)
+            drawn[name] = app.export_screenshot()
+    return drawn
+
+
+async def _rest(pilot: Pilot[None]) -> None:
+    """Wait until nothing is being read and everything is drawn."""
+    await pilot.pause()
+    while any(not worker.is_finished for worker in pilot.app.workers):
+        await pilot.app.workers.wait_for_complete()
         await pilot.pause()
-        await app.workers.wait_for_complete()
-        await pilot.pause()
-        return app.export_screenshot()
 
 
 def _words(text: re.Match[str]) -> str:

@@ -11,9 +11,6 @@ from typing import Any, NamedTuple
 
 from egress_watch.cli.judges import old
 from egress_watch.exports.times import iso
-from egress_watch.store.integrity import SOUND
-from egress_watch.store.recording import RUNNING
-from egress_watch.store.standing import KILLED, age_s
 
 SILENT_S = 60
 GOOD, ODD, BAD = "ok", "warning", "trouble"
@@ -40,16 +37,16 @@ def of_standing(told: Mapping[str, Any], least_free_bytes: int) -> list[Finding]
 
 
 def _recording(told: Mapping[str, Any]) -> Iterator[Finding]:
-    running = [row for row in told["recordings"] if row["state"] == RUNNING]
-    killed = [row for row in told["recordings"][:1] if row["state"] == KILLED]
+    running = [row for row in told["recordings"] if row["pid"]]
+    killed = [row for row in told["recordings"][:1] if row["killed"]]
     if killed:
         what = f"recording {killed[0]['id']} ({killed[0]['inputs']}) stopped without ending; what it stored is there"
         yield Finding("recording", BAD, what, "start it again; see the journal for why it went")
     elif not running:
         yield Finding("recording", ODD, "nobody records here", "start `egress-watch watch`")
     for row in running:
-        what = f"{row['inputs']} recorded by process {row['pid']}; last written {age_s(told):.0f} s ago"
-        late = age_s(told) > SILENT_S
+        what = f"{row['inputs']} recorded by process {row['pid']}; last written {told['age_s']:.0f} s ago"
+        late = told["age_s"] > SILENT_S
         yield Finding("recording", BAD if late else GOOD, what, "look at the process and the disk" if late else "")
 
 
@@ -94,7 +91,7 @@ def _room(told: Mapping[str, Any], least_free_bytes: int) -> Iterator[Finding]:
         yield Finding("disk", BAD, what, "make room: the oldest flows go meanwhile; see [retention]")
     else:
         yield Finding("disk", GOOD, what)
-    if flows := sum(row["unstored"] for row in told["recordings"] if row["state"] == RUNNING):
+    if flows := sum(row["unstored"] for row in told["recordings"] if row["pid"]):
         yield Finding("disk", BAD, f"{flows:,} flows were not stored, since the disk was full", "make room")
 
 
@@ -102,5 +99,5 @@ def _checked(told: Mapping[str, Any]) -> Iterator[Finding]:
     if not (last := told["checked"]):
         return
     what = f"{iso(last['time_ns'])} {last['what']}"
-    bad = last["what"] != SOUND
+    bad = not last["sound"]
     yield Finding("database", BAD if bad else GOOD, what, "restore a copy, or record to a new file" if bad else "")

@@ -89,7 +89,7 @@ class Job:
 
     def _record(self, paths: Sequence[str], store: Store) -> None:
         """Record some inputs, with a progress bar where a person watches; Ctrl-C ends it in good order."""
-        inputs = open_inputs(paths)
+        inputs = open_inputs(paths).looked_at(self._inputs)
         through = stages(self._config, self._places, self._rules, secrets.randbits(63), self._inventory)
         marks = self._asked.marks(inputs.fingerprints())
         recording = begin(store, self._config, self._rules, self._files, marks, self._asked.words)

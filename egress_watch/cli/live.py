@@ -26,7 +26,7 @@ from egress_watch.library import atlas, data_files, inventory, notices, rule_fil
 from egress_watch.model import Frames, Happening, Health, Tally
 from egress_watch.rules import RuleSet
 from egress_watch.sources.filter import Filter
-from egress_watch.sources.live import Live
+from egress_watch.sources.live import HARDWARE, Live
 from egress_watch.sources.narrowing import Narrowing
 from egress_watch.store import Reader, Recording, Store
 from egress_watch.store.integrity import Checking
@@ -107,6 +107,8 @@ class LiveJob:
         recording.finish(tally, marks, FINISHED)
         self._live.close()
         self._status.clear()
+        if self._config.watch.times == HARDWARE and tally.frames and not self._live.by_hardware():
+            tell(["no time came from an interface itself; all are the kernel's"])
 
     def _beat(self, recording: Recording, through: Stages, tally: Tally) -> None:
         """Once a second: store how it goes and show it; load anew what changed."""

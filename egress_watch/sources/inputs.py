@@ -80,6 +80,11 @@ class Inputs:
         if failed is not None:
             self._failed.setdefault(path, failed)
 
+    def looked_at(self, before: Inputs) -> Inputs:
+        """Take over the fingerprints of the same files that were taken a moment ago, and return these inputs."""
+        self._fingerprints |= {path: mark for path, mark in before._fingerprints.items() if path in self._entries}
+        return self
+
     def fingerprint(self, path: str) -> str:
         """Return the fingerprint of one of ``files``, see `tap`; "" for a pipe whose end has not been seen.
 

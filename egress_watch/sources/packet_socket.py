@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from egress_watch.model import Bytes
 
 SOL_PACKET = 263
-ADD_MEMBERSHIP, RX_RING, STATISTICS, VERSION, RESERVE, TIMESTAMP, IGNORE_OUTGOING = 1, 5, 6, 10, 12, 17, 23
+ADD_MEMBERSHIP, RX_RING, STATISTICS, VERSION, TIMESTAMP, IGNORE_OUTGOING = 1, 5, 6, 10, 17, 23
 MR_PROMISC, V2, ETH_P_ALL = 1, 1, 3
 SO_ATTACH_FILTER, SO_TIMESTAMPNS = 26, 35
 RAW_HARDWARE = 1 << 6
@@ -62,7 +62,6 @@ class PacketSocket:
         self._socket = opened(interface)
         try:
             self._set(VERSION, V2)
-            self._set(RESERVE, 16)
             if hardware_times:
                 self._set(TIMESTAMP, RAW_HARDWARE)
             # The kernel then stamps frames as they come in, not when they reach the ring.

@@ -9,8 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
+from sqlite_utils import Database
+
 from egress_watch.model import Place, Verdict
-from egress_watch.store.database import Database
 from egress_watch.store.schema import dates
 
 Answer = tuple[Place, Verdict]

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
+from sqlite_utils import Database
+
 from egress_watch.errors import RuleError
 from egress_watch.model import Count, Crossing
 from egress_watch.store.batch import limited
-from egress_watch.store.database import Database
 from egress_watch.store.file import open_for_reading, trouble
 from egress_watch.store.recording import SEQUENCE_BITS
 from egress_watch.store.trial import register_regexp

@@ -15,10 +15,10 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+from sqlite_utils import Database
 
 from egress_watch.errors import RuleError
 from egress_watch.model import Count, Crossing, Ints, Judged
-from egress_watch.store.database import Database
 from egress_watch.store.facts import FIRST_COUNTRY, FIRST_OWNER, FIRST_PROVIDER
 from egress_watch.store.kinds import KNOWN, Kinds, alike
 from egress_watch.store.reading import reads

@@ -12,8 +12,9 @@ from hashlib import blake2b
 from json import dumps
 from typing import Any
 
+from sqlite_utils import Database
+
 from egress_watch.model import Fact, address_text, mac_text
-from egress_watch.store.database import Database
 
 ASSET_COLUMNS = (
     "device_name", "site", "segment", "segment_class", "role", "supplier", "zone", "contact", "notes", "listed",

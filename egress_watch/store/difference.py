@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from sqlite_utils import Database
+
 from egress_watch.model import VERDICTS
 from egress_watch.store.answers import SAID, Answer, said
-from egress_watch.store.database import Database
 from egress_watch.store.file import trouble
 
 KINDS = ("verdict", "country", "owner", "status", "words", "data")

@@ -14,10 +14,10 @@ from heapq import heappop, heappush
 from itertools import chain, groupby, islice
 
 import numpy as np
+from sqlite_utils import Database
 
 from egress_watch.model import Alert, Flags, Ints, Pace
 from egress_watch.store.clock import NEVER, Clock
-from egress_watch.store.database import Database
 from egress_watch.store.episode import EPISODE, LATEST_NS, STORM, Episode, Key, gravity, key_of, later
 from egress_watch.store.episode_rows import CLOSE, END, EVENT, FIND, FOLD, GROW, OLDEST, OPEN, TELL_ENDED
 from egress_watch.store.storm import Hits, by_device, undecided

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from sqlite_utils import Database
 
 from egress_watch.model import Ints, Judged, Place
-from egress_watch.store.database import Database
 
 FIRST_COUNTRY, FIRST_OWNER, FIRST_PROVIDER = 1, 2, 4
 """Bits of `flow.facts`; their positions are the codes of `contact.kind`."""

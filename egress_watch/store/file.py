@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sqlite_utils import Database
+
 from egress_watch.errors import StoreError, UsageError
-from egress_watch.store.database import Database
 from egress_watch.store.schema import APPLICATION, MIGRATIONS, NEWEST
 
 BUSY_S = 10

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from egress_watch.store.database import Database
+from sqlite_utils import Database
+
 from egress_watch.store.gaps import TABLES
 from egress_watch.store.recording import writer
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from egress_watch.store.database import Database
+from sqlite_utils import Database
 
 ALERTS, FLOWS = "alerts", "flows"
 TABLES = {ALERTS: "alert_event", FLOWS: "flow"}

@@ -16,9 +16,9 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
+from sqlite_utils import Database
 
 from egress_watch.model import Ints, Judged
-from egress_watch.store.database import Database
 
 HOUR_NS = 3_600_000_000_000
 ENOUGH_HOURS = 24

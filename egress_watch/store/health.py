@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sqlite_utils import Database
+
 from egress_watch.model import Happening, Health
-from egress_watch.store.database import Database
 
 _ADD = """
 INSERT INTO health VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from sqlite_utils import Database
 
 from egress_watch.model import Flows, Ints
-from egress_watch.store.database import Database
 
 HOUR_NS = 3_600_000_000_000
 _SUMS = ("packets_out", "bytes_out", "packets_in", "bytes_in")

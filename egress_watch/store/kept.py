@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
+from sqlite_utils import Database
+
 from egress_watch.model import Alert, Kept, Link
-from egress_watch.store.database import Database
 
 _EPISODE = """
 SELECT id FROM alert WHERE recording = ? AND rule = ? AND device = ? AND owner = ? AND country = ? AND network = ?

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from egress_watch.store.database import Database
+from sqlite_utils import Database
 
 Key = TypeVar("Key", bound=Hashable)
 

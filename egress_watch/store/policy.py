@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sqlite_utils import Database
+
 from egress_watch.errors import UsageError
-from egress_watch.store.database import Database
 from egress_watch.store.file import open_for_reading, trouble
 
 DAY_NS = 86_400_000_000_000

@@ -13,6 +13,7 @@ from struct import Struct
 from typing import Any
 
 import numpy as np
+from sqlite_utils import Database
 
 from egress_watch.errors import StoreError
 from egress_watch.model import (
@@ -36,7 +37,6 @@ from egress_watch.model import (
 from egress_watch.store import hours, retention
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, dataset, place_row
 from egress_watch.store.batch import Batch, Matcher, Numbers
-from egress_watch.store.database import Database
 from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts

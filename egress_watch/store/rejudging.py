@@ -18,13 +18,13 @@ from itertools import groupby
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from sqlite_utils import Database
 
 from egress_watch.errors import StoreError, UsageError
 from egress_watch.model import Ints, Place, Verdict, Words, address_words
 from egress_watch.store import hours
 from egress_watch.store import sums as over_time
 from egress_watch.store.answers import PLACE_COLUMNS, SAID, Answer, dataset, known_dataset, place_row, said
-from egress_watch.store.database import Database
 from egress_watch.store.difference import Difference, Said, Then, kind_of
 from egress_watch.store.file import open_for_reading, open_for_writing, transaction, trouble
 from egress_watch.store.lookups import Lookup

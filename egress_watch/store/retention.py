@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from sqlite_utils import Database
+
 from egress_watch.store import sums
-from egress_watch.store.database import Database
 from egress_watch.store.file import transaction, trouble
 from egress_watch.store.gaps import note_unsent, overtake
 from egress_watch.store.hours import HOUR_NS

@@ -16,9 +16,9 @@ from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from sqlite_utils import Database
 
 from egress_watch.model import Count, Crossing, Ints, Judged
-from egress_watch.store.database import Database
 from egress_watch.store.kinds import PASSING, ROW_OF, Codes, alike, runs
 from egress_watch.store.windows import SLOTS, Row, crossings, reached, slot_ns
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from sqlite_utils import Database
+
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
 from egress_watch.store import sums
-from egress_watch.store.database import Database
 from egress_watch.store.schema_habits import HABITS, HABITS_SHOWN
 from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
 from egress_watch.store.schema_outbox import OUTBOX

@@ -5,7 +5,7 @@ In: a database at the step before. Out: texts of the step, and views made anew. 
 
 from __future__ import annotations
 
-from egress_watch.store.database import Database
+from sqlite_utils import Database
 
 HEARD = """
 CREATE TABLE alias(

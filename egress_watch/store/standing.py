@@ -14,7 +14,7 @@ from typing import Any
 from egress_watch.store.database import Database
 from egress_watch.store.file import open_for_reading, trouble
 from egress_watch.store.forwarding import states
-from egress_watch.store.integrity import BROKEN
+from egress_watch.store.integrity import BROKEN, SOUND
 from egress_watch.store.lasting import DATABASE
 from egress_watch.store.recording import RUNNING, writer
 from egress_watch.store.retention import space
@@ -34,8 +34,8 @@ SELECT interface, sum(frames) AS frames, sum(bytes) AS bytes, sum(lost) AS lost,
 FROM health WHERE recording = :recording AND minute_ns >= :since GROUP BY interface ORDER BY interface
 """
 _HAPPENED = "SELECT time_ns, interface, what FROM happening ORDER BY rowid DESC LIMIT 10"
-_CHECKED = f"""SELECT time_ns, what FROM happening WHERE interface = '{DATABASE}' AND what LIKE '{BROKEN}%'
-ORDER BY rowid DESC LIMIT 1"""  # noqa: S608 - constants
+_CHECKED = f"""SELECT time_ns, what, what = '{SOUND}' AS sound FROM happening
+WHERE interface = '{DATABASE}' AND what LIKE '{BROKEN}%' ORDER BY rowid DESC LIMIT 1"""  # noqa: S608 - constants
 _OPEN = "SELECT level, count(*) AS n FROM alert WHERE closed_ns IS NULL GROUP BY level"
 _OPENED = "SELECT level, count(*) AS n FROM alert GROUP BY level"
 _BROKEN = "SELECT title, broken FROM rule WHERE broken IS NOT NULL ORDER BY title"
@@ -56,7 +56,7 @@ def standing(path: str) -> dict[str, Any]:
     db = open_for_reading(path)
     try:
         with trouble(path):
-            return {**_told(db, path), "written_ns": written_ns}
+            return {**_told(db, path), "written_ns": written_ns, "age_s": _age_s(written_ns)}
     finally:
         db.close()
 
@@ -86,7 +86,7 @@ def _recording(row: Mapping[str, Any]) -> dict[str, Any]:
     pid = int(mark.partition(":")[0] or 0) if row["state"] == RUNNING else 0
     alive = bool(pid) and writer(pid) == mark
     state = KILLED if row["state"] == RUNNING and not alive else row["state"]
-    return {**row, "state": state, "pid": pid if alive else 0}
+    return {**row, "state": state, "killed": state == KILLED, "pid": pid if alive else 0}
 
 
 def _last_minute(db: Database, recording: int) -> int:
@@ -109,6 +109,6 @@ def _written_ns(path: str) -> int:
     return max(times, default=0)
 
 
-def age_s(told: Mapping[str, Any]) -> float:
-    """Return how many seconds ago something was last written."""
-    return max(0.0, time.time() - float(told["written_ns"]) / 1e9)
+def _age_s(written_ns: int) -> float:
+    """Return how many seconds ago that was."""
+    return max(0.0, time.time() - written_ns / 1e9)

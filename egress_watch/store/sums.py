@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from egress_watch.store.database import Database
+from sqlite_utils import Database
 
 CHUNK_FLOWS = 200_000
 """So many flows are summed together, and a database of fewer has no sums: its flows are read at once as fast."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from egress_watch.errors import UsageError
 from egress_watch.moments import time_ns
-from egress_watch.store.fields import ADDRESS, BY_NAME, CHOICE, CODES, FIELDS, MOMENT, NEEDS, NUMBER, SIZE, TEXT, Field
+from egress_watch.store.fields import ADDRESS, BY_NAME, CHOICE, CODES, MOMENT, NEEDS, NUMBER, SIZE, TEXT, Field
 
 TERM = re.compile(r"""(!?)(?:/((?:[^/\\]|\\.)*)(/?)|(?:([A-Za-z_]+)(:|>=|<=|>|<|=))?((?:"[^"]*"?|[^\s"])*))""")
 SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -124,8 +125,10 @@ def _field(word: Word) -> Field:
     """Return the field of a word, and see that it can be asked so; raises FilterError."""
     field = BY_NAME.get(word.field) if word.field else TEXT
     if field is None:
-        known = ", ".join(one.name for one in FIELDS)
-        raise FilterError(f"no field {word.field!r}", word.at, f"one of: {known}; a plain word looks everywhere")
+        near = get_close_matches(word.field, BY_NAME, 1)
+        meant = f"{near[0]}: is one; all are: " if near else "one of: "
+        remedy = f"{meant}{', '.join(BY_NAME)}; a plain word looks everywhere"
+        raise FilterError(f"no field {word.field!r}", word.at, remedy)
     if word.operator not in {":", "="} and field.kind not in {NUMBER, SIZE}:
         raise FilterError(f"{field.name} has no {word.operator}", word.at, f"write {field.name}:VALUE")
     if field.kind == MOMENT and word.negated:

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from sqlite_utils import Database
+
 from egress_watch.errors import RuleError
 from egress_watch.model import Count
 from egress_watch.store.batch import RULE_LIMIT_S, limited
-from egress_watch.store.database import Database
 from egress_watch.store.schema import FACTS, MIGRATIONS
 from egress_watch.store.windows import stored
 

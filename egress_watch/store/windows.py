@@ -16,8 +16,9 @@ from contextlib import AbstractContextManager
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from sqlite_utils import Database
+
 from egress_watch.model import Count, Crossing
-from egress_watch.store.database import Database
 
 SLOTS = 12
 _AMOUNT = {"value_sum": "total({field})", "event_count": "count(*)", "value_count": "1"}

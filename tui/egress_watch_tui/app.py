@@ -118,7 +118,10 @@ class EgressWatch(Roads, App[None], inherit_bindings=False):
             self.look()
             return
         if not self.view.paused or not self.view.looks:
+            first = not self.view.looks
             self.show(self._seen(event.look, event.trouble))
+            if first and self.view.looks and not self.query_one(Bar).display:
+                self.front().enter()
         rest_s = max(self._period_s, REST * event.took_s)
         self.set_timer(rest_s, self.look, name="next look")
 

@@ -21,6 +21,8 @@ from egress_watch_tui.taste import colour
 SEA = ".."
 GRAVITY = (OUT, UNKNOWN, OWN, IN)
 LEVELS = " ▁▂▃▄▅▆▇█"
+WIDE_AS = 3
+"""The map is at most a row high for so many columns: wider looks like the world, higher does not."""
 NORTH_ROWS = 48
 """Rows of the map that are drawn: the far south holds no traffic."""
 
@@ -50,24 +52,28 @@ def map_lines(countries: Sequence[Mapping[str, Any]], width: int, height: int) -
     """Return the world in so many cells: land as dots, countries that are sent to filled with the verdict's glyph."""
     shaded = shades(countries)
     grid = world()
-    across, down = max(1, -(-len(grid[0]) // width)), max(1, -(-len(grid) // height))
+    across, down = min(width, len(grid[0])), min(height, len(grid), max(1, width // WIDE_AS))
     lines = []
-    for top in range(0, len(grid), down):
+    for top, bottom in _cuts(len(grid), down):
         line = Text(no_wrap=True)
-        for left in range(0, len(grid[0]), across):
-            codes = Counter(code for row in grid[top : top + down] for code in row[left : left + across] if code != SEA)
-            line.append_text(_cell(codes, shaded))
-        line.truncate(width)
+        for left, right in _cuts(len(grid[0]), across):
+            line.append_text(_cell(Counter(code for row in grid[top:bottom] for code in row[left:right]), shaded))
         line.pad_right(width - line.cell_len)
         lines.append(line)
-    return lines[:height]
+    return lines
+
+
+def _cuts(whole: int, parts: int) -> list[tuple[int, int]]:
+    """Return where to cut a line into parts that are as equal as can be."""
+    return [(whole * n // parts, whole * (n + 1) // parts) for n in range(parts)]
 
 
 def _cell(codes: Counter[str], shaded: Mapping[str, tuple[str, float]]) -> Text:
     """Return one cell: of the countries in it the one with the most traffic, so that small ones are seen."""
+    land = codes.total() - codes.pop(SEA, 0)
     busy = max((code for code in codes if code in shaded), key=lambda code: shaded[code][1], default=None)
     if busy is None:
-        return Text("·" if codes.total() * 2 >= max(1, len(codes)) and codes else " ", style="dim" if codes else "")
+        return Text("·" if land else " ", style="dim")
     verdict, _ = shaded[busy]
     return Text(GLYPHS.get(verdict, "?"), style=colour(verdict))
 

@@ -68,7 +68,7 @@ class Way(Widget):
         view, screen = self._shown
         right = Text("  ").join(Text(part) for part in self._right(view))
         right.append(" ")
-        asked = Text.assemble(("  filter ", "bold"), harmless(view.ask.filter)) if view.ask.filter else Text()
+        asked = Text.assemble(("  filter ", "bold"), harmless(view.ask.filter), "  ") if view.ask.filter else Text()
         width = self.size.width
         asked.truncate(max(0, width - right.cell_len - 12), overflow="ellipsis")
         space = max(0, width - right.cell_len - asked.cell_len)

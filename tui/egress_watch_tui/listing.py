@@ -129,7 +129,7 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
         return self.rows[at].get("id") if at < len(self.rows) else None
 
     def _measure(self) -> None:
-        self._placed = place(self.columns, self.scrollable_content_region.width)
+        self._placed = place(self.columns, self.scrollable_content_region.width - 1)
         self.virtual_size = Size(self.size.width, len(self.rows) + 1)
 
     def on_resize(self) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import TabPane
 
 from egress_watch.model import EMPTY, Snapshot
@@ -67,6 +69,7 @@ class Pane(TabPane):
         super().__init__(f"{number} {self.NAME}", id=self.NAME.lower())
         self.number = number
         self.feed = feed
+        self._last: Widget | None = None
 
     def label(self, view: View) -> str:  # noqa: ARG002 - some screens count what they hold
         """Return the words on the tab."""
@@ -87,6 +90,11 @@ class Pane(TabPane):
         self.screen.focus_next()
 
     def enter(self) -> None:
-        """Give the keys to the first list, unless something here has them already."""
+        """Give the keys to the list that had them last, or to the first, unless something here has them already."""
         if self.screen.focused not in self.walk_children():
-            self.query(Listing).first().focus()
+            lists = [listing for listing in self.query(Listing) if listing.display]
+            (self._last if self._last in lists else lists[0]).focus()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Remember what has the keys."""
+        self._last = event.widget

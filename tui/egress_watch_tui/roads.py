@@ -55,6 +55,8 @@ WAYS: list[BindingType] = [
     Binding("q", "quit", "Quit"),
 ]
 """The keys of the application."""
+OURS = {"screen", *(way.action.partition("(")[0] for way in WAYS if isinstance(way, Binding))}
+"""What they do; over the screens, and while a filter is typed, only leaving is offered."""
 
 if TYPE_CHECKING:
 
@@ -87,10 +89,10 @@ class Roads(Base):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what works now."""
-        if self.screen is not self.screen_stack[0]:
-            return action in {"quit", "help", "copy"}
-        if self.query_one(Bar).display:
-            return action == "quit"
+        if action not in OURS or action == "quit":
+            return True
+        if self.screen is not self.screen_stack[0] or self.query_one(Bar).display:
+            return False
         row = self.front().row() if action in {"why", "drill", "copy"} else None
         return {
             "clear": bool(self.view.ask.filter), "return": bool(self.view.trail), "why": row is not None,
@@ -119,7 +121,7 @@ class Roads(Base):
 
     def _close_bar(self) -> None:
         self.query_one(Bar).display = False
-        self.front().query("Listing").first().focus()
+        self.front().enter()
         self.refresh_bindings()
 
     def action_clear(self) -> None:

@@ -89,7 +89,7 @@ def sheet(row: Row, found: Mapping[str, Any]) -> RenderableType:
             verdict(answer["verdict"]), f"  under {harmless(answer['zone'])}  ", (harmless(_what(row, answer)), "bold")
         )
         blocks += [head, Text(harmless(answer["why"])), Text(), _table(_place(answer)), Text()]
-        blocks += [Text("Ties", "bold"), *graph(answer), Text()]
+        blocks += [Text("Ties", "bold"), graph(answer), Text()]
         blocks += [Text("What would change it", "bold"), *(Text(f" • {line}") for line in changes(answer)), Text()]
         blocks += [Text("Judged by", "bold"), _table(_sources(answer, found)), Text()]
         blocks += [_table(_earlier(found))] if found.get("earlier") else []
@@ -98,19 +98,19 @@ def sheet(row: Row, found: Mapping[str, Any]) -> RenderableType:
     return Group(*blocks) if blocks else Text("Nothing is stored that bears on this row: open it, and ask there.")
 
 
-def graph(answer: Mapping[str, Any]) -> Iterator[Text]:
-    """Yield owner, network and ties as a small tree, a line each."""
-    centre = owner(answer)
+def graph(answer: Mapping[str, Any]) -> RenderableType:
+    """Return owner, network, laws and ties as a small tree."""
     limbs = [f"seated in {answer['owner_seat']}"] if answer.get("owner_seat") else []
-    if (network := operator(answer)) not in {centre, answer.get("owner"), "not listed"}:
+    if (network := operator(answer)) not in {answer.get("owner"), "not listed", "stays local"}:
         limbs.append(f"runs on the network of {network}")
     limbs += [f"reached by {law}" for law in answer["laws"]]
     limbs += [f"tied to {tie}" for tie in answer["ties"]]
-    yield Text(f" ● {harmless(centre)}", no_wrap=False)
-    for number, limb in enumerate(limbs, 1):
-        yield Text(f" {'└' if number == len(limbs) else '├'}── {harmless(limb)}")
-    if not limbs:
-        yield Text(" └── none known", style="dim")
+    grid = Table.grid()
+    grid.add_column(width=5)
+    grid.add_column(overflow="fold")
+    for number, limb in enumerate(limbs or ["no tie is known"], 1):
+        grid.add_row(Text(f" {'└' if number >= len(limbs) else '├'}── "), Text(harmless(limb)))
+    return Group(Text(f" ● {harmless(owner(answer))}"), grid)
 
 
 def _what(row: Row, answer: Mapping[str, Any]) -> str:

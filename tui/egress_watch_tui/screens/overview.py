@@ -91,7 +91,7 @@ class Overview(Pane):
         with Container(id="lists"):
             yield World(id="world")
             for name, columns in LISTS.items():
-                yield Listing(columns, empty=EMPTY.get(name, f"No {name} here."), opens=True, name=name)
+                yield Listing(columns, empty=EMPTY.get(name, f"No {name} here."), opens=True, name=f"by-{name}")
 
     def draw(self, view: View) -> None:
         """Show the sums of the view."""
@@ -99,7 +99,7 @@ class Overview(Pane):
         self.query_one(World).show(view)
         shown = {**view.overview._asdict(), "newest": view.overview.alerts}
         for name in LISTS:
-            self.query_one(f"#{name}", Listing).show(shown[name])
+            self.query_one(f"#by-{name}", Listing).show(shown[name])
 
     def row(self) -> Row | None:
         """Return the row the user is on, in the list that has the keys."""
@@ -115,7 +115,7 @@ class Overview(Pane):
 
     def on_listing_opened(self, event: Listing.Opened) -> None:
         """Lead to what lies behind the row."""
-        name = event.listing
+        name = event.listing.removeprefix("by-")
         kind = "Alerts" if name == "newest" else self.NAME
         self.post_message(self.Drill(kind, event.row, LEADS[name]))
 
