@@ -50,10 +50,11 @@ def one_kill(path: Path, db: Path, after_s: float) -> Counter[str]:
         sleep(0.01)
     recorder.send_signal(signal.SIGKILL)
     recorder.wait()
-    return Counter(dict(_wrong(db, seen)), kills=1)
+    return Counter(dict(wrong(db, seen)), kills=1)
 
 
-def _wrong(db: Path, seen: int) -> Iterator[tuple[str, int]]:
+def wrong(db: Path, seen: int) -> Iterator[tuple[str, int]]:
+    """Yield what is wrong with a database in which so many flows were seen."""
     if not db.exists() or not ask(db, "SELECT count(*) FROM sqlite_master")[0][0]:
         return
     yield "broken", int(ask(db, "PRAGMA integrity_check") != [("ok",)])

@@ -114,16 +114,16 @@ def inside(space: str, *words: str) -> list[str]:
     return ["ip", "netns", "exec", space, *words]
 
 
-def cable(*, lay: bool) -> None:
-    for space in (HERE, FAR):
+def cable(here: str = HERE, far: str = FAR, *, lay: bool) -> None:
+    for space in (here, far):
         subprocess.run(["ip", "netns", "del", space], check=False, capture_output=True)
         if lay:
             subprocess.run(["ip", "netns", "add", space], check=True)
     if not lay:
         return
-    words = f"link add mon0 mtu 9000 netns {HERE} type veth peer name gen0 mtu 9000 netns {FAR}"
+    words = f"link add mon0 mtu 9000 netns {here} type veth peer name gen0 mtu 9000 netns {far}"
     subprocess.run(["ip", *words.split()], check=True)
-    for space, name in ((HERE, "mon0"), (FAR, "gen0")):
+    for space, name in ((here, "mon0"), (far, "gen0")):
         subprocess.run(inside(space, "sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=1"), check=True)
         subprocess.run(inside(space, "ip", "link", "set", name, "arp", "off", "up"), check=True)
 

@@ -142,6 +142,7 @@ class WatchSettings:
     times: str = _setting(TIMES[0], "kernel, or hardware: the interface's own, where it is set up to give them")
     user: str = _setting("", "become this user once the interfaces are open; empty: stay who you are")
     commit_s: float = _setting(1.0, "a flow that ended is stored at most so long after")
+    check_hours: float = _setting(24.0, "how often the database is looked at for damage; 0: never", least=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -455,6 +455,10 @@ class Tally:
     """Of the frames, those the user asked to leave out; ``skipped`` has them by reason too."""
     heard: dict[str, int] = field(default_factory=dict)
     """Names heard by source, refused by reason, forgotten, and what waits for its rest (see `names.Names.told`)."""
+    unstored: int = 0
+    """Flows that ended while the disk was full: neither stored nor in ``flows``."""
+    unstored_packets: int = 0
+    """Packets of these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ from egress_watch.store import Recording
 TOGETHER = 32_768
 """Flows that are settled at once: a transaction and a run of the rules cost as much for a hundred."""
 
+SET_BACK_NS = 60_000_000_000
+"""Live, a clock that is set back by more ends all flows: else none would time out until it is where it was."""
+
 
 @dataclass(slots=True)
 class Stages:
@@ -86,7 +89,7 @@ class Pending:
 
     def due(self, now_ns: int) -> Iterator[Flows]:
         """Yield what is to be settled by ``now_ns``, and wait for it no longer."""
-        late = self._wait_ns is not None and now_ns - self._since_ns >= self._wait_ns
+        late = self._wait_ns is not None and not 0 <= now_ns - self._since_ns < self._wait_ns
         return self._cut(self._count if late else self._count - self._count % TOGETHER)
 
     def rest(self) -> Iterator[Flows]:
@@ -115,22 +118,24 @@ def watch(
     ``wait_ns``: see `Pending`. ``decoded`` returns the packets of the frames that came last, where another process has
     decoded them already.
     """
-    tally, pending = Tally(), Pending(wait_ns)
+    tally, pending, now_ns = Tally(), Pending(wait_ns), 0
     for frames in source:
         packets = stages.duplicates.once(decoded(frames) if decoded else decode(frames, stages.tables), frames.origin)
         if stages.evidence:
             stages.evidence.hear(frames, packets)
         stages.names.hear(packets)
         stages.devices.hear(packets)
+        if 0 < frames.clock_ns < now_ns - SET_BACK_NS:
+            pending.add(stages.table.set_back(), now_ns)
         flows = stages.table.update(packets, frames.clock_ns)
         count(tally, frames, packets)
-        now_ns = max(tally.last_ns, frames.clock_ns or tally.last_ns)
+        now_ns = frames.clock_ns or (int(frames.time_ns[-1]) if len(frames) else now_ns)
         pending.add(flows, now_ns)
         for some in pending.due(now_ns):
             settle(some, stages, recording, tally)
         if not go_on(frames, tally):
             break
-    pending.add(stages.table.flush(), tally.last_ns)
+    pending.add(stages.table.flush(), now_ns)
     for some in pending.rest():
         settle(some, stages, recording, tally)
     tally.heard = stages.names.told()
@@ -152,6 +157,8 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
     assets = recording.enlist(named, listed.rows, listed.listings) if listed else None
     batch = recording.write(judged, tally, assets)
     recording.tell(stages.devices.take(), stages.devices.refused)
+    if batch is None:
+        return
     found = stages.rules.hits(batch)
     recording.alert(found, batch)
     if stages.evidence and found:

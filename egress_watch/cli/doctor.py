@@ -138,7 +138,7 @@ def _interfaces(names: Sequence[str], seconds: float, config: Config) -> Iterato
             continue
         speed = f"{told.speed_mbit:,} Mbit/s" if told.speed_mbit else "speed unknown"
         what, up = f"{name}: {told.state}, {speed}, MTU {told.mtu}", told.state == "up"
-        yield Finding("interface", GOOD if up else BAD, what, "" if up else told.findings[0])
+        yield Finding("interface", GOOD if up else BAD, what, "" if up else told.findings[0].partition(": ")[2])
         for finding in told.findings[not up :]:
             what, _, remedy = finding.partition(": ")
             yield Finding("interface", ODD, f"{name}: {what}", remedy or "name another")

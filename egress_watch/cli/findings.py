@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from egress_watch.cli.judges import old
+from egress_watch.exports.times import iso
 
 SILENT_S = 60
 GOOD, ODD, BAD = "ok", "warning", "trouble"
@@ -31,6 +32,7 @@ def of_standing(told: Mapping[str, Any], least_free_bytes: int) -> list[Finding]
     """Return what there is to say of a database, good or bad."""
     return [
         *_recording(told), *_losses(told), *_sinks(told), *_data(told), *_rules(told), *_room(told, least_free_bytes),
+        *_checked(told),
     ]  # fmt: skip
 
 
@@ -89,3 +91,13 @@ def _room(told: Mapping[str, Any], least_free_bytes: int) -> Iterator[Finding]:
         yield Finding("disk", BAD, what, "make room: the oldest flows go meanwhile; see [retention]")
     else:
         yield Finding("disk", GOOD, what)
+    if flows := sum(row["unstored"] for row in told["recordings"] if row["pid"]):
+        yield Finding("disk", BAD, f"{flows:,} flows were not stored, since the disk was full", "make room")
+
+
+def _checked(told: Mapping[str, Any]) -> Iterator[Finding]:
+    if not (last := told["checked"]):
+        return
+    what = f"{iso(last['time_ns'])} {last['what']}"
+    bad = not last["sound"]
+    yield Finding("database", BAD if bad else GOOD, what, "restore a copy, or record to a new file" if bad else "")

@@ -24,18 +24,22 @@ from egress_watch.cli.status_line import StatusLine
 from egress_watch.config import Config
 from egress_watch.errors import EgressWatchError
 from egress_watch.library import atlas, data_files, inventory, notices, rule_files, rules, with_networks
-from egress_watch.model import Frames, Health, Tally
+from egress_watch.model import Frames, Happening, Health, Tally
 from egress_watch.rules import RuleSet
 from egress_watch.sources.filter import Filter
 from egress_watch.sources.live import HARDWARE, Live
 from egress_watch.sources.narrowing import Narrowing
 from egress_watch.store import Reader, Recording, Store
+from egress_watch.store.integrity import Checking
+from egress_watch.store.lasting import DATABASE
 from egress_watch.store.recording import FINISHED
 from egress_watch.watch import Stages, stages, watch
 
 BEAT_S = 1.0
 LOOK_S = 5.0
 """How often the files of rules and data are looked at for a change."""
+CHECK_S = 60.0
+"""How long after the start the database is looked at for damage the first time, unless that is asked for sooner."""
 TELL_S = 60.0
 """A loss is said at most so often; the database has every minute of it."""
 
@@ -56,6 +60,9 @@ class LiveJob:
         self._next_beat_s = self._next_look_s = self._next_tell_s = 0.0
         self._lost = 0
         self._hup = False
+        self._checking: Checking | None = None
+        self._check_s = config.watch.check_hours * 3600
+        self._next_check_s = time.monotonic() + min(CHECK_S, self._check_s)
 
     def run(self, *, seconds: int, frames: int, as_json: bool) -> int:
         """Record until a signal, or what was asked for has come; print what was seen, return the exit code."""
@@ -80,7 +87,7 @@ class LiveJob:
         begun = f"live {time.time_ns()} {os.getpid()}"
         narrowed = f"--filter {self._filter.expression!r}" if self._filter else ""
         marks = {name: f"{begun} {name}" for name in self._live.interfaces}
-        recording = begin(store, self._config, self._rules, self._files, marks, narrowed)
+        recording = begin(store, self._config, self._rules, self._files, marks, narrowed, live=True)
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
         until_s = time.monotonic() + seconds if seconds else float("inf")
@@ -98,7 +105,7 @@ class LiveJob:
         return recording.id
 
     def _end(self, recording: Recording, tally: Tally, marks: dict[str, str]) -> None:
-        recording.beat(tally, self._live.health(), self._live.happened())
+        recording.beat(tally, self._live.health(), [*self._live.happened(), *recording.tidy()])
         recording.finish(tally, marks, FINISHED)
         self._live.close()
         self._status.clear()
@@ -111,7 +118,7 @@ class LiveJob:
         if now_s < self._next_beat_s:
             return
         self._next_beat_s = now_s + BEAT_S
-        minutes, happened = self._live.health(), self._live.happened()
+        minutes, happened = self._live.health(), [*self._live.happened(), *recording.tidy(), *self._checked(now_s)]
         recording.beat(tally, minutes, happened)
         self._status.show(self._live.states(), tally, minutes)
         tell([f"{one.interface}: {one.what}" for one in happened])
@@ -125,6 +132,15 @@ class LiveJob:
             self._hup = False
             self._reload(recording, through)
 
+    def _checked(self, now_s: float) -> list[Happening]:
+        """Have the database looked at when that is due; return what came of it."""
+        if self._checking and (said := self._checking.said()):
+            self._checking = None
+            return [Happening(time.time_ns(), DATABASE, said)]
+        if self._check_s and not self._checking and now_s >= self._next_check_s:
+            self._next_check_s, self._checking = now_s + self._check_s, Checking(self._config.db)
+        return []
+
     def _tell_losses(self, minutes: list[Health], now_s: float) -> None:
         self._lost += sum(one.lost + one.overruns + one.dropped for one in minutes)
         if self._lost and now_s >= self._next_tell_s:
@@ -137,11 +153,11 @@ class LiveJob:
         self._stamp = self._stamped()
         try:
             self._load()
+            recording.broken(through.rules.broken)
+            recording.reload(described(self._files), as_rows(self._rules))
         except EgressWatchError as error:
             tell([f"rules and data stay as they were: {error}"])
             return
-        recording.broken(through.rules.broken)
-        recording.reload(described(self._files), as_rows(self._rules))
         through.rules, through.atlas = RuleSet(self._rules), self._places
         tell([f"loaded anew: {len(self._rules)} rules, {len(self._files)} data files"])
 

@@ -88,6 +88,7 @@ def metrics(told: Mapping[str, Any]) -> Iterator[Metric]:
     yield _counter("lost", "frames lost before they were seen, by the kernel or the capture", totals["lost"])
     yield _counter("flows", "flow records written", totals["flows"])
     yield _counter("evicted", "flows ended early since too many were open", totals["evicted"])
+    yield _counter("unstored", "flows that found no room on a full disk", totals["unstored"])
     yield _labelled("skipped", "reason", "frames that are no IP packet", told["skipped"])
     both = {verdict: out + back for verdict, (out, back) in told["bytes"].items()}
     yield _labelled("flows_bytes", "verdict", "bytes of flows by verdict, both ways", both, counts=False)

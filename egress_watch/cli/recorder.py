@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from egress_watch import __version__
@@ -21,19 +22,20 @@ from egress_watch.library import DataFile, adequate, zone
 from egress_watch.model import Pace
 from egress_watch.rules import Rule
 from egress_watch.store import Recording, Store
+from egress_watch.store.retention import Limits
 
 
 def begin(
     store: Store, config: Config, rules: Iterable[Rule], files: Iterable[DataFile], inputs: Mapping[str, str],
-    narrowed: str,
+    narrowed: str, *, live: bool = False,
 ) -> Recording:  # fmt: skip
-    """Begin a recording of ``inputs`` (name to mark) as configured; see `Store.record`."""
+    """Begin a recording of ``inputs`` (name to mark) as configured; a live one keeps to [retention]: `Store.record`."""
     law = zone(config.zone, config.as_of, config.own_zone)
-    pace = config.alerts
+    pace, limits = config.alerts, Limits(**asdict(config.retention)) if live else None
     return store.record(
         zone=law.id, as_of=law.as_of, data=described(files), rules=as_rows(rules), version=__version__, inputs=inputs,
         narrowed=narrowed, adequate=adequate(config),
-        pace=Pace(int(pace.silence_s * 10**9), pace.jump, pace.jump_bytes, pace.storm),
+        pace=Pace(int(pace.silence_s * 10**9), pace.jump, pace.jump_bytes, pace.storm), limits=limits,
     )  # fmt: skip
 
 

@@ -70,6 +70,7 @@ def _wrapped(console: Console, outcome: Mapping[str, Any]) -> None:
 
 def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) -> None:
     _skipped(console, snapshot)
+    _unstored(console, snapshot)
     for path, reason in outcome["failed"]:
         console.print(Text(printable(f"Gave nothing: {path}: {reason}"), style="yellow"))
     failed = {path for path, _ in outcome["failed"]}
@@ -85,6 +86,13 @@ def _troubles(console: Console, snapshot: Snapshot, outcome: Mapping[str, Any]) 
         console.print(Text(f"Rule set aside: {printable(error.replace(chr(10), ' '))}", style="yellow"))
     if outcome["interrupted"]:
         what = "Stopped half-way; the same command records these files anew (a pipe has to come again)."
+        console.print(Text(what, style="yellow"))
+
+
+def _unstored(console: Console, snapshot: Snapshot) -> None:
+    if flows := sum(row["unstored"] for row in snapshot.recordings):
+        packets = sum(row["unstored_packets"] for row in snapshot.recordings)
+        what = f"Not stored, since the disk was full: {flows:,} flows of {packets:,} packets"
         console.print(Text(what, style="yellow"))
 
 

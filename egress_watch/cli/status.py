@@ -58,7 +58,7 @@ def _head(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"recording {row['id']}: {row['state']}, zone {row['zone']}, packets from {since} to {until}"
         yield (
             f"{row['frames']:,} frames, {row['packets']:,} packets, {row['lost']:,} lost, {row['flows']:,} flows, "
-            f"{row['evicted']:,} evicted"
+            f"{row['evicted']:,} evicted, {row['unstored']:,} not stored"
         )
     for row in told["rates"]:
         seconds = 60 * row["minutes"]

@@ -10,7 +10,10 @@ from typing import Any
 
 from egress_watch.model import DUPLICATE, VERDICTS, Snapshot
 
-COUNTERS = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "refused_facts")
+COUNTERS = (
+    "frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "refused_facts", "unstored",
+    "unstored_packets",
+)  # fmt: skip
 SUMS = ("flows", "bytes_out", "bytes_in")
 
 

@@ -121,7 +121,15 @@ def record(kind: str, row: Row, origin: Origin, *, flow: Row | None = None, acti
     state (hits, bytes, verdict, action): the same state has the same id, in whichever database it was recorded.
     """
     sample = {name: (flow or {}).get(name) for name in _OF_THE_FLOW} if kind == ALERT else {}
-    said = {**sample, **row, "episode_kind": row.get("kind"), "kind": kind, "action": action, "schema": SCHEMA, **origin._asdict()}
+    said = {
+        **sample,
+        **row,
+        "episode_kind": row.get("kind"),
+        "kind": kind,
+        "action": action,
+        "schema": SCHEMA,
+        **origin._asdict(),
+    }
     said |= {name: within_reach(said[name]) for name in _TIMES if said.get(name) is not None}
     said |= {"time_ns": said["last_ns"], "level": said.get("level") or "informational"}
     said |= _derived(said)

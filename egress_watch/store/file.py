@@ -110,11 +110,15 @@ def _found(path: str, flags: int) -> None:
 
 
 def _touch(path: str, flags: int) -> None:
-    """Look at a file before SQLite does.
+    """Look at a file before SQLite does, unless this process has it open already.
 
     SQLite does not say why it cannot open one, waits for ever for a FIFO's writer, and takes a file below its smallest
-    page for an empty one, which it fills: a short note would be gone.
+    page for an empty one, which it fills: a short note would be gone. But to close a file ends all locks that this
+    process has on it, those of SQLite too (sqlite.org/howtocorrupt.html, section 2.2): another process would then take
+    the write-ahead log away from under whoever records.
     """
+    if _identity(path) in _OPENED:
+        return
     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, OWNER_ONLY)
     try:
         status = os.fstat(descriptor)
@@ -124,6 +128,19 @@ def _touch(path: str, flags: int) -> None:
             raise StoreError("file is not a database", where=path, remedy=_REMEDIES["not a database"])
     finally:
         os.close(descriptor)
+
+
+_OPENED: set[tuple[int, int]] = set()
+"""Files that this process has opened as databases, by device and inode; perhaps it still has."""
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Return what tells a file from others, (0, 0) where there is none."""
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 @contextmanager
@@ -146,6 +163,7 @@ def _connected(uri: str) -> Iterator[Database]:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
     try:
         yield Database(connection)
+        _OPENED.add(_identity(connection.execute("PRAGMA database_list").fetchone()[2]))
     except BaseException:
         connection.close()
         raise

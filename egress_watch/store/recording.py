@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from struct import Struct
@@ -48,6 +47,7 @@ from egress_watch.store.kept import links, write_kept
 from egress_watch.store.kinds import NO_HABIT
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.rollup import Rollup
+from egress_watch.store.steady import Steady
 from egress_watch.store.storm import Hits
 from egress_watch.store.sums import Sums
 
@@ -57,7 +57,10 @@ SEQUENCE_BITS = 12
 MILLISECOND_NS = 1_000_000
 NEWEST_MS = 1 << 50
 MOST_ENLISTED = 200_000
-_TALLY = ("frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "first_ns", "last_ns")
+_TALLY = (
+    "frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "first_ns", "last_ns",
+    "unstored", "unstored_packets",
+)  # fmt: skip
 _WORDS_2, _WORDS_3 = Struct("=2Q"), Struct("=3Q")
 _SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
 _FLOW = """
@@ -76,7 +79,7 @@ class Recording:
         self._db, self._path, self._dataset, self._zone = db, path, judged_by, zone
         self._episodes = Episodes(db, row, judged_by, pace=pace)
         self._rules_done = -1
-        self._marked_ns = 0
+        self.clock, self._marked_ns = Steady(), 0
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
         self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
@@ -92,10 +95,10 @@ class Recording:
             self._devices, self._remotes, self._names, self._aliases, self._places, self._contacts, self._habits,
         )  # fmt: skip
 
-    def write(self, judged: Judged, tally: Tally, assets: Ints | None = None) -> Batch:
+    def write(self, judged: Judged, tally: Tally, assets: Ints | None = None) -> Batch | None:
         """Store one batch with the counters so far, in one transaction, and return it for the rules.
 
-        ``assets`` (n,) is what `enlist` returned for the flows.
+        ``assets`` (n,) is what `enlist` returned for the flows. None: see `store.lasting`.
         """
         if self._rollup.full:
             with transaction(self._db, self._path):
@@ -145,6 +148,10 @@ class Recording:
             self._count(tally)
             write_health(self._db, self.id, minutes, happened)
 
+    def tidy(self) -> list[Happening]:
+        """Return what there is to tell of the database itself; see `store.lasting`."""
+        return []
+
     def reload(self, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]]) -> None:
         """Judge by other data files and rules from now on; both as for `Store.record`."""
         with transaction(self._db, self._path):
@@ -183,7 +190,7 @@ class Recording:
             self._habits.keep()
             self._episodes.end(tally.last_ns)
             self._sums.settle()
-            retention.note(self._db, self._newest(), time.time_ns())
+            retention.note(self._db, self._newest(), self.clock.now_ns())
             self._rollup.end()
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
@@ -219,8 +226,9 @@ class Recording:
 
     def _mark(self, newest: int) -> None:
         """Write down once an hour, by the clock, how far the flows have come."""
-        if not 0 <= time.time_ns() - self._marked_ns < hours.HOUR_NS:
-            self._marked_ns = time.time_ns()
+        now_ns = self.clock.now_ns()
+        if not 0 <= now_ns - self._marked_ns < hours.HOUR_NS:
+            self._marked_ns = now_ns
             retention.note(self._db, newest, self._marked_ns)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:

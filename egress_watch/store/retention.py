@@ -27,7 +27,9 @@ SLICE_FLOWS = 20_000
 PAGES_AT_ONCE = 2_000
 SPARE_BYTES = 64 << 20
 """Room within the file that is kept for new flows while somebody records."""
-_CUT = "SELECT max(flow) FROM mark WHERE written_ns < ?"
+PLAUSIBLE_NS = 1_700_000_000 * 10**9
+"""A clock that says less (2023) had not been set yet: what was stored by it is as old as what came after it."""
+_CUT = f"SELECT max(flow) FROM mark WHERE written_ns < ? AND written_ns > {PLAUSIBLE_NS}"  # noqa: S608 - a constant
 _SLICE = "SELECT max(id), count(*) FROM (SELECT id FROM flow WHERE id <= ? ORDER BY id LIMIT ?)"
 _THIN = f"""
 UPDATE recording SET thinned_hour = max(coalesce(thinned_hour, -1), taken.hour)
@@ -109,14 +111,16 @@ def space(db: Database, path: str) -> Space:
 _PAGES = ("page_count", "freelist_count", "page_size")
 
 
-def retain(db: Database, path: str, limits: Limits, now_ns: int, spare_bytes: int = SPARE_BYTES) -> Iterator[Taken]:
-    """Take out what is beyond the limits, a slice at each step, so that the caller can go on with other work between.
+def retain(
+    db: Database, path: str, limits: Limits, now_ns: int, spare_bytes: int = SPARE_BYTES, many: int = SLICE_FLOWS
+) -> Iterator[Taken]:
+    """Take out what is beyond the limits, ``many`` rows at each step, so that others can go on with their work between.
 
     Free pages go back to the file system but for ``spare_bytes``. Raises StoreError.
     """
     with trouble(path):
-        yield from _by_days(db, path, limits, now_ns)
-        yield from _by_bytes(db, path, limits, spare_bytes)
+        yield from _by_days(db, path, limits, now_ns, many)
+        yield from _by_bytes(db, path, limits, spare_bytes, many)
         yield from _shrink(db, path, spare_bytes)
 
 
@@ -131,21 +135,21 @@ def overdue(db: Database, limits: Limits, now_ns: int) -> Taken:
     return Taken(counts[0], counts[1], counts[2], 0, ("days",) if counts[0] else ())
 
 
-def _by_days(db: Database, path: str, limits: Limits, now_ns: int) -> Iterator[Taken]:
+def _by_days(db: Database, path: str, limits: Limits, now_ns: int, many: int) -> Iterator[Taken]:
     if limits.flow_days and (cut := _cut(db, now_ns, limits.flow_days)):
-        while (taken := _take(db, path, cut, "days")).flows:
+        while (taken := _take(db, path, cut, "days", many)).flows:
             yield taken
     if limits.hour_days:
-        yield from _take_hours(db, path, int(now_ns - limits.hour_days * DAY_NS) // HOUR_NS)
+        yield from _take_hours(db, path, int(now_ns - limits.hour_days * DAY_NS) // HOUR_NS, many)
     if limits.alert_days and (cut := _cut(db, now_ns, limits.alert_days)):
-        while (taken := _take_alerts(db, path, cut)).alerts:
+        while (taken := _take_alerts(db, path, cut, many)).alerts:
             yield taken
 
 
-def _by_bytes(db: Database, path: str, limits: Limits, spare_bytes: int) -> Iterator[Taken]:
+def _by_bytes(db: Database, path: str, limits: Limits, spare_bytes: int, many: int) -> Iterator[Taken]:
     """Take flows while the file is too large, or while the disk has no room for it to grow and it none within."""
     while because := _too_much(space(db, path), limits, spare_bytes):
-        taken = _take(db, path, (1 << 63) - 1, because)
+        taken = _take(db, path, (1 << 63) - 1, because, many)
         if not taken.flows:
             return
         yield taken
@@ -177,9 +181,9 @@ def _cut(db: Database, now_ns: int, days: float) -> int:
     return int(db.conn.execute(_CUT, (int(now_ns - days * DAY_NS),)).fetchone()[0] or 0)
 
 
-def _take(db: Database, path: str, up_to: int, because: str) -> Taken:
+def _take(db: Database, path: str, up_to: int, because: str, many: int) -> Taken:
     with transaction(db, path):
-        last, flows = db.conn.execute(_SLICE, (up_to, SLICE_FLOWS)).fetchone()
+        last, flows = db.conn.execute(_SLICE, (up_to, many)).fetchone()
         if not flows:
             return Taken()
         if sums.up_to(db) < last:
@@ -191,11 +195,11 @@ def _take(db: Database, path: str, up_to: int, because: str) -> Taken:
     return Taken(flows=flows, because=(because,))
 
 
-def _take_hours(db: Database, path: str, before: int) -> Iterator[Taken]:
+def _take_hours(db: Database, path: str, before: int, many: int) -> Iterator[Taken]:
     for recording, end in db.conn.execute(_THINNED, (before,)).fetchall():
-        of = {"recording": recording, "before": end, "many": SLICE_FLOWS}
-        hours = SLICE_FLOWS
-        while hours >= SLICE_FLOWS:
+        of = {"recording": recording, "before": end, "many": many}
+        hours = many
+        while hours >= many:
             with transaction(db, path):
                 hour, device = db.conn.execute(_HOURS_SLICE, of).fetchone() or (end, 0)
                 hours = db.conn.execute(_HOURS, {**of, "hour": hour, "device": device}).rowcount
@@ -206,10 +210,10 @@ def _take_hours(db: Database, path: str, before: int) -> Iterator[Taken]:
             sums.trim(db, recording, end)
 
 
-def _take_alerts(db: Database, path: str, up_to: int) -> Taken:
+def _take_alerts(db: Database, path: str, up_to: int, many: int) -> Taken:
     """Take closed alerts whose flows were stored long ago; what people did with them stays written."""
     with transaction(db, path):
-        alerts = [row[0] for row in db.conn.execute(_ALERTS, (up_to, SLICE_FLOWS))]
+        alerts = [row[0] for row in db.conn.execute(_ALERTS, (up_to, many))]
         note_unsent(db, alerts)
         for table in _OF_AN_ALERT:
             db.conn.executemany(f"DELETE FROM {table} = ?", [(alert,) for alert in alerts])  # noqa: S608 - ours

@@ -383,9 +383,15 @@ def _version_13(db: Database) -> None:
     _run(db, OUTBOX)
 
 
+def _version_14(db: Database) -> None:
+    """Count flows that found no room on a full disk."""
+    for column in ("unstored", "unstored_packets"):
+        db.conn.execute(f"ALTER TABLE recording ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8, _version_9,
-    _version_10, _version_11, _version_12, _version_13,
+    _version_10, _version_11, _version_12, _version_13, _version_14,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
+from egress_watch.store.database import Database
 from egress_watch.store.file import open_for_reading, trouble
 from egress_watch.store.forwarding import states
+from egress_watch.store.integrity import BROKEN, SOUND
+from egress_watch.store.lasting import DATABASE
 from egress_watch.store.recording import RUNNING, writer
 from egress_watch.store.retention import space
 
@@ -24,7 +25,7 @@ LATELY_S = 900
 RATE_MINUTES = 5
 MINUTE_NS = 60_000_000_000
 _RECORDINGS = """
-SELECT id, state, writer, zone, frames, packets, packet_bytes, lost, flows, evicted, first_ns, last_ns,
+SELECT id, state, writer, zone, frames, packets, packet_bytes, lost, flows, evicted, unstored, first_ns, last_ns,
   (SELECT group_concat(path, ', ') FROM input WHERE recording = recording.id) AS inputs
 FROM recording ORDER BY id DESC LIMIT 5
 """
@@ -39,6 +40,8 @@ _NOTHING = {
     "last_ns": None,
 }  # fmt: skip
 _HAPPENED = "SELECT time_ns, interface, what FROM happening ORDER BY rowid DESC LIMIT 10"
+_CHECKED = f"""SELECT time_ns, what, what = '{SOUND}' AS sound FROM happening
+WHERE interface = '{DATABASE}' AND what LIKE '{BROKEN}%' ORDER BY rowid DESC LIMIT 1"""  # noqa: S608 - constants
 _OPEN = "SELECT level, count(*) AS n FROM alert WHERE closed_ns IS NULL GROUP BY level"
 _OPENED = "SELECT level, count(*) AS n FROM alert GROUP BY level"
 _BROKEN = "SELECT title, broken FROM rule WHERE broken IS NOT NULL ORDER BY title"
@@ -49,16 +52,17 @@ JOIN place ON place.id = place GROUP BY verdict
 """
 _TOTALS = """
 SELECT total(frames) AS frames, total(packets) AS packets, total(lost) AS lost, total(flows) AS flows,
-  total(evicted) AS evicted, max(last_ns) AS last_ns FROM recording
+  total(evicted) AS evicted, total(unstored) AS unstored, max(last_ns) AS last_ns FROM recording
 """
 
 
 def standing(path: str) -> dict[str, Any]:
     """Return how the database stands now; raises UsageError, StoreError."""
+    written_ns = _written_ns(path)  # before it is opened: a reader makes the log anew where there is none
     db = open_for_reading(path)
     try:
         with trouble(path):
-            return _told(db, path)
+            return {**_told(db, path), "written_ns": written_ns, "age_s": _age_s(written_ns)}
     finally:
         db.close()
 
@@ -84,10 +88,11 @@ def _told(db: Database, path: str) -> dict[str, Any]:
     last_ns = _last_minute(db, newest)
     data = db.query(_FILES)
     return {
-        "db": str(Path(path).resolve()), "written_ns": _written_ns(path), "age_s": _age_s(path),
-        "recordings": recordings,
+        "db": str(Path(path).resolve()), "recordings": recordings,
         "interfaces": _lately(db, newest, last_ns, LATELY_S // 60), "rates": _lately(db, newest, last_ns, RATE_MINUTES),
-        "happened": list(db.query(_HAPPENED)), "open_alerts": _by_level(db, _OPEN), "alerts": _by_level(db, _OPENED),
+        "happened": list(db.query(_HAPPENED)),
+        "checked": next(iter(db.query(_CHECKED)), None),
+        "open_alerts": _by_level(db, _OPEN), "alerts": _by_level(db, _OPENED),
         "sinks": states(db), "files": next((row["files"] for row in data), "[]"),
         "broken_rules": list(db.query(_BROKEN)),
         "skipped": {row["reason"]: row["frames"] for row in db.query(_SKIPPED)},
@@ -125,6 +130,6 @@ def _written_ns(path: str) -> int:
     return max(times, default=0)
 
 
-def _age_s(path: str) -> float:
-    """Return how many seconds ago something was last written."""
-    return max(0.0, time.time() - _written_ns(path) / 1e9)
+def _age_s(written_ns: int) -> float:
+    """Return how many seconds ago that was."""
+    return max(0.0, time.time() - written_ns / 1e9)

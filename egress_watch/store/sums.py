@@ -150,10 +150,18 @@ def again(db: Database, recordings: Iterable[int]) -> None:
 
 
 def trim(db: Database, recording: int, hour: int) -> None:
-    """Take out the sums of whole slots before an hour since 1970; those over all time stay. In a transaction."""
+    """Take out the sums of whole slots before an hour since 1970, and pairs silent for as long. In a transaction.
+
+    Of sums over all time those by place and device stay: there are no more of them than places and devices.
+    """
     for cube in CUBES:
-        query = f"DELETE FROM {cube.table} WHERE width_s > 0 AND (slot + 1) * width_s <= ? AND recording = ?"
-        db.conn.execute(query, (hour * HOUR_S, recording))
+        taken = 0
+        for width in filter(None, cube.widths):
+            query = f"DELETE FROM {cube.table} WHERE width_s = ? AND slot < ? AND recording = ?"
+            taken += db.conn.execute(query, (width, hour * HOUR_S // width, recording)).rowcount
+        if taken and cube.table == "sum_pair":
+            query = f"DELETE FROM {cube.table} WHERE width_s = {ALL_S} AND slot = 0 AND recording = ? AND last_ns < ?"
+            db.conn.execute(query, (recording, hour * HOUR_S * SECOND_NS))
 
 
 def add(db: Database) -> None:
