@@ -112,7 +112,7 @@ def test_what_comes_later_goes_later(db, tmp_path):
 
 
 def test_the_same_packets_recorded_anew_are_the_same_events(tmp_path):
-    """Numbers of rows are no part of an event's or episode's id: another database of the same capture sends no new ones."""
+    """Numbers of rows are no part of an event's or episode's id: another database of the capture sends no new ones."""
     ids = []
     for name in ("one", "two"):
         folder = tmp_path / name
@@ -508,7 +508,7 @@ def test_a_heartbeat_says_how_the_recording_stands(db, tmp_path):
 
 
 def test_a_heartbeat_tells_of_a_recorder_that_was_killed(db, tmp_path):
-    """Where its process is gone and the recording did not end, the heartbeat is grave: silence of a recorder is told."""
+    """Where its process is gone and the recording did not end, the heartbeat is grave: its silence is told."""
     change(db, "UPDATE recording SET state = 'running', writer = '999999999:1'")
     forwarder = Forwarder(str(db), [to_file(tmp_path, heartbeat_s=0.1)], sensor="north")
     forwarder.start()

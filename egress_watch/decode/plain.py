@@ -131,7 +131,10 @@ def _ipv4(columns: Columns, heads: Heads, ports: Flags) -> NDArray[np.bool_]:
         columns[name][:] = 0
     columns["version"][:] = 4
     whole = (header["version"] == SIMPLE) & (header["fragment"] & CUT_PIECE == 0)
-    return whole & _behind(columns, every, heads, IP_BYTES, size, header["id"].astype(np.uint32), ports)
+    plain: NDArray[np.bool_] = whole & _behind(
+        columns, every, heads, IP_BYTES, size, header["id"].astype(np.uint32), ports
+    )
+    return plain
 
 
 def _ipv6(columns: Columns, rows: Rows, heads: Heads, ports: Flags) -> NDArray[np.bool_]:
@@ -143,7 +146,10 @@ def _ipv6(columns: Columns, rows: Rows, heads: Heads, ports: Flags) -> NDArray[n
     columns["version"][rows] = 6
     size = header["length"].astype(np.int64) + IP6_BYTES
     ident = np.zeros(len(rows), np.uint32)
-    return (header["version"] >> 4 == 6) & _behind(columns, rows, heads, IP6_BYTES, size, ident, ports)
+    plain: NDArray[np.bool_] = (header["version"] >> 4 == 6) & _behind(
+        columns, rows, heads, IP6_BYTES, size, ident, ports
+    )
+    return plain
 
 
 def _behind(

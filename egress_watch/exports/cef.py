@@ -13,7 +13,7 @@ from typing import Any
 from egress_watch.exports.format import lined
 from egress_watch.exports.mapping import Field, Turn, is_v4, pairs
 from egress_watch.exports.plain import joined
-from egress_watch.exports.record import ALERT, EXPORTED, FLOW, Record
+from egress_watch.exports.record import EXPORTED, FLOW, Record
 from egress_watch.exports.times import epoch_ms
 
 PRODUCT = "egress-watch"

@@ -3,7 +3,8 @@
 In: records. Out: lines of JSON. Never: a key at the top that Suricata's own schema does not know.
 
 Ours goes where Suricata lets a rule say more: an alert's ``metadata`` (a list of texts by key), a flow's
-``metadata.flowvars`` (a list of objects of one key), and the counters of a heartbeat. Source: Suricata user guide, EVE JSON format.
+``metadata.flowvars`` (a list of objects of one key), and the counters of a heartbeat. Source: Suricata user guide, EVE
+JSON format.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 In: records. Out: lines of JSON. Never: an attribute that the class does not have, which strict receivers refuse.
 
-What OCSF has no attribute for is an enrichment of the destination's address. A heartbeat is Application Lifecycle (6002)
-of activity Other: no finding, since finding classes are what receivers count as alerts. Source: the OCSF schema, version 1.8.0.
+What OCSF has no attribute for is an enrichment of the destination's address. A heartbeat is Application Lifecycle
+(6002) of activity Other: no finding, since finding classes are what receivers count as alerts. Source: the OCSF schema,
+version 1.8.0.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ SELECT alerts.*, {BEGAN}, alert_event.id AS news, alert_event.kind AS news_kind,
   alert_event.bytes_out AS news_out, alert_event.bytes_in AS news_in
 FROM alert_event JOIN alerts ON alerts.id = alert_event.alert
 WHERE alert_event.id > :after ORDER BY alert_event.id LIMIT :size
-"""
+"""  # noqa: S608 - constants
 _FLOWS = "SELECT * FROM flows WHERE id > :after ORDER BY id LIMIT :size"
 _THESE = "SELECT * FROM flows WHERE id IN (SELECT value FROM json_each(:ids))"
 _NEW = "INSERT OR IGNORE INTO sink(name, alerts_done, flows_done) VALUES (?, ?, ?)"

@@ -132,7 +132,7 @@ class Reader:
         return self._by_id("flows", filters, FILTERS, limit)
 
     def episodes(self, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
-        """Yield alert rows by id with ``began_ns``, in pages like `flows`: for an export, which may not hold them all."""
+        """Yield alert rows by id with ``began_ns``, in pages like `flows`: for an export, which may not hold all."""
         return self._by_id("alerts", filters, _OF_ALERTS, limit, also=f", {BEGAN}")
 
     def _by_id(

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from egress_watch.store.database import Database
+from sqlite_utils import Database
+
 from egress_watch.store.file import open_for_reading, trouble
 from egress_watch.store.forwarding import states
 from egress_watch.store.integrity import BROKEN, SOUND
