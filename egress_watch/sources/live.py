@@ -151,8 +151,8 @@ class Live:
         """Let go of all interfaces."""
         if self._spool:
             self._spool.stop()  # nobody may read a ring that is gone
-        for one in self._watched:
-            one.listening.close()
+        while self._watched:
+            self._watched.pop().listening.close()
 
     def _open(self, name: str) -> _Watched:
         found = nic(name)
@@ -169,7 +169,7 @@ class Live:
             )  # fmt: skip
         except RingError as error:
             slow = Sniffed(name, expression=self._filter.expression if self._filter else "")
-            self.notes.append(f"{name}: no ring ({error.strerror}): read through scapy, far slower, losses not counted")
+            self.notes.append(f"{name}: no ring ({error.strerror}): read through scapy, far slower")
             return _Watched(slow, found.link, found.state, totals=counters(name))
         if ring.bytes < self._ring_bytes // 2:
             self.notes.append(f"{name}: memory for a ring of {ring.bytes:,} bytes only")
