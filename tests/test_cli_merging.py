@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from build import frames
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_laws import any_frames
 
@@ -50,6 +50,7 @@ def said(batches: list[Batch]) -> Counter:
 
 
 @given(st.lists(any_frames, min_size=1, max_size=3), st.lists(st.floats(0, 1), max_size=4))
+@settings(max_examples=25)
 def test_cut_and_put_together_is_what_was_there(wires, moments):
     """Frames, packets, payloads, beacons and counts of all readers come out once, however they are cut."""
     left = [batch(some, number) for number, some in enumerate(wires)]

@@ -446,3 +446,20 @@ def test_interfaces_are_listed(capsys):
     assert "lo: up" in out or "lo: down" in out
     told = json.loads(run(capsys, "interfaces", "--json")[1])
     assert {"name", "state", "speed_mbit", "link", "mtu", "addresses", "offloads", "findings"} == set(told[0])
+
+
+def test_what_it_says_is_json_where_wanted(pair, tmp_path):
+    """With watch.log = "json" each line on standard error is one object with time, level, part and message."""
+    path = settings(tmp_path)
+    path.write_text(f'{SETTINGS}log = "json"\n', encoding="utf-8")
+    watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", path)
+    pair.run("ip", "link", "set", "mon0", "down")
+    until(lambda: watching.sql("SELECT count(*) FROM happening WHERE what = 'down'") == [(1,)], "down")
+    pair.run("ip", "link", "set", "mon0", "up")
+    code, _, err = watching.end(signal.SIGTERM)
+    assert code == 0
+    told = [json.loads(line) for line in err.splitlines()]
+    assert all({"time", "level", "part", "message"} <= set(one) for one in told)
+    assert {one["part"] for one in told} == {"watch"}
+    assert any(one.get("interface") == "mon0" and one["what"] == "down" for one in told)
+    assert told[-1]["message"].startswith("stopping after this batch")
