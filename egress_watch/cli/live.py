@@ -112,7 +112,7 @@ class LiveJob:
 
             source, decoded = self._source(through.tables, frames)
             wait_ns = int(self._config.watch.commit_s * 1e9)
-            tally = watch(source, through, recording, go_on, wait_ns=wait_ns, decoded=decoded)
+            tally = watch(source, through, recording, go_on, wait_ns, time.monotonic_ns, decoded)
         self._tally = tally
         self._end(recording, tally, marks)
         return recording.id
