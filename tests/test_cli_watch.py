@@ -164,16 +164,18 @@ def test_a_reader_that_is_killed_ends_the_recording_in_good_order(pair, tmp_path
     assert all_stored(watching)
 
 
-def test_several_readers_need_the_interface_up(pair, tmp_path):
-    """The kernel lets nobody share an interface that is down: said at the start, with a remedy."""
+def test_several_readers_wait_for_an_interface_that_is_down(pair, tmp_path):
+    """Down at the start, or while they read, changes nothing for several readers: up again, all is heard."""
     path = settings(tmp_path)
     path.write_text(f"{SETTINGS}readers = 2\n", encoding="utf-8")
-    pair.run("ip", "link", "set", "mon0", "down")
-    words = pair.inside(*command("watch", "-i", "mon0", "--config", path, "--db", tmp_path / "a.db"))
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment())
-    pair.run("ip", "link", "set", "mon0", "up")
-    assert done.returncode == 2
-    assert "bring it up first, or set watch.readers to 1" in done.stderr
+    watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", path)
+    for state in ("down", "up"):
+        pair.run("ip", "link", "set", "mon0", state)
+        told = f"SELECT count(*) FROM happening WHERE what = '{state}'"
+        until(lambda query=told: watching.sql(query) == [(1,)], state)
+    pair.send(CITY)
+    watching.saw(4124)
+    assert watching.end(signal.SIGTERM)[0] == 0
 
 
 def test_flows_are_stored_while_nothing_comes(pair, tmp_path):
