@@ -1,7 +1,8 @@
 """What each format makes of the city, kept as files: a change to a format is a change that can be read.
 
 The records of the city were kept on one day (`alert.records`, `flow.records`), so newer data files change no golden
-file; `heartbeat.records` are a heartbeat of a recorder that lives and of one that was killed. EGRESS_WATCH_GOLDEN=write writes them anew from the kept records.
+file; `heartbeat.records` are a heartbeat of a recorder that lives and of one that was killed.
+EGRESS_WATCH_GOLDEN=write writes them anew from the kept records.
 """
 
 from __future__ import annotations
