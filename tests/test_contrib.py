@@ -19,6 +19,7 @@ from running import ROOT, city_db, run
 
 from egress_watch.exports import cef
 from egress_watch.exports.ecs import FIELDS, FIXED
+from egress_watch.exports.record import KINDS
 from egress_watch.exports.severity import SEVERITIES
 
 CONTRIB = ROOT / "contrib"
@@ -88,7 +89,7 @@ def test_every_golden_event_goes_into_the_mapping():
                 for one in value if isinstance(value, list) else [value]:
                     assert type(one) is fits.get(mapped[path + name], str), path + name
 
-    for kind in ("alert", "flow"):
+    for kind in KINDS:
         for line in golden(f"{kind}.ecs"):
             walk(json.loads(line))
 
