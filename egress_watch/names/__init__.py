@@ -81,7 +81,8 @@ class Names:
         self._refused: dict[str, int] = {}
         self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES], PLAINEST)
         self._plainest = {self._sieve.bit(reader): reader for reader in PLAINEST}
-        self._texts = {bit: (plain.TEXTS[reader], _RANK[reader.SOURCE]) for bit, reader in self._plainest.items()}
+        ranked = {bit: (reader.SOURCE, _RANK[reader.SOURCE]) for bit, reader in self._plainest.items()}
+        self._texts = {bit: (plain.TEXTS[source], rank) for bit, (source, rank) in ranked.items()}
         self._later: list[Heard] = []
         self._streams = Streams(waiting)
         self._dialogues: dict[Reader, Dialogue] = {reader: reader.open(waiting) for reader in DIALOGUES}
