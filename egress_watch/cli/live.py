@@ -95,7 +95,9 @@ class LiveJob:
 
             def go_on(_: Frames, tally: Tally) -> bool:
                 self._beat(recording, through, tally)
-                return not (stopped() or time.monotonic() >= until_s)
+                if stopped() or time.monotonic() >= until_s:
+                    self._live.end()  # what has come by now is recorded still
+                return True
 
             source = Narrowing(filter=self._filter).narrowed(self._live.frames(frames))
             wait_ns = int(self._config.watch.commit_s * 1e9)

@@ -91,7 +91,9 @@ def _listening(seen: WatchSettings) -> tuple[Live, Filter | None]:
     from egress_watch.sources.live import Live
 
     by = Filter(seen.filter) if seen.filter else None
-    live = Live(seen.interfaces, ring_bytes=seen.ring_bytes, times=seen.times, filtered=by)
+    live = Live(
+        seen.interfaces, ring_bytes=seen.ring_bytes, spool_bytes=seen.spool_bytes, times=seen.times, filtered=by
+    )
     live.notes += give_up(seen.user)
     return live, by
 
