@@ -478,6 +478,8 @@ class Snapshot:
     evidence: tuple[dict[str, Any], ...] = ()
     """Packets kept of flows that raised an alert, by file."""
     data: tuple[dict[str, Any], ...] = ()
+    set_aside: tuple[dict[str, Any], ...] = ()
+    """Rules of the newest recording that do not run, with the reason."""
     muted: int = 0
     """Alerts left out because somebody muted them."""
 

@@ -140,7 +140,6 @@ def watch(
         settle(some, stages, recording, tally)
     tally.heard = stages.names.told()
     recording.tell(stages.devices.take(), stages.devices.refused)
-    recording.broken(stages.rules.broken)
     return tally
 
 
@@ -161,6 +160,7 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
         return
     found = stages.rules.hits(batch)
     recording.alert(found, batch)
+    recording.broken(stages.rules.broken)
     if stages.evidence and found:
         links = recording.links(told(found), stages.evidence.flows)
         recording.keep(stages.evidence.keep(named, batch.ids, links))
