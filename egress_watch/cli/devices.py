@@ -45,7 +45,7 @@ TABLE = (
 COLUMNS = (
     "name", "mac", "made_up", "router", "behind", "vlan", "addresses", "maker", "group", "seat", "ties", "model",
     "vendor_class", "software", "site", "segment", "segment_class", "role", "supplier", "zone", "contact", "notes",
-    "listed", "known_by", "first_ns", "last_ns", "flows", "bytes_out", "bytes_in", "facts",
+    "listed", "known_by", "first_ns", "last_ns", "flows", "bytes_out", "bytes_in", "facts", "seen",
 )  # fmt: skip
 MADE_UP = "(made up by software)"
 
@@ -125,7 +125,7 @@ def _row(
         "ties": list(group.ties) if group else [], "model": unit.told(MODEL), "vendor_class": unit.told(CLASS),
         "software": unit.told(SOFTWARE), **inventory, "known_by": list(how(unit)), "first_ns": unit.first_ns,
         "last_ns": unit.last_ns, **{sum_: unit.total(sum_) for sum_ in ("flows", "bytes_out", "bytes_in")},
-        "facts": [{key: fact[key] for key in _OF_FACT} for fact in unit.facts],
+        "facts": [{key: fact[key] for key in _OF_FACT} for fact in unit.facts], "seen": unit.seen,
     }  # fmt: skip
 
 
