@@ -152,7 +152,7 @@ def test_what_a_device_says_of_its_software_names_nobody():
     said = ["johns-nas ESMTP mail.example.org 8.13.8/8.9.3", "FTP Server [192.0.2.1]", "UPnP/1.0 44:19:B6:0B:6E:11"]
     row = {
         "model": ["udhcp 1.19.4"], "vendor_class": [], "name": "Johns-NAS.local", "software": said,
-        "facts": [{"kind": "software", "value": value, "ip": ""} for value in said],
+        "facts": [{"kind": "software", "value": value, "ip": ""} for value in said], "seen": [],
     }  # fmt: skip
     covers = Pseudonyms(KEY)
     shown = covers.device(row)

@@ -99,7 +99,8 @@ class Pseudonyms:
         own = {word.lower() for host in hosts if host for word in (host, host.partition(".")[0])}
         texts = {key: [self._speech(text, own) for text in row[key]] for key in SPEECH}
         facts = [self._fact(fact, own) for fact in row["facts"]]
-        return {"name": self._cell("name", row["name"]), **covered, **texts, "facts": facts}
+        seen = [{**one, "ip": self.word("ip", one["ip"])} for one in row["seen"]]
+        return {"name": self._cell("name", row["name"]), **covered, **texts, "facts": facts, "seen": seen}
 
     def mute(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a mute, covered: its device is an address or a MAC, and its reason may name that."""
