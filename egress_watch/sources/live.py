@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.errors import UsageError
+from egress_watch.errors import CaptureError, UsageError
 from egress_watch.fast import Drained
 from egress_watch.model import PAD_BYTES, Bytes, Frames, Happening, Health
 from egress_watch.sources.columns import Columns
@@ -51,6 +51,7 @@ LEAST_WAITING = 4
 """Batches that wait for the loop, at least, whatever their size."""
 HARDWARE = "hardware"
 TIME_NS = Columns._fields.index("time_ns")
+ONE_READER = "set watch.readers to 1"
 
 
 class Listening(Protocol):
@@ -96,16 +97,18 @@ class Live:
     """Interfaces that are listened to from now on; all rights that this needs are used up here.
 
     UsageError where an interface is not there, cannot be read, or the right is missing. ``notes`` says what is slower
-    or smaller than asked for.
+    or smaller than asked for. Those that are given the same ``groups`` share what comes, each flow's packets together;
+    it holds the number of the group by interface.
     """
 
     def __init__(
         self, interfaces: Sequence[str], *, ring_bytes: int, spool_bytes: int = SPOOL_BYTES, times: str = "kernel",
-        filtered: Filter | None = None,
+        filtered: Filter | None = None, groups: dict[str, int] | None = None,
     ) -> None:  # fmt: skip
         self.interfaces = tuple(dict.fromkeys(interfaces))
         self.notes: list[str] = []
-        self._filter, self._ring_bytes, self._times = filtered, ring_bytes, times
+        self.failed = ""
+        self._filter, self._ring_bytes, self._times, self._groups = filtered, ring_bytes, times, groups
         self._room_bytes = (FAST_PIECE_BYTES + PAD_BYTES) * len(self.interfaces)
         self._most = max(spool_bytes // self._room_bytes, LEAST_WAITING)
         self._rooms = Rooms(self._most + MOST_ROOMS)
@@ -122,9 +125,9 @@ class Live:
 
     def frames(self, most: int = 0) -> Iterator[Frames]:
         """Yield batches until `end`, or until there were ``most`` frames."""
-        self._spool = Spool(self._rounds(most), self._most)
+        self._spool = Spool(self.rounds(most), self._most)
         for frames in self._spool.frames():
-            self._count(frames)
+            self._minutes.count(frames, self.interfaces)
             yield frames
 
     def end(self) -> None:
@@ -168,15 +171,20 @@ class Live:
                 hardware_times=self._times == HARDWARE, steps=steps,
             )  # fmt: skip
         except RingError as error:
+            if self._groups is not None:
+                raise UsageError(f"no ring ({error.strerror}), so no readers can share it", where=name,
+                                 remedy=ONE_READER) from error  # fmt: skip
             slow = Sniffed(name, expression=self._filter.expression if self._filter else "")
             self.notes.append(f"{name}: no ring ({error.strerror}): read through scapy, far slower")
             return _Watched(slow, found.link, found.state, totals=counters(name))
+        if self._groups is not None:
+            self._groups[name] = _joined(ring, self._groups.get(name, 0))
         if ring.bytes < self._ring_bytes // 2:
             self.notes.append(f"{name}: memory for a ring of {ring.bytes:,} bytes only")
         return _Watched(ring, found.link, found.state, totals=counters(name))
 
-    def _rounds(self, most: int) -> Iterator[Frames]:
-        """Read until nothing is left that came before the end; this is what the thread does."""
+    def rounds(self, most: int = 0) -> Iterator[Frames]:
+        """As `frames`, but nobody reads ahead, and nothing is counted; this is what the thread does."""
         left = most or 1 << 62
         while left > 0:
             begun_ns = time.time_ns()
@@ -241,6 +249,10 @@ class Live:
         name, trouble = one.listening.interface, one.listening.trouble()
         now = state(name)
         one.bound &= trouble != "ENODEV" and now != "gone"
+        if not one.bound and now != "gone" and self._groups is not None:
+            remedy = f"start anew, as the service does by itself, or {ONE_READER}"
+            raise CaptureError("came back as another one, which several readers cannot share", where=name,
+                               remedy=remedy)  # fmt: skip
         if not one.bound and now != "gone":
             with suppress(OSError):
                 one.listening.listen()
@@ -257,15 +269,14 @@ class Live:
         with suppress(KeyError, OSError, ValueError):  # scapy's socket is another one after it came back
             self._poll.register(one.listening.fileno(), select.POLLIN)
 
-    def _count(self, frames: Frames) -> None:
-        """Count frames in the minute in which the loop takes them; how long they waited is counted from the wire."""
-        now_ns = time.time_ns()
-        for number, one in enumerate(self._watched):
-            mine = np.flatnonzero(frames.interface == number)
-            if len(mine):
-                lag_ns = max(now_ns - int(frames.time_ns[mine[0]]), 0)
-                size = int(frames.wire[mine].sum())
-                self._minutes.add(one.listening.interface, now_ns, frames=len(mine), size=size, lag_ns=lag_ns)
+
+def _joined(ring: PacketSocket, group: int) -> int:
+    try:
+        return ring.join(group)
+    except OSError as error:
+        ring.close()
+        raise UsageError(f"several readers cannot share it: {error.strerror}", where=ring.interface,
+                         remedy=f"bring it up first, or {ONE_READER}") from error  # fmt: skip
 
 
 def _merged(found: Sequence[Columns]) -> Columns:

@@ -6,9 +6,13 @@ count that is lost because two threads add and ask at the same time.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from threading import Lock
 
-from egress_watch.model import Happening, Health
+import numpy as np
+
+from egress_watch.model import Frames, Happening, Health
 
 MINUTE_NS = 60_000_000_000
 
@@ -33,6 +37,15 @@ class Minutes:
                 *key, was.frames + frames, was.bytes + size, was.lost + lost, was.overruns + overruns,
                 was.dropped + dropped, was.errors + errors, max(was.lag_ns, lag_ns),
             )  # fmt: skip
+
+    def count(self, frames: Frames, interfaces: Sequence[str]) -> None:
+        """Count frames in the minute in which the loop takes them; how long they waited is counted from the wire."""
+        now_ns = time.time_ns()
+        for number, name in enumerate(interfaces):
+            mine = np.flatnonzero(frames.interface == number)
+            if len(mine):
+                lag_ns = max(now_ns - int(frames.time_ns[mine[0]]), 0)
+                self.add(name, now_ns, frames=len(mine), size=int(frames.wire[mine].sum()), lag_ns=lag_ns)
 
     def note(self, one: Happening) -> None:
         """Note what became of an interface."""
