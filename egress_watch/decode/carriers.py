@@ -44,6 +44,7 @@ from egress_watch.decode.tunnels import (
     vxlan,
     vxlan_gpe,
 )  # fmt: skip
+from egress_watch.fast import MarkTables
 from egress_watch.model import COLLECTORS, MIRRORS, NONE, Words
 
 UDP, GRE = 17, 47
@@ -132,9 +133,11 @@ class Policy:
 class Tables:
     """A policy as look-up tables: what a packet carries, by protocol and by either port."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, marks: MarkTables | None = None) -> None:
         self.opens = policy.unwrap != NONE
         self.prints = policy.prints
+        self.marks = marks
+        """Which payloads somebody wants to look at, None where nobody said."""
         self.mirrors_only = policy.unwrap == MIRRORS
         wanted = {one for one in CARRIERS[1:] if one.mirror or not self.mirrors_only} | {PLAIN_GRE}
         self.protocol = _table(256, PROTOCOLS, wanted)

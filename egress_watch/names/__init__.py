@@ -19,7 +19,7 @@ from typing import cast
 import numpy as np
 
 from egress_watch.fast import PlainNames
-from egress_watch.model import END_REASONS, Flows, Packets
+from egress_watch.model import END_REASONS, Flows, Packets, Wish
 from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, plain, quic, tls
 from egress_watch.names.bearers import Sieve, Stretch, bearers, connections, stretch_of
 from egress_watch.names.book import HEARD, NAME, RANK, START, UNTIL, Book, Run, find
@@ -89,6 +89,10 @@ class Names:
         self._row = 0
         # The first book also holds what flow records that were cut hand on to the next record.
         self._connections, self._asked, self._known, self._local = (Book(limit) for _ in range(4))
+
+    def wishes(self) -> list[Wish]:
+        """Return which payloads may carry names."""
+        return self._sieve.wishes()
 
     @property
     def heard(self) -> dict[str, int]:
