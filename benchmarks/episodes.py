@@ -33,7 +33,7 @@ CLOUD, STRANGER = SUPPLIERS, SUPPLIERS + 1
 _IN_EUROPE = ("IE", "declared", ("IE",), 64500, "NET-IE")
 PLACES = [
     *(Place(*_IN_EUROPE, f"Net {n}", "", f"Supplier {n}", "US", ("US CLOUD Act",), "asn") for n in range(SUPPLIERS)),
-    Place("SG", "agreed", ("SG",), 64501, "NET-SG", "Cloud", "", "Cloud", "CN", ("CN National Intelligence Law",), "asn"),
+    Place("SG", "agreed", ("SG",), 64501, "NET-SG", "Cloud", "", "Cloud", "CN", ("CN Data Security Law",), "asn"),
     Place("BR", "single", ("BR",), 64502, "NET-BR", "", "", "", "", (), ""),
 ]  # fmt: skip
 VERDICTS = [*(Verdict("OWN", "owned outside the zone") for _ in range(SUPPLIERS)),
@@ -106,7 +106,8 @@ def said(path: str) -> Iterator[str]:
         yield f"{count:>7,} {'storms  ' if kind == 'storm' else 'episodes'} {hits:>10,} hits  {title}"
     counted, total = sum(row[3] for row in alerts), sum(row[2] for row in alerts)
     yield f"{counted:,} hits counted in {total:,} alerts"
-    yield f"{sum(events.values()):,} records for an exporter: {', '.join(f'{n:,} {k}' for k, n in sorted(events.items()))}"
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(events.items()))
+    yield f"{sum(events.values()):,} records for an exporter: {kinds}"
 
 
 def main(devices: int = 10_000, days: int = 7) -> None:
