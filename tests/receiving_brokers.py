@@ -61,6 +61,10 @@ class Program:
         """Start it and wait until it listens."""
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(self._command, **quiet)
+        self.listens()
+
+    def listens(self) -> None:
+        """Wait until it does."""
         listens(self.port)
 
     def stop(self) -> None:

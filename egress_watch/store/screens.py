@@ -71,7 +71,8 @@ class Screens(Reader):
         ]
         skipped = self._rows("SELECT reason, sum(frames) AS frames FROM skipped GROUP BY reason ORDER BY 2 DESC, 1")
         damage = self._rows("SELECT path, offset, reason, lost_bytes FROM damage")
-        return Snapshot(tuple(rows), skipped=tuple(skipped), damage=tuple(damage), data=tuple(self.data()))
+        data, sinks = tuple(self.data()), tuple(self.sinks())
+        return Snapshot(tuple(rows), skipped=tuple(skipped), damage=tuple(damage), data=data, sinks=sinks)
 
     def _gather(self, scope: Scope) -> None:
         """Read for several kinds of sums at once what they are made of, into temporary tables."""
