@@ -49,6 +49,13 @@ VERDICTS = (IN, OWN, OUT, UNKNOWN)
 GLYPHS = {IN: "✓", OWN: "~", OUT: "✗", UNKNOWN: "?"}
 
 
+PROMISES = {
+    "best effort": "handed to the network or the terminal; nobody says whether it came",
+    "connection-acknowledged": "the receiver's process read it all before it closed; its own queue may still lose it",
+    "receiver-acknowledged": "the receiver said of each batch that it has it; as safe as what the receiver writes to",
+    "written": "on this machine's disk (fsync) before it counts as delivered",
+}
+"""What it means that a sink has delivered, by the word for it."""
 LEFT_OUT = ("before --from", "after --to", "filtered out")
 """Reasons, or how they begin, of frames that are left out because the user asked for it."""
 
@@ -506,6 +513,8 @@ class Snapshot:
     """Rules of the newest recording that do not run, with the reason."""
     muted: int = 0
     """Alerts left out because somebody muted them."""
+    sinks: tuple[dict[str, Any], ...] = ()
+    """Receivers that were ever served, with their state and what waits for each."""
 
 
 EMPTY = Snapshot()
