@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from egress_watch.cli.fanout import Fanout
 from egress_watch.cli.forward import beside
 from egress_watch.cli.judges import described
 from egress_watch.cli.log import ERROR, JSON, WARNING, Log
-from egress_watch.cli.recorder import STOPPING, as_rows, begin, stop_signal
+from egress_watch.cli.recorder import STOPPING, as_places, as_rows, begin, stop_signal
 from egress_watch.cli.status_line import StatusLine
 from egress_watch.config import Config
 from egress_watch.decode.carriers import Tables
-from egress_watch.errors import CaptureError, EgressWatchError
+from egress_watch.errors import CaptureError, EgressWatchError, RuleError
 from egress_watch.library import atlas, data_files, inventory, notices, rule_files, rules, with_networks
 from egress_watch.model import Frames, Happening, Health, Packets, Tally
 from egress_watch.rules import RuleSet
@@ -63,6 +63,7 @@ class LiveJob:
         self._quiet = quiet
         self._tally = Tally()
         self._status = StatusLine(quiet=quiet)
+        self._broken: dict[str, str] = {}
         self._load()
         self._next_beat_s = self._next_look_s = self._next_tell_s = 0.0
         self._lost = 0
@@ -88,7 +89,7 @@ class LiveJob:
         files = data_files(self._config)
         found, broken = rules(self._config)
         self._places = atlas(self._config, files)
-        self._files, self._rules = files, found
+        self._files, self._rules, self._unsound = files, found, broken
         for error in broken:
             self._log.say(f"rule set aside: {error}", WARNING)
         self._stamp = self._stamped()
@@ -98,7 +99,9 @@ class LiveJob:
         begun = f"live {time.time_ns()} {os.getpid()}"
         narrowed = f"--filter {self._filter.expression!r}" if self._filter else ""
         marks = {name: f"{begun} {name}" for name in self._live.interfaces}
-        recording = begin(store, self._config, self._rules, self._files, marks, narrowed, live=True)
+        recording = begin(
+            store, self._config, self._rules, self._files, marks, narrowed, broken=self._unsound, live=True
+        )
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
         until_s = time.monotonic() + seconds if seconds else float("inf")
@@ -114,6 +117,7 @@ class LiveJob:
             wait_ns = int(self._config.watch.commit_s * 1e9)
             tally = watch(source, through, recording, go_on, wait_ns, time.monotonic_ns, decoded)
         self._tally = tally
+        self._tell_broken(through.rules.broken)
         self._end(recording, tally, marks)
         return recording.id
 
@@ -149,6 +153,7 @@ class LiveJob:
         for one in happened:
             self._log.say(f"{one.interface}: {one.what}", interface=one.interface, what=one.what)
         self._tell_losses(minutes, now_s)
+        self._tell_broken(through.rules.broken)
         if self._forwarder and (ended := self._forwarder.look()):
             self._log.say(ended, WARNING)
         if now_s >= self._next_look_s:
@@ -175,17 +180,25 @@ class LiveJob:
             self._log.say(said, WARNING, lost=self._lost)
             self._lost = 0
 
+    def _tell_broken(self, broken: Mapping[str, str]) -> None:
+        """Say once of each rule that it failed or was too slow."""
+        fresh = {rule: why for rule, why in broken.items() if rule not in self._broken}
+        origins = {rule.id: rule.origin for rule in self._rules}
+        for rule, why in fresh.items():
+            self._log.say(f"rule set aside: {RuleError(why, where=origins.get(rule, rule))}", WARNING)
+        self._broken |= fresh
+
     def _reload(self, recording: Recording, through: Stages) -> None:
         """Judge by the rules and data as they are now; what is wrong with them is said, and those before stay."""
         self._stamp = self._stamped()
         try:
             self._load()
-            recording.broken(through.rules.broken)
-            recording.reload(described(self._files), as_rows(self._rules))
+            recording.reload(described(self._files), as_rows(self._rules), as_places(self._unsound))
         except EgressWatchError as error:
             self._log.say(f"rules and data stay as they were: {error}", ERROR)
             return
         through.rules, through.atlas = RuleSet(self._rules), self._places
+        self._broken.clear()
         rules_, files = len(self._rules), len(self._files)
         self._log.say(f"loaded anew: {rules_} rules, {files} data files", rules=rules_, data_files=files)
 
@@ -215,7 +228,8 @@ class LiveJob:
             snapshot = reader.snapshot([number])
         outcome: dict[str, Any] = {
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._live.interfaces), "held": [],
-            "passed_over": [], "failed": [], "interrupted": False, "broken_rules": [],
+            "passed_over": [], "failed": [], "interrupted": False,
+            "broken_rules": [*map(str, self._unsound), *self._broken.values()],
             "zone_asked": self._config.zone.lower(), "unwrapped": dict(self._tally.unwrapped),
             "narrowed": self._filter.expression if self._filter else "",
         }  # fmt: skip
