@@ -28,6 +28,8 @@ from pathlib import Path
 from build import SCRATCH, build
 from kills import COUNTED, ask, replaying, wrong
 
+from egress_watch.store import Store
+
 HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 """Of the write-ahead log (sqlite.org/fileformat2.html, 4.1 and 4.2)."""
 ATTEMPTED = 128
@@ -98,6 +100,8 @@ def one_cut(path: Path, db: Path, after_s: float, draw: random.Random) -> Counte
         if Path(f"{left}{end}").exists():
             shutil.copy(f"{left}{end}", f"{whole}{end}")
     torn = cut(left, draw)
+    with Store(str(left)):  # as the next start does: what it had only half set up is set up
+        pass
     found = Counter(dict(wrong(left, 0)), cuts=1, **{"in the middle": int(within), "log bytes left": torn})
     if found["flows left"] and not found["broken"]:
         last = ask(left, "SELECT max(id) FROM flow")[0][0]
