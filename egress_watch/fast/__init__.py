@@ -7,7 +7,7 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 from __future__ import annotations
 
 from egress_watch.fast.distinct import Kinds, by_columns, table
-from egress_watch.fast.library import Accelerator, Drained, Easy, Records, load, packet_columns
+from egress_watch.fast.library import Accelerator, Drained, Easy, MarkTables, Records, load, packet_columns
 from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
 from egress_watch.model import Words
 
@@ -36,6 +36,7 @@ __all__ = [
     "Drained",
     "Easy",
     "Kinds",
+    "MarkTables",
     "NameFinder",
     "NameTables",
     "PlainNames",

@@ -117,14 +117,13 @@ class _Ends:
         self._answers = [_Answer(judged.places[one], judged.verdicts[one]) for one in some.tolist()]
         whom: dict[tuple[str, str, str], int] = {}
         numbers = [whom.setdefault(answer.whom, len(whom)) for answer in self._answers]
-        self.pair: Ints = batch.devices * len(whom) + np.array(numbers, np.int64)[self._answer]
+        self.whom: Ints = np.array(numbers, np.int64)[self._answer]
+        """(n,) Which of ``whoms`` each flow went to."""
+        self.whoms = list(whom)
+        """Owners with country and network."""
+        self.pair: Ints = batch.devices * len(whom) + self.whom
         """(n,) The same for flows of one device with one owner (or unlisted network) and country."""
         self._flows = judged.flows
-
-    def whom(self, devices: Ints, rows: Ints) -> Iterator[tuple[int, str, str, str]]:
-        """Yield device, owner, country and network of some rows."""
-        answers = map(self._answers.__getitem__, self._answer[rows].tolist())
-        return ((device, *answer.whom) for device, answer in zip(devices.tolist(), answers, strict=True))
 
     def told(self, rows: Ints) -> Iterator[tuple[str, str, str, _Answer]]:
         """Yield device, remote, the remote's name and what was answered, in words, of some rows."""
@@ -158,9 +157,9 @@ class Hits:
         self.head = self._order[self._starts]
         """(episodes,) The first hit of each."""
 
-    def whom(self) -> Iterator[tuple[int, str, str, str]]:
-        """Yield the device, owner, country and network of each episode."""
-        return self._ends.whom(self.device[self.head], self._rows[self.head])
+    def whom(self) -> tuple[Sequence[tuple[str, str, str]], Ints]:
+        """Return owners with country and network, and which of them each episode is about."""
+        return self._ends.whoms, self._ends.whom[self._rows[self.head]]
 
     def alerts(self) -> Iterator[Alert]:
         """Yield the episodes, in the order of their first flows."""

@@ -32,7 +32,7 @@ from egress_watch.store.answers import dataset
 from egress_watch.store.batch import Batch, Matcher
 from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
-from egress_watch.store.file import transaction
+from egress_watch.store.file import storable, transaction
 from egress_watch.store.flow_rows import FlowRows, device_words, keys_of
 from egress_watch.store.health import write_health
 from egress_watch.store.hours import HOUR_NS
@@ -40,6 +40,7 @@ from egress_watch.store.hours import add as add_hours
 from egress_watch.store.kept import links, write_kept
 from egress_watch.store.retention import note as note_newest
 from egress_watch.store.rollup import Rollup
+from egress_watch.store.set_aside import Unsound, note_broken, write_rules
 from egress_watch.store.steady import Steady
 from egress_watch.store.storm import Hits
 from egress_watch.store.sums import Sums
@@ -64,6 +65,7 @@ class Recording:
         self._db, self._path, self._dataset, self._zone = db, path, judged_by, zone
         self._episodes = Episodes(db, row, judged_by, pace=pace)
         self._rules_done = -1
+        self._broken: set[str] = set()
         self.clock, self._marked_ns = Steady(), 0
         self._rows = FlowRows(db, row, judged_by, zone)
         self._asset_rows: list[int] = []
@@ -126,14 +128,15 @@ class Recording:
         """Return what there is to tell of the database itself; see `store.lasting`."""
         return []
 
-    def reload(self, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]]) -> None:
-        """Judge by other data files and rules from now on; both as for `Store.record`."""
+    def reload(self, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]], unsound: Unsound = ()) -> None:
+        """Judge by other data files and rules from now on; all as for `Store.record`."""
         with transaction(self._db, self._path):
             judged_by = dataset(self._db, data)
-            write_rules(self._db, rules)
+            write_rules(self._db, rules, unsound)
             self._db.conn.execute("UPDATE recording SET dataset = ? WHERE id = ?", (judged_by, self.id))
         self._episodes.judged_by(judged_by)
         self._rows.judged_by(judged_by)
+        self._broken.clear()
 
     def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> Ints:
         """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``, which only grow.
@@ -172,9 +175,12 @@ class Recording:
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
     def broken(self, rules: Mapping[str, str]) -> None:
-        """Note the rules that could not run to their end, with the reason."""
-        with transaction(self._db, self._path):
-            self._db.conn.executemany("UPDATE rule SET broken = ? WHERE id = ?", [(why, i) for i, why in rules.items()])
+        """Note the rules that could not run to their end, with the reason, each once."""
+        fresh = {rule: why for rule, why in rules.items() if rule not in self._broken}
+        if fresh:
+            with transaction(self._db, self._path):
+                note_broken(self._db, fresh)
+            self._broken |= fresh.keys()
 
     def _insert(self, judged: Judged, assets: Ints | None = None) -> Batch:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""
@@ -234,12 +240,6 @@ def begin(
     return number
 
 
-def write_rules(db: Database, rules: Iterable[Sequence[str]]) -> None:
-    """Remember rules by id, title, level, digest and origin; called within a transaction."""
-    rows = [tuple(map(storable, row)) for row in rules]
-    db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
-
-
 def note_inputs(
     db: Database, recording: int, fingerprints: Mapping[str, str], failed: Mapping[str, str] = NONE
 ) -> None:
@@ -249,11 +249,6 @@ def note_inputs(
         for path, fingerprint in fingerprints.items()
     ]
     db.conn.executemany("INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?)", rows)
-
-
-def storable(text: str) -> str:
-    """Return a text that UTF-8 can hold: the name of a file may be any bytes (PEP 383), the others are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def writer(pid: int) -> str:
