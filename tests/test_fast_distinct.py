@@ -46,7 +46,14 @@ def test_many_rows_are_told_apart() -> None:
     assert told(FAST.distinct(words)) == told(by_columns(words))
 
 
-def test_sums_are_by_kind() -> None:
-    """What a column comes to is summed for each kind."""
-    kinds = fast.distinct(table([np.array([7, 8, 7])], 3))
-    assert kinds.sums(np.array([1, 10, 100])).tolist() == [101, 10]
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-9, 9)), max_size=30))
+def test_columns_are_told_by_kind(rows: list[tuple[int, int]]) -> None:
+    """Counts, sums, least and most of each kind are those of its rows, and the order puts those together."""
+    kind, value = (np.array([row[part] for row in rows], np.int64) for part in (0, 1))
+    kinds = fast.distinct(table([kind], len(rows)))
+    by_kind = [[number for one, number in rows if one == rows[first][0]] for first in kinds.first.tolist()]
+    assert kinds.counts().tolist() == [len(some) for some in by_kind]
+    for found, of in ((kinds.sums, sum), (kinds.least, min), (kinds.most, max)):
+        assert found(value).tolist() == [of(some) for some in by_kind]
+    together = [at for first in kinds.first for at, row in enumerate(rows) if row[0] == rows[first][0]]
+    assert kinds.order().tolist() == together

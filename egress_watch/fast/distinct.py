@@ -22,11 +22,33 @@ class Kinds(NamedTuple):
     which: Ints
     """(rows,) The kind of each row."""
 
+    def counts(self) -> Ints:
+        """Return how many rows each kind has."""
+        return np.bincount(self.which, minlength=len(self.first))
+
     def sums(self, column: Ints) -> Ints:
         """Return what a column comes to for each kind."""
         sums = np.zeros(len(self.first), np.int64)
         np.add.at(sums, self.which, column)
         return sums
+
+    def least(self, column: Ints) -> Ints:
+        """Return the least of a column for each kind."""
+        least = column[self.first]
+        np.minimum.at(least, self.which, column)
+        return least
+
+    def most(self, column: Ints) -> Ints:
+        """Return the most of a column for each kind."""
+        most = column[self.first]
+        np.maximum.at(most, self.which, column)
+        return most
+
+    def order(self) -> Ints:
+        """Return all rows by kind; within a kind the order stays."""
+        few = len(self.first) <= 1 << 16  # which NumPy sorts by digits, in a tenth of the time
+        order: Ints = np.argsort(self.which.astype(np.uint16) if few else self.which, kind="stable")
+        return order
 
 
 def table(columns: Sequence[NDArray[Any]], rows: int) -> Words:

@@ -209,12 +209,12 @@ class Episodes:
         fresh = fresh[np.argsort(hits.head[fresh])]
         hours = (hits.last_ns[hits.head[fresh]] // HOUR_NS).tolist()
         room = {hour: self._left(hits.rule, hour) for hour in set(hours)}
-        if any(left > 0 for left in room.values()):
-            for episode, hour in zip(fresh.tolist(), hours, strict=True):
-                row = self._fresh_in_storm.get(keys[episode]) or self._in_storm.get(keys[episode])
-                if room[hour] > 0 and not (row and summary and summary.row == row):
-                    room[hour] -= 1
-                    folded[episode] = False
+        for episode, hour in zip(fresh.tolist(), hours, strict=True) if max(room.values(), default=0) > 0 else ():
+            key = keys[episode]
+            row = (self._fresh_in_storm.get(key) or self._in_storm.get(key)) if summary else None
+            if room[hour] > 0 and not (row and summary and summary.row == row):
+                room[hour] -= 1
+                folded[episode] = False
         return folded
 
     def _folding(self, hits: Hits) -> Iterator[int]:

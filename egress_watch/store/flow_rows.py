@@ -98,10 +98,11 @@ class FlowRows:
             memory.trim()
 
     def _answered(self, judged: Judged) -> Ints:
-        rows = np.unique(judged.judgement)
-        zones = judged.zones or [""] * len(judged.places)
-        answers = [(zones[row], (judged.places[row], judged.verdicts[row])) for row in rows.tolist()]
-        return np.array(self._places.numbers(answers), np.int64)[np.searchsorted(rows, judged.judgement)]
+        first, which = distinct(table((judged.judgement,), len(judged.judgement)))
+        some, zones = np.sort(judged.judgement[first]), judged.zones or [""] * len(judged.places)
+        answers = [(zones[row], (judged.places[row], judged.verdicts[row])) for row in some.tolist()]
+        numbers = np.array(self._places.numbers(answers), np.int64)
+        return numbers[np.searchsorted(some, judged.judgement[first])][which]
 
     def _place_row(self, key: tuple[str, Answer]) -> Sequence[object]:
         zone, answer = key

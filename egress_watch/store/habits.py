@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from sqlite_utils import Database
 
+from egress_watch.fast import distinct, table
 from egress_watch.model import Ints, Judged
 from egress_watch.store.kinds import NO_HABIT
 
@@ -87,7 +88,7 @@ class Habits:
         found = np.full(len(devices), NO_HABIT)
         outside = np.array([place.location_status != "local" for place in judged.places], bool)
         rows = np.flatnonzero(outside[judged.judgement]) if len(devices) else np.empty(0, np.int64)
-        rows = rows[np.argsort(devices[rows], kind="stable")]
+        rows = rows[distinct(table((devices[rows],), len(rows))).order()]
         hours = np.maximum(judged.flows.last_ns[rows], 0) // HOUR_NS
         for stretch in _stretches(devices[rows], hours, judged.flows.bytes_out[rows]):
             self._of_hour(stretch, rows, judged.flows.bytes_out, found)

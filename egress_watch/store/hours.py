@@ -65,8 +65,11 @@ def add(db: Database, recording: int, flows: Flows, devices: Ints, places: Ints,
 
 def _add(db: Database, recording: int, flows: Flows, of: _Table, keys: Sequence[NDArray[Any]]) -> None:
     kinds = distinct(table(keys, len(flows)))
-    counts = np.bincount(kinds.which, minlength=len(kinds.first))
-    columns = [*(key[kinds.first] for key in keys), counts, *(kinds.sums(getattr(flows, name)) for name in _SUMS)]
+    columns = [
+        *(key[kinds.first] for key in keys),
+        kinds.counts(),
+        *(kinds.sums(getattr(flows, name)) for name in _SUMS),
+    ]
     near = np.lexsort((columns[1], columns[0]))  # neighbours lie on one page
     of.add(recording).write(db, np.stack(columns, axis=1, dtype=np.int64)[near])
 
