@@ -180,7 +180,7 @@ def test_what_a_device_says_of_its_software_names_nobody():
         ("rejudge", "--zone", "ch", "--all", "--json"),
         ("rules", "backtest"),
         ("rules", "backtest", "--json"),
-        ("flows", "--why"),
+        ("flows", "--why", "--limit", "25"),
         ("alert", "mutes"),
         ("alert", "history"),
     ],
