@@ -52,7 +52,7 @@ def pulse(view: View) -> str:
     if lost:
         parts.append(f"! {lost:,} lost ({lost / max(1, frames + lost):.2%})")
     if snapshot.set_aside:
-        parts.append(f"! {len(snapshot.set_aside)} rules set aside")
+        parts.append(f"! rules set aside: {len(snapshot.set_aside)}")
     return ", ".join(parts)
 
 
