@@ -19,7 +19,7 @@ from egress_watch.errors import DATA_TROUBLE, USAGE, RuleError
 from egress_watch.exports.plain import printable
 
 if TYPE_CHECKING:
-    from egress_watch.rules import Rule
+    from egress_watch.rules import Part, Rule
 
 HELP = "check, test and try Sigma rules"
 EXAMPLES = (
@@ -71,18 +71,19 @@ def _check(options: argparse.Namespace) -> int:
 def _found(files: Sequence[Path], own: Sequence[OwnZone]) -> tuple[int, list[RuleError], list[tuple[str, str]]]:
     """Return the number of documents, what is wrong with them, and the predicate of each that is sound."""
     from egress_watch.library import country_sets, read_parts, rule_text
-    from egress_watch.rules import check, linked
+    from egress_watch.rules import checked, linked
     from egress_watch.store import prepare
 
     sets = country_sets(own)
+    ready: dict[str, list[Part]] = {}
     broken: dict[str, list[RuleError]] = {}
     for path in files:
         try:
-            broken[str(path)] = check(rule_text(path), str(path), sets)
+            ready[str(path)], broken[str(path)] = checked(rule_text(path), str(path), sets)
         except RuleError as error:
             broken[str(path)] = [error]
     sound = [path for path in files if not broken[str(path)]]
-    parts, twice = read_parts(sound, own)
+    parts, twice = read_parts(sound, own, ready=lambda _, origin: ready[origin])
     rules, unlinked = linked(parts)
     late = [*twice, *unlinked, *prepare([(rule.predicate, rule.origin) for rule in rules])]
     findings = [error for errors in broken.values() for error in errors] + late
