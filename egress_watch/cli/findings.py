@@ -67,9 +67,16 @@ def _sinks(told: Mapping[str, Any]) -> Iterator[Finding]:
     for row in told["sinks"]:
         waiting = (row["alerts_waiting"] or 0) + (row["flows_waiting"] or 0)
         what = f"{row['name']}: {row['state']}, {waiting:,} records wait"
+        what += "".join(f", {many:,} {word}" for many, word in _gone(row) if many)
         bad = row["state"] in ("down", "stopped") and (waiting or row["state"] == "down")
         remedy = f"{row['error'] or 'nobody forwards'}; see `egress-watch sinks`" if bad else ""
         yield Finding("sink", BAD if bad else GOOD, what, remedy)
+
+
+def _gone(row: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Yield what will not come to a sink: refused by it, or dropped before it was sent."""
+    yield row["refused"], "refused"
+    yield row["dropped_alerts"] + row["dropped_flows"], "dropped"
 
 
 def _data(told: Mapping[str, Any]) -> Iterator[Finding]:

@@ -11,20 +11,23 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from egress_watch import sinks
+from egress_watch.cli.ahead import Way
+from egress_watch.cli.fanout import Fanout
 from egress_watch.cli.forward import beside
 from egress_watch.cli.judges import described
 from egress_watch.cli.recorder import as_places, as_rows, begin, stop_signal, tell
 from egress_watch.cli.status_line import StatusLine
 from egress_watch.config import Config
-from egress_watch.errors import EgressWatchError, RuleError
+from egress_watch.decode.carriers import Tables
+from egress_watch.errors import CaptureError, EgressWatchError, RuleError
 from egress_watch.library import atlas, data_files, inventory, notices, rule_files, rules, with_networks
-from egress_watch.model import Frames, Happening, Health, Tally
+from egress_watch.model import Frames, Happening, Health, Packets, Tally
 from egress_watch.rules import RuleSet
 from egress_watch.sources.filter import Filter
 from egress_watch.sources.live import HARDWARE, Live
@@ -45,12 +48,13 @@ TELL_S = 60.0
 
 
 class LiveJob:
-    """One run of watch, over interfaces that are listened to already."""
+    """One run of watch, over interfaces that are listened to already, once for each reader."""
 
-    def __init__(self, config: Config, live: Live, by: Filter | None, *, settings: str, quiet: bool) -> None:
-        self._live, self._filter = live, by
+    def __init__(self, config: Config, lives: Sequence[Live], by: Filter | None, *, settings: str, quiet: bool) -> None:
+        self._lives, self._filter = lives, by
+        self._live: Live | Fanout = lives[0]
         self._forwarder = beside(config, settings)
-        tell(live.notes)
+        tell(lives[0].notes)
         self._inventory = inventory(config)
         self._config = with_networks(config)
         self._quiet = quiet
@@ -72,6 +76,8 @@ class LiveJob:
             number = self._record(store, seconds, frames)
             if as_json or not self._quiet:
                 self._report(number, as_json=as_json)
+        if self._live.failed:
+            raise CaptureError(self._live.failed, where=", ".join(self._live.interfaces))
         return 0
 
     def _load(self) -> None:
@@ -98,15 +104,25 @@ class LiveJob:
 
             def go_on(_: Frames, tally: Tally) -> bool:
                 self._beat(recording, through, tally)
-                return not (stopped() or time.monotonic() >= until_s)
+                if stopped() or time.monotonic() >= until_s:
+                    self._live.end()  # what has come by now is recorded still
+                return True
 
-            source = Narrowing(filter=self._filter).narrowed(self._live.frames(frames))
+            source, decoded = self._source(through.tables, frames)
             wait_ns = int(self._config.watch.commit_s * 1e9)
-            tally = watch(source, through, recording, go_on, wait_ns=wait_ns)
+            tally = watch(source, through, recording, go_on, wait_ns=wait_ns, decoded=decoded)
         self._tally = tally
         self._tell_broken(through.rules.broken)
         self._end(recording, tally, marks)
         return recording.id
+
+    def _source(self, tables: Tables, frames: int) -> tuple[Iterator[Frames], Callable[[Frames], Packets] | None]:
+        """Return what is to be followed: read here, or by readers, who have decoded it already."""
+        narrowing = Narrowing(filter=self._filter)
+        if len(self._lives) == 1:
+            return narrowing.narrowed(self._lives[0].frames(frames)), None
+        self._live = Fanout(self._lives, Way(narrowing, tables), spool_bytes=self._config.watch.spool_bytes)
+        return self._live.frames(), self._live.packets
 
     def _end(self, recording: Recording, tally: Tally, marks: dict[str, str]) -> None:
         recording.beat(tally, self._live.health(), [*self._live.happened(), *recording.tidy()])

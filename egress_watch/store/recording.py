@@ -34,7 +34,6 @@ from egress_watch.model import (
     address_text,
     mac_text,
 )
-from egress_watch.store import hours, retention
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, dataset, place_row
 from egress_watch.store.batch import Batch, Matcher, Numbers
 from egress_watch.store.devices import asset_rows, write_facts
@@ -43,9 +42,12 @@ from egress_watch.store.facts import Contacts
 from egress_watch.store.file import storable, transaction
 from egress_watch.store.habits import Habits
 from egress_watch.store.health import write_health
+from egress_watch.store.hours import HOUR_NS
+from egress_watch.store.hours import add as add_hours
 from egress_watch.store.kept import links, write_kept
 from egress_watch.store.kinds import NO_HABIT
 from egress_watch.store.lookups import Lookup
+from egress_watch.store.retention import note as note_newest
 from egress_watch.store.rollup import Rollup
 from egress_watch.store.set_aside import Unsound, note_broken, write_rules
 from egress_watch.store.steady import Steady
@@ -193,7 +195,7 @@ class Recording:
             self._habits.keep()
             self._episodes.end(tally.last_ns)
             self._sums.settle()
-            retention.note(self._db, self._newest(), self.clock.now_ns())
+            note_newest(self._db, self._newest(), self.clock.now_ns())
             self._rollup.end()
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
@@ -218,7 +220,7 @@ class Recording:
         self._mark(int(ids[-1]) if len(ids) else newest)
         remote, name, source, _, alias, place = columns[-6:]
         assets = np.zeros(len(ids), np.int64) if assets is None else assets
-        hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
+        add_hours(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
         heard, others = ([number or 0 for number in column] for column in (name, alias))
         known = [NO_HABIT if times is None else times for times in habits]
         parts = (remote, heard, source, others, place, facts, known)
@@ -233,9 +235,9 @@ class Recording:
     def _mark(self, newest: int) -> None:
         """Write down once an hour, by the clock, how far the flows have come."""
         now_ns = self.clock.now_ns()
-        if not 0 <= now_ns - self._marked_ns < hours.HOUR_NS:
+        if not 0 <= now_ns - self._marked_ns < HOUR_NS:
             self._marked_ns = now_ns
-            retention.note(self._db, newest, self._marked_ns)
+            note_newest(self._db, newest, self._marked_ns)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:
         """Return the values of `_FLOW` behind id and device, in its order."""

@@ -72,10 +72,10 @@ class Screens(Reader):
         ]
         skipped = self._rows("SELECT reason, sum(frames) AS frames FROM skipped GROUP BY reason ORDER BY 2 DESC, 1")
         damage = self._rows("SELECT path, offset, reason, lost_bytes FROM damage")
-        broken = tuple(self._rows(BROKEN_RULES))
         return Snapshot(
-            tuple(rows), skipped=tuple(skipped), damage=tuple(damage), data=tuple(self.data()), set_aside=broken
-        )
+            tuple(rows), skipped=tuple(skipped), damage=tuple(damage), data=tuple(self.data()),
+            set_aside=tuple(self._rows(BROKEN_RULES)), sinks=tuple(self.sinks()),
+        )  # fmt: skip
 
     def _gather(self, scope: Scope) -> None:
         """Read for several kinds of sums at once what they are made of, into temporary tables."""
