@@ -138,7 +138,9 @@ class WatchSettings:
 
     interfaces: tuple[str, ...] = _setting((), "network interfaces, where the command line names none")
     filter: str = _setting("", "only frames that match, as for tcpdump, where the command line has none")
-    ring_bytes: int = _setting(536_870_912, "memory of each interface's ring: what waits there while flows are stored")
+    ring_bytes: int = _setting(536_870_912, "memory of each interface's ring: what comes while nobody reads")
+    spool_bytes: int = _setting(536_870_912, "memory for frames read ahead while flows are stored; used when needed")
+    readers: int = _setting(1, "processes that read and decode beside the one that judges; 1: it does that itself")
     times: str = _setting(TIMES[0], "kernel, or hardware: the interface's own, where it is set up to give them")
     user: str = _setting("", "become this user once the interfaces are open; empty: stay who you are")
     commit_s: float = _setting(1.0, "a flow that ended is stored at most so long after")

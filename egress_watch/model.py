@@ -108,6 +108,24 @@ class Frames:
 
 
 NO_PRINTS: Words = np.zeros(0, np.uint64)
+NO_MARKS: Flags = np.zeros(0, np.uint8)
+
+
+class Wish(NamedTuple):
+    """Payloads of one protocol that somebody wants to look at: told by a port or by the first byte."""
+
+    protocol: int
+    """TCP or UDP."""
+    from_ports: tuple[int, ...] = ()
+    ports: tuple[int, ...] = ()
+    """To or from one of these."""
+    first_bytes: tuple[int, ...] = ()
+
+
+NAMES, DEVICES = 1, 2
+"""Bits of `Packets.mark`: who wishes to look."""
+LEAST_WISHED_BYTES = 2
+"""A shorter payload says nothing to anybody."""
 
 
 class Beacons(NamedTuple):
@@ -166,12 +184,18 @@ class Packets:
     """Packets taken out of a mirror or tunnel, by its kind; one within two counts for both."""
     print: Words = field(default_factory=lambda: NO_PRINTS)
     """(n,) By what a second copy is known (see `decode.prints`), 0 where none could be; empty where nobody asked."""
+    mark: Flags = field(default_factory=lambda: NO_MARKS)
+    """(n,) Who may want to look at the payload (see `decode.marks`); empty where nobody said what he wants."""
     beacons: Beacons = NO_BEACONS
     """The LLDP frames among those, (k,) and not (n,)."""
 
     def __len__(self) -> int:
         """Return the number of packets."""
         return len(self.time_ns)
+
+    def marked(self, whose: int) -> NDArray[np.intp]:
+        """Return the rows with this mark; all rows where there are no marks."""
+        return np.flatnonzero(self.mark & np.uint8(whose)) if len(self.mark) else np.arange(len(self))
 
 
 PROTOCOLS = {
@@ -485,6 +509,8 @@ class Snapshot:
     evidence: tuple[dict[str, Any], ...] = ()
     """Packets kept of flows that raised an alert, by file."""
     data: tuple[dict[str, Any], ...] = ()
+    set_aside: tuple[dict[str, Any], ...] = ()
+    """Rules of the newest recording that do not run, with the reason."""
     muted: int = 0
     """Alerts left out because somebody muted them."""
     sinks: tuple[dict[str, Any], ...] = ()

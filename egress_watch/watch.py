@@ -11,14 +11,15 @@ from dataclasses import dataclass, fields, replace
 from egress_watch.config import Config
 from egress_watch.decode import decode
 from egress_watch.decode.carriers import Policy, Tables
-from egress_watch.devices import Devices
+from egress_watch.decode.marks import mark_tables
+from egress_watch.devices import WISHES, Devices
 from egress_watch.evidence import Evidence
 from egress_watch.flows import FlowTable
 from egress_watch.flows.duplicates import Duplicates
 from egress_watch.flows.records import together
 from egress_watch.flows.sides import Sides
 from egress_watch.inventory import Inventory
-from egress_watch.model import ONCE, Flows, Frames, Packets, Tally
+from egress_watch.model import DEVICES, NAMES, ONCE, Flows, Frames, Packets, Tally
 from egress_watch.names import Names
 from egress_watch.places import Atlas
 from egress_watch.rules import Rule, RuleSet, told
@@ -55,8 +56,9 @@ def stages(
         config.networks, active_s=config.flows.active_s, idle_s=config.flows.idle_s,
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
-    tables = Tables(Policy(config.decode.unwrap, config.decode.collectors, prints=config.decode.copies == ONCE))
     names = Names(config.names.limit, config.names.waiting)
+    policy = Policy(config.decode.unwrap, config.decode.collectors, prints=config.decode.copies == ONCE)
+    tables = Tables(policy, mark_tables({NAMES: names.wishes(), DEVICES: WISHES}))
     devices = Devices(Sides(config.networks).ours, config.devices.limit)
     asked, times = config.evidence, config.flows
     evidence = Evidence(
@@ -140,7 +142,6 @@ def watch(
         settle(some, stages, recording, tally)
     tally.heard = stages.names.told()
     recording.tell(stages.devices.take(), stages.devices.refused)
-    recording.broken(stages.rules.broken)
     return tally
 
 
@@ -161,6 +162,7 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
         return
     found = stages.rules.hits(batch)
     recording.alert(found, batch)
+    recording.broken(stages.rules.broken)
     if stages.evidence and found:
         links = recording.links(told(found), stages.evidence.flows)
         recording.keep(stages.evidence.keep(named, batch.ids, links))

@@ -26,7 +26,7 @@ SUMMARY = {
     "frames", "packets", "packet_bytes", "skipped", "lost", "flows", "evicted", "late_fragments", "damage", "bytes_out",
     "bytes_in", "verdicts", "alerts", "muted", "zone", "data", "db", "recordings", "inputs", "held", "passed_over",
     "failed", "interrupted", "broken_rules", "narrowed", "zone_asked", "zone_as_of", "unwrapped", "duplicate_share",
-    "heard", "evidence", "refused_facts",
+    "heard", "evidence", "refused_facts", "unstored", "unstored_packets",
 }  # fmt: skip
 HEAVY = ("numpy", "sqlite_utils", "sqlite3", "sigma", "yaml", "maxminddb", "geoip2", "rich", "textual", "zstandard")
 

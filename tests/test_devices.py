@@ -254,6 +254,8 @@ def test_a_made_up_mac_is_said():
     assert made_up(0x024213371337)
     assert not made_up(MAC)
     assert not made_up(0x3333000000FB)
+    assert not made_up(0x02608C000001, "3COM")  # an old block with that bit
+    assert made_up(0xDAA119000001, "Google, Inc.")  # a Company ID, from which Android makes up MACs
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def test_the_service_leaves_with_whoever_started_it(db, tmp_path):
 
 
 def test_pseudonyms_cover_what_is_sent(db, tmp_path):
-    """Where the settings name a key no address of a device goes out, and a format that needs addresses is refused."""
+    """Where the settings name a key no address of a device goes out; a format that needs addresses has made-up ones."""
     key, settings = tmp_path / "key", tmp_path / "c.toml"
     key.write_bytes(os.urandom(32))
     key.chmod(0o600)
@@ -318,9 +318,14 @@ def test_pseudonyms_cover_what_is_sent(db, tmp_path):
     text = (tmp_path / "sent.json").read_text()
     assert sent(tmp_path)[0]["device_ip"].startswith("ip-")
     assert not [word for word in devices if f'"{word}"' in text]
-    settings.write_text(settings.read_text().replace('format = "ndjson"', 'format = "cef"'))
-    done = spawn("forward", db, "--config", settings, "--once")
-    assert (done.returncode, b"must hold addresses" in done.stderr) == (2, True)
+    settings.write_text(
+        settings.read_text().replace('format = "ndjson"', 'format = "cef"').replace("sent.json", "cef.log")
+    )
+    assert spawn("sinks", "forget", "log", "--db", db).returncode == 0
+    assert spawn("forward", db, "--config", settings, "--once").returncode == 0
+    text = (tmp_path / "cef.log").read_text()
+    assert " src=24" in text
+    assert not [word for word in devices if f"={word} " in text or f"={word.upper()} " in text]
 
 
 def test_capture_goes_on_while_a_sink_hangs(db):

@@ -326,7 +326,7 @@ def test_every_reader_says_its_source_and_wants_no_silence():
     assert {reader.SOURCE for reader in readers} == set(TRUST) - {OUTER}
     silent = [web(0, "a.example")._replace(payload=b"", src_port=port, protocol=one)
               for one in (TCP, UDP) for port in (53, 5353, 5355)]  # fmt: skip
-    assert Sieve(readers).sift(stretch_of(packets(*silent), 0)) == []
+    assert Sieve(readers).sift(stretch_of(packets(*silent), 0), np.arange(len(silent))) == []
 
 
 @pytest.mark.parametrize("limit", [1, 5, 50])

@@ -23,7 +23,7 @@ from egress_watch.model import Alert, Damage, Judged, Tally, Verdict
 from egress_watch.store import NEWEST, Reader, Store, file, prepare
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.lookups import Lookup
-from egress_watch.store.recording import FINISHED, INTERRUPTED, SEQUENCE_BITS, flow_ids, storable, writer
+from egress_watch.store.recording import FINISHED, INTERRUPTED, SEQUENCE_BITS, flow_ids, writer
 from egress_watch.store.schema import APPLICATION
 
 DATA = [{"name": "d", "kind": "country", "built": "2026-01-01", "licence": "", "attribution": "", "sha256": "00"}]
@@ -192,10 +192,10 @@ def test_a_file_name_may_be_any_bytes(store, path):
 @given(st.text())
 def test_any_text_can_be_stored(text):
     """What is stored is UTF-8, and a text that is already so is left as it is."""
-    kept = storable(text)
+    kept = file.storable(text)
     kept.encode()
-    assert storable(kept) == kept
-    assert storable("é✓") == "é✓"
+    assert file.storable(kept) == kept
+    assert file.storable("é✓") == "é✓"
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=30), st.integers(0, 2**61))

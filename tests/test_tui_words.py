@@ -25,9 +25,9 @@ from egress_watch_tui.plain import UNSAFE, harmless
 from egress_watch_tui.screens import SCREENS, overview
 from egress_watch_tui.screens.overview import verdicts
 from egress_watch_tui.state import state
-from egress_watch_tui.taste import PALETTES, choose
+from egress_watch_tui.taste import PALETTES, choose, masked_row
 from egress_watch_tui.themes import THEMES
-from egress_watch_tui.words import OLD_DAYS, age, size, stale, verdict, when
+from egress_watch_tui.words import OLD_DAYS, age, device, remote, size, stale, verdict, when
 
 COLUMNS = (
     Column("one", lambda row: row["one"], 5, grow=1),
@@ -166,6 +166,25 @@ def test_a_hidden_address_is_nowhere(address: IPv4Address | IPv6Address, beside:
     finally:
         choose(private=False)
     assert harmless(text) == text
+
+
+def test_hidden_names_are_nowhere() -> None:
+    """Names that point to a device or its people are masked too: the inventory's, and those of hosts of one's own."""
+    row = {"device_ip": "10.0.0.1", "remote_ip": "10.0.0.2", "device_name": "Anna's lamp", "contact": "Anna",
+           "name": "annas-phone.local", "other_names": ["anna.local"], "verdict": "IN", "site": "Town hall",
+           "why": "10.0.0.1 to annas-phone.local: stays local: your own network"}  # fmt: skip
+    abroad = {**row, "remote_ip": "52.1.2.3", "name": "www.example.com", "why": "10.0.0.1 to www.example.com (X): out"}
+    assert masked_row(row) == row
+    try:
+        choose(private=True)
+        assert "anna" not in str(masked_row(row)).lower()
+        assert masked_row(row)["site"] == "Town hall"
+        assert (device(row), remote(row)) == ("10.0.0.1", "10.0.0.2")  # addresses are masked as they are drawn
+        assert masked_row(abroad)["name"] == remote(abroad) == "www.example.com"
+        assert masked_row(abroad)["why"] == abroad["why"]
+        assert drill.narrowed("", "Destinations", {**row, "location_status": "local"}, "Flows") == "remote:10.0.0.2"
+    finally:
+        choose(private=False)
 
 
 def test_a_range_steps_back_and_follows_again() -> None:

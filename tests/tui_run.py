@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from running import environment
+from textual import events
+from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 
 from egress_watch.cli import main
@@ -26,6 +29,10 @@ DAY = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SMALL, LARGE = (80, 24), (160, 48)
 NEVER_S = 100_000.0
 """The screens look at the database once; a test that wants a second look asks for it."""
+QUIET_ROUNDS = 3
+"""So many rounds without a message mean rest: what a round sets going without one is a message in the next."""
+heard = [0]
+"""How many messages have been handled so far, but for those of clocks; only one application runs at a time."""
 
 
 def city(folder: Path) -> Path:
@@ -67,7 +74,8 @@ def run(path: Path, script: Callable[[EgressWatch, Pilot[None]], Awaitable[T]], 
 
     async def session() -> T:
         app = EgressWatch(str(path), clock=lambda: DAY, period_s=NEVER_S)
-        async with app.run_test(size=size) as pilot:
+        app.animation_level = "none"
+        async with app.run_test(size=size, message_hook=_hear) as pilot:
             await settle(pilot)
             return await script(app, pilot)
 
@@ -82,11 +90,38 @@ async def press(pilot: Pilot[None], *keys: str) -> None:
 
 
 async def settle(pilot: Pilot[None]) -> None:
-    """Wait until nothing is being read and everything is drawn."""
-    await pilot.pause()
-    while any(not worker.is_finished for worker in pilot.app.workers):
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
+    """Wait until nothing is being read, no message is on its way and everything is drawn, however slow the machine.
+
+    Textual's own pause takes a process that is given no processor for one that is idle.
+    """
+    quiet = 0
+    while quiet < QUIET_ROUNDS:
+        before = heard[0]
+        asked = await _round(pilot)
+        reading = [worker for worker in pilot.app.workers if not worker.is_finished]
+        if reading:
+            await pilot.app.workers.wait_for_complete(reading)
+        quiet = 0 if reading or heard[0] - before > asked else quiet + 1
+
+
+async def _round(pilot: Pilot[None]) -> int:
+    """Have every part of the screens answer, so that all it was sent before is done; return how many were asked."""
+    app = pilot.app
+    parts: list[MessagePump] = [app, *(part for one in app.screen_stack for part in one.walk_children(with_self=True))]
+    answers = [asyncio.Event() for _ in parts]
+    asked = [answer for part, answer in zip(parts, answers, strict=True) if part.call_later(answer.set)]
+    broken: asyncio.Future[bool] = asyncio.ensure_future(app._exception_event.wait())
+    waiting = asyncio.gather(*(answer.wait() for answer in asked))
+    await asyncio.wait((waiting, broken), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    broken.cancel()
+    app.screen._on_timer_update()
+    return len(asked)
+
+
+def _hear(message: Message) -> None:
+    """Count a message that says that something happens."""
+    heard[0] += not isinstance(message, events.Timer)
 
 
 def picture(app: EgressWatch) -> list[str]:

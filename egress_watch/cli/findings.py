@@ -13,6 +13,7 @@ from egress_watch.cli.judges import old
 from egress_watch.exports.times import iso
 
 SILENT_S = 60
+REMEDY = "mend it; see `egress-watch rules check`"
 GOOD, ODD, BAD = "ok", "warning", "trouble"
 
 
@@ -88,7 +89,7 @@ def _data(told: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _rules(told: Mapping[str, Any]) -> Iterator[Finding]:
     for row in told["broken_rules"]:
-        yield Finding("rules", ODD, f"{row['title']}: {row['broken']}", "mend it; see `egress-watch rules check`")
+        yield Finding("rules", ODD, f"set aside: {row['title']}: {' '.join(row['broken'].split())}", REMEDY)
 
 
 def _room(told: Mapping[str, Any], least_free_bytes: int) -> Iterator[Finding]:

@@ -82,7 +82,7 @@ def beside(config: Config, settings: str) -> Beside | None:
         return None
     from egress_watch.forward import Beside, check
 
-    check(config.sink, covered=bool(config.privacy.key_file))
+    check(config.sink)
     return Beside(config.db, settings)
 
 

@@ -11,20 +11,23 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from egress_watch import sinks
+from egress_watch.cli.ahead import Way
+from egress_watch.cli.fanout import Fanout
 from egress_watch.cli.forward import beside
 from egress_watch.cli.judges import described
-from egress_watch.cli.recorder import as_rows, begin, stop_signal, tell
+from egress_watch.cli.recorder import as_places, as_rows, begin, stop_signal, tell
 from egress_watch.cli.status_line import StatusLine
 from egress_watch.config import Config
-from egress_watch.errors import EgressWatchError
+from egress_watch.decode.carriers import Tables
+from egress_watch.errors import CaptureError, EgressWatchError, RuleError
 from egress_watch.library import atlas, data_files, inventory, notices, rule_files, rules, with_networks
-from egress_watch.model import Frames, Happening, Health, Tally
+from egress_watch.model import Frames, Happening, Health, Packets, Tally
 from egress_watch.rules import RuleSet
 from egress_watch.sources.filter import Filter
 from egress_watch.sources.live import HARDWARE, Live
@@ -45,17 +48,19 @@ TELL_S = 60.0
 
 
 class LiveJob:
-    """One run of watch, over interfaces that are listened to already."""
+    """One run of watch, over interfaces that are listened to already, once for each reader."""
 
-    def __init__(self, config: Config, live: Live, by: Filter | None, *, settings: str, quiet: bool) -> None:
-        self._live, self._filter = live, by
+    def __init__(self, config: Config, lives: Sequence[Live], by: Filter | None, *, settings: str, quiet: bool) -> None:
+        self._lives, self._filter = lives, by
+        self._live: Live | Fanout = lives[0]
         self._forwarder = beside(config, settings)
-        tell(live.notes)
+        tell(lives[0].notes)
         self._inventory = inventory(config)
         self._config = with_networks(config)
         self._quiet = quiet
         self._tally = Tally()
         self._status = StatusLine(quiet=quiet)
+        self._broken: dict[str, str] = {}
         self._load()
         self._next_beat_s = self._next_look_s = self._next_tell_s = 0.0
         self._lost = 0
@@ -71,6 +76,8 @@ class LiveJob:
             number = self._record(store, seconds, frames)
             if as_json or not self._quiet:
                 self._report(number, as_json=as_json)
+        if self._live.failed:
+            raise CaptureError(self._live.failed, where=", ".join(self._live.interfaces))
         return 0
 
     def _load(self) -> None:
@@ -78,7 +85,7 @@ class LiveJob:
         files = data_files(self._config)
         found, broken = rules(self._config)
         self._places = atlas(self._config, files)
-        self._files, self._rules = files, found
+        self._files, self._rules, self._unsound = files, found, broken
         tell([f"rule set aside: {error}" for error in broken])
         self._stamp = self._stamped()
 
@@ -87,7 +94,9 @@ class LiveJob:
         begun = f"live {time.time_ns()} {os.getpid()}"
         narrowed = f"--filter {self._filter.expression!r}" if self._filter else ""
         marks = {name: f"{begun} {name}" for name in self._live.interfaces}
-        recording = begin(store, self._config, self._rules, self._files, marks, narrowed, live=True)
+        recording = begin(
+            store, self._config, self._rules, self._files, marks, narrowed, broken=self._unsound, live=True
+        )
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
         until_s = time.monotonic() + seconds if seconds else float("inf")
@@ -95,14 +104,25 @@ class LiveJob:
 
             def go_on(_: Frames, tally: Tally) -> bool:
                 self._beat(recording, through, tally)
-                return not (stopped() or time.monotonic() >= until_s)
+                if stopped() or time.monotonic() >= until_s:
+                    self._live.end()  # what has come by now is recorded still
+                return True
 
-            source = Narrowing(filter=self._filter).narrowed(self._live.frames(frames))
+            source, decoded = self._source(through.tables, frames)
             wait_ns = int(self._config.watch.commit_s * 1e9)
-            tally = watch(source, through, recording, go_on, wait_ns=wait_ns)
+            tally = watch(source, through, recording, go_on, wait_ns=wait_ns, decoded=decoded)
         self._tally = tally
+        self._tell_broken(through.rules.broken)
         self._end(recording, tally, marks)
         return recording.id
+
+    def _source(self, tables: Tables, frames: int) -> tuple[Iterator[Frames], Callable[[Frames], Packets] | None]:
+        """Return what is to be followed: read here, or by readers, who have decoded it already."""
+        narrowing = Narrowing(filter=self._filter)
+        if len(self._lives) == 1:
+            return narrowing.narrowed(self._lives[0].frames(frames)), None
+        self._live = Fanout(self._lives, Way(narrowing, tables), spool_bytes=self._config.watch.spool_bytes)
+        return self._live.frames(), self._live.packets
 
     def _end(self, recording: Recording, tally: Tally, marks: dict[str, str]) -> None:
         recording.beat(tally, self._live.health(), [*self._live.happened(), *recording.tidy()])
@@ -123,6 +143,7 @@ class LiveJob:
         self._status.show(self._live.states(), tally, minutes)
         tell([f"{one.interface}: {one.what}" for one in happened])
         self._tell_losses(minutes, now_s)
+        self._tell_broken(through.rules.broken)
         if self._forwarder and (ended := self._forwarder.look()):
             tell([ended])
         if now_s >= self._next_look_s:
@@ -148,17 +169,24 @@ class LiveJob:
             tell([f"{self._lost:,} frames lost since this was last said; the table health has them by minute"])
             self._lost = 0
 
+    def _tell_broken(self, broken: Mapping[str, str]) -> None:
+        """Say once of each rule that it failed or was too slow."""
+        fresh = {rule: why for rule, why in broken.items() if rule not in self._broken}
+        origins = {rule.id: rule.origin for rule in self._rules}
+        tell([f"rule set aside: {RuleError(why, where=origins.get(rule, rule))}" for rule, why in fresh.items()])
+        self._broken |= fresh
+
     def _reload(self, recording: Recording, through: Stages) -> None:
         """Judge by the rules and data as they are now; what is wrong with them is said, and those before stay."""
         self._stamp = self._stamped()
         try:
             self._load()
-            recording.broken(through.rules.broken)
-            recording.reload(described(self._files), as_rows(self._rules))
+            recording.reload(described(self._files), as_rows(self._rules), as_places(self._unsound))
         except EgressWatchError as error:
             tell([f"rules and data stay as they were: {error}"])
             return
         through.rules, through.atlas = RuleSet(self._rules), self._places
+        self._broken.clear()
         tell([f"loaded anew: {len(self._rules)} rules, {len(self._files)} data files"])
 
     def _stamped(self) -> list[tuple[str, int, int]]:
@@ -187,7 +215,8 @@ class LiveJob:
             snapshot = reader.snapshot([number])
         outcome: dict[str, Any] = {
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._live.interfaces), "held": [],
-            "passed_over": [], "failed": [], "interrupted": False, "broken_rules": [],
+            "passed_over": [], "failed": [], "interrupted": False,
+            "broken_rules": [*map(str, self._unsound), *self._broken.values()],
             "zone_asked": self._config.zone.lower(), "unwrapped": dict(self._tally.unwrapped),
             "narrowed": self._filter.expression if self._filter else "",
         }  # fmt: skip

@@ -6,7 +6,7 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 
 from __future__ import annotations
 
-from egress_watch.fast.library import Accelerator, Drained, Easy, Records, load, packet_columns
+from egress_watch.fast.library import Accelerator, Drained, Easy, MarkTables, Records, load, packet_columns
 from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
 
 _loaded = load()
@@ -28,6 +28,7 @@ __all__ = [
     "Accelerator",
     "Drained",
     "Easy",
+    "MarkTables",
     "NameFinder",
     "NameTables",
     "PlainNames",

@@ -19,7 +19,7 @@ from typing import cast
 import numpy as np
 
 from egress_watch.fast import PlainNames
-from egress_watch.model import END_REASONS, Flows, Packets
+from egress_watch.model import END_REASONS, Flows, Packets, Wish
 from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, plain, quic, tls
 from egress_watch.names.bearers import Sieve, Stretch, bearers, connections, stretch_of
 from egress_watch.names.book import HEARD, NAME, RANK, START, UNTIL, Book, Run, find
@@ -81,13 +81,18 @@ class Names:
         self._refused: dict[str, int] = {}
         self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES], PLAINEST)
         self._plainest = {self._sieve.bit(reader): reader for reader in PLAINEST}
-        self._texts = {bit: (plain.TEXTS[reader], _RANK[reader.SOURCE]) for bit, reader in self._plainest.items()}
+        ranked = {bit: (reader.SOURCE, _RANK[reader.SOURCE]) for bit, reader in self._plainest.items()}
+        self._texts = {bit: (plain.TEXTS[source], rank) for bit, (source, rank) in ranked.items()}
         self._later: list[Heard] = []
         self._streams = Streams(waiting)
         self._dialogues: dict[Reader, Dialogue] = {reader: reader.open(waiting) for reader in DIALOGUES}
         self._row = 0
         # The first book also holds what flow records that were cut hand on to the next record.
         self._connections, self._asked, self._known, self._local = (Book(limit) for _ in range(4))
+
+    def wishes(self) -> list[Wish]:
+        """Return which payloads may carry names."""
+        return self._sieve.wishes()
 
     @property
     def heard(self) -> dict[str, int]:

@@ -34,19 +34,22 @@ from egress_watch.model import (
     address_text,
     mac_text,
 )
-from egress_watch.store import hours, retention
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, dataset, place_row
 from egress_watch.store.batch import Batch, Matcher, Numbers
 from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.facts import Contacts
-from egress_watch.store.file import transaction
+from egress_watch.store.file import storable, transaction
 from egress_watch.store.habits import Habits
 from egress_watch.store.health import write_health
+from egress_watch.store.hours import HOUR_NS
+from egress_watch.store.hours import add as add_hours
 from egress_watch.store.kept import links, write_kept
 from egress_watch.store.kinds import NO_HABIT
 from egress_watch.store.lookups import Lookup
+from egress_watch.store.retention import note as note_newest
 from egress_watch.store.rollup import Rollup
+from egress_watch.store.set_aside import Unsound, note_broken, write_rules
 from egress_watch.store.steady import Steady
 from egress_watch.store.storm import Hits
 from egress_watch.store.sums import Sums
@@ -79,6 +82,7 @@ class Recording:
         self._db, self._path, self._dataset, self._zone = db, path, judged_by, zone
         self._episodes = Episodes(db, row, judged_by, pace=pace)
         self._rules_done = -1
+        self._broken: set[str] = set()
         self.clock, self._marked_ns = Steady(), 0
         self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
         self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
@@ -152,14 +156,15 @@ class Recording:
         """Return what there is to tell of the database itself; see `store.lasting`."""
         return []
 
-    def reload(self, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]]) -> None:
-        """Judge by other data files and rules from now on; both as for `Store.record`."""
+    def reload(self, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]], unsound: Unsound = ()) -> None:
+        """Judge by other data files and rules from now on; all as for `Store.record`."""
         with transaction(self._db, self._path):
             self._dataset = dataset(self._db, data)
-            write_rules(self._db, rules)
+            write_rules(self._db, rules, unsound)
             self._db.conn.execute("UPDATE recording SET dataset = ? WHERE id = ?", (self._dataset, self.id))
         self._episodes.judged_by(self._dataset)
         self._places.forget()
+        self._broken.clear()
 
     def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> Ints:
         """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``, which only grow.
@@ -190,15 +195,18 @@ class Recording:
             self._habits.keep()
             self._episodes.end(tally.last_ns)
             self._sums.settle()
-            retention.note(self._db, self._newest(), self.clock.now_ns())
+            note_newest(self._db, self._newest(), self.clock.now_ns())
             self._rollup.end()
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
     def broken(self, rules: Mapping[str, str]) -> None:
-        """Note the rules that could not run to their end, with the reason."""
-        with transaction(self._db, self._path):
-            self._db.conn.executemany("UPDATE rule SET broken = ? WHERE id = ?", [(why, i) for i, why in rules.items()])
+        """Note the rules that could not run to their end, with the reason, each once."""
+        fresh = {rule: why for rule, why in rules.items() if rule not in self._broken}
+        if fresh:
+            with transaction(self._db, self._path):
+                note_broken(self._db, fresh)
+            self._broken |= fresh.keys()
 
     def _insert(self, judged: Judged, assets: Ints | None = None) -> Batch:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""
@@ -212,7 +220,7 @@ class Recording:
         self._mark(int(ids[-1]) if len(ids) else newest)
         remote, name, source, _, alias, place = columns[-6:]
         assets = np.zeros(len(ids), np.int64) if assets is None else assets
-        hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
+        add_hours(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
         heard, others = ([number or 0 for number in column] for column in (name, alias))
         known = [NO_HABIT if times is None else times for times in habits]
         parts = (remote, heard, source, others, place, facts, known)
@@ -227,9 +235,9 @@ class Recording:
     def _mark(self, newest: int) -> None:
         """Write down once an hour, by the clock, how far the flows have come."""
         now_ns = self.clock.now_ns()
-        if not 0 <= now_ns - self._marked_ns < hours.HOUR_NS:
+        if not 0 <= now_ns - self._marked_ns < HOUR_NS:
             self._marked_ns = now_ns
-            retention.note(self._db, newest, self._marked_ns)
+            note_newest(self._db, newest, self._marked_ns)
 
     def _columns(self, judged: Judged) -> list[Sequence[Any]]:
         """Return the values of `_FLOW` behind id and device, in its order."""
@@ -308,12 +316,6 @@ def begin(
     return number
 
 
-def write_rules(db: Database, rules: Iterable[Sequence[str]]) -> None:
-    """Remember rules by id, title, level, digest and origin; called within a transaction."""
-    rows = [tuple(map(storable, row)) for row in rules]
-    db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
-
-
 def note_inputs(
     db: Database, recording: int, fingerprints: Mapping[str, str], failed: Mapping[str, str] = NONE
 ) -> None:
@@ -323,11 +325,6 @@ def note_inputs(
         for path, fingerprint in fingerprints.items()
     ]
     db.conn.executemany("INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?)", rows)
-
-
-def storable(text: str) -> str:
-    """Return a text that UTF-8 can hold: the name of a file may be any bytes (PEP 383), the others are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def writer(pid: int) -> str:

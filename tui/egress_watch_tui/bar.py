@@ -19,6 +19,7 @@ from textual.widgets import Input, Static
 from egress_watch.errors import EgressWatchError
 from egress_watch.store.fields import FIELDS
 from egress_watch.store.terms import quoted
+from egress_watch_tui.choice import steady
 from egress_watch_tui.feed import Feed
 from egress_watch_tui.plain import harmless
 
@@ -59,7 +60,9 @@ class Bar(Vertical):
     def compose(self) -> ComposeResult:
         """Hold the line and its hint."""
         yield Static("", id="hint", markup=False)
-        yield Input(compact=True, select_on_focus=False, placeholder="country:CN owner:hikvision verdict:out ...")
+        yield steady(
+            Input(compact=True, select_on_focus=False, placeholder="country:CN owner:hikvision verdict:out ...")
+        )
 
     def open(self, text: str) -> None:
         """Begin with the filter in use."""

@@ -80,7 +80,7 @@ class Form(ModalScreen[tuple[str, ...]]):
                 yield Static(Text(self._about, style="dim"), markup=False)
             for label, value in self._fields:
                 yield Static(label, markup=False)
-                yield Input(value, compact=True)
+                yield steady(Input(value, compact=True))
             yield Static(Text("enter goes on, esc cancels", style="dim"), id="wrong", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -97,6 +97,12 @@ class Form(ModalScreen[tuple[str, ...]]):
             self.query_one("#wrong", Static).update(Text(f"! {said}", style="bold"))
             return
         self.dismiss(answer)
+
+
+def steady(line: Input) -> Input:
+    """Return the line with a cursor that does not blink: where nothing changes, nothing is drawn."""
+    line.cursor_blink = False
+    return line
 
 
 class Moments(Form):

@@ -27,7 +27,7 @@ from egress_watch_tui.keys import working
 from egress_watch_tui.pane import Pane, View
 from egress_watch_tui.sheet import Sheet
 from egress_watch_tui.sinks import Sinks
-from egress_watch_tui.taste import choose, masked, taste
+from egress_watch_tui.taste import choose, masked, masked_row, taste
 from egress_watch_tui.themes import THEMES
 
 TO = {"D": "Devices", "T": "Destinations", "O": "Owners", "F": "Flows", "A": "Alerts"}
@@ -199,7 +199,7 @@ class Roads(Base):
         row = self.front().row()
         if row is None:
             return
-        shown = {name: value for name, value in row.items() if not name.startswith("_")}
+        shown = masked_row({name: value for name, value in row.items() if not name.startswith("_")})
         text = json.dumps(shown, ensure_ascii=True, default=str) if as_json else as_text(shown)
         self.copy_to_clipboard(masked(text))
         self.notify(f"The row is in the clipboard{' as JSON' if as_json else ''}.", timeout=3)

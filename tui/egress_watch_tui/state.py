@@ -52,6 +52,8 @@ def pulse(view: View) -> str:
         parts += [f"{view.frames_s:,.0f} frames/s", f"{age_of(view)} old"]
     if lost:
         parts.append(f"! {lost:,} lost ({lost / max(1, frames + lost):.2%})")
+    if snapshot.set_aside:
+        parts.append(f"! {len(snapshot.set_aside)} rules set aside")
     if told := sinks.trouble(snapshot.sinks):
         parts.append(told)
     return ", ".join(parts)
@@ -83,6 +85,9 @@ def _lines(view: View) -> Iterator[tuple[str, str, str]]:
         first = snapshot.damage[0]
         where = f"{first['path']}: {first['reason']} at byte {first['offset']:,}"
         yield "damaged", f"! {len(snapshot.damage)} of the inputs: {where}", "bold"
+    if snapshot.set_aside:
+        first = snapshot.set_aside[0]
+        yield "rules", f"! {len(snapshot.set_aside)} set aside: {first['title']}: {first['broken']}", "bold"
 
 
 def _span(snapshot: Snapshot) -> str:
