@@ -131,12 +131,13 @@ class Accelerator:
         """
         room = max(size - at, 0) // LIKELY_BYTES + 1
         while True:
-            columns = [np.empty(room, np.int64) for _ in range(4)]
-            places = map(place_of, columns)
+            columns = np.empty((4, room), np.int64)  # one call in place of four
+            first = place_of(columns)
+            places = range(first, first + columns.nbytes, columns.strides[0])
             walk = PcapWalk(place_of(data), at, size, header, most, tick_ns, big, swap, *places, room, 0)
             count = self._library.ew_pcap(byref(walk))
             if count < room:  # else there may be more than there was room for
-                start, caught, wire, time_ns = (column[:count] for column in columns)
+                start, caught, wire, time_ns = columns[:, :count]
                 return Records(start, caught, wire, time_ns, walk.at, walk.length)
             room *= 4
 

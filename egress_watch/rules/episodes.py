@@ -52,6 +52,7 @@ class RuleSet:
         self.rules: tuple[Rule, ...] = tuple(rules)
         self.broken: dict[str, str] = {}
         """Reason by rule id, for whoever shows the rules."""
+        self._news: dict[str, str] = {}
         origins: dict[str, str] = {}
         for rule in self.rules:
             if rule.id in origins:
@@ -71,18 +72,26 @@ class RuleSet:
         ends = _Ends(batch)
         for rule, found in zip(rules, batch.matching([rule.predicate for rule in rules]), strict=True):
             if isinstance(found, RuleError):
-                self.broken[rule.id] = str(found)
+                self._set_aside(rule, found)
             elif rule.count:
                 crossing += self._correlated(rule, rule.count, found, batch)
             elif len(found):
                 hits.append(Hits(rule, found, batch, ends))
         return [*hits, *crossing]
 
+    def news(self) -> dict[str, str]:
+        """Return what broke since this was asked last."""
+        news, self._news = self._news, {}
+        return news
+
+    def _set_aside(self, rule: Rule, why: RuleError) -> None:
+        self.broken[rule.id] = self._news[rule.id] = str(why)
+
     def _correlated(self, rule: Rule, count: Count, rows: Ints, batch: Batch) -> list[Alert]:
         """Return the episodes of a rule that counts over time."""
         found = batch.counted(rule.id, rows, count)
         if isinstance(found, RuleError):
-            self.broken[rule.id] = str(found)
+            self._set_aside(rule, found)
             return []
         return [crossed(rule, count, crossing) for crossing in found]
 

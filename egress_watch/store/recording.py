@@ -65,7 +65,6 @@ class Recording:
         self._db, self._path, self._dataset, self._zone = db, path, judged_by, zone
         self._episodes = Episodes(db, row, judged_by, pace=pace)
         self._rules_done = -1
-        self._broken: set[str] = set()
         self.clock, self._marked_ns = Steady(), 0
         self._rows = FlowRows(db, row, judged_by, zone)
         self._asset_rows: list[int] = []
@@ -136,7 +135,6 @@ class Recording:
             self._db.conn.execute("UPDATE recording SET dataset = ? WHERE id = ?", (judged_by, self.id))
         self._episodes.judged_by(judged_by)
         self._rows.judged_by(judged_by)
-        self._broken.clear()
 
     def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> Ints:
         """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``, which only grow.
@@ -175,12 +173,9 @@ class Recording:
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
 
     def broken(self, rules: Mapping[str, str]) -> None:
-        """Note the rules that could not run to their end, with the reason, each once."""
-        fresh = {rule: why for rule, why in rules.items() if rule not in self._broken}
-        if fresh:
-            with transaction(self._db, self._path):
-                note_broken(self._db, fresh)
-            self._broken |= fresh.keys()
+        """Note the rules that could not run to their end, with the reason."""
+        with transaction(self._db, self._path):
+            note_broken(self._db, rules)
 
     def _insert(self, judged: Judged, assets: Ints | None = None) -> Batch:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""

@@ -53,7 +53,7 @@ def pulse(view: View) -> str:
     if lost:
         parts.append(f"! {lost:,} lost ({lost / max(1, frames + lost):.2%})")
     if snapshot.set_aside:
-        parts.append(f"! {len(snapshot.set_aside)} rules set aside")
+        parts.append(f"! rules set aside: {len(snapshot.set_aside)}")
     if told := sinks.trouble(snapshot.sinks):
         parts.append(told)
     return ", ".join(parts)
