@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from statistics import median, quantiles
 
-from build import SCRATCH, add_calls, build, capture
+from build import MIXED, SCRATCH, add_calls, build, capture
 
 WITH, WITHOUT = "with", "without"
 PROGRAM = """
@@ -61,7 +61,7 @@ def main() -> None:
     command = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     command.add_argument("--packets", type=int, default=1_000_000)
     command.add_argument("--pairs", type=int, default=8)
-    add_calls(command)
+    add_calls(command, MIXED)
     options = command.parse_args()
     path = capture(options.packets, options.abroad, hard=options.hard)
     build(path, options.packets, abroad=options.abroad, hard=options.hard)

@@ -73,8 +73,8 @@ class Pending:
     """Flows that ended and wait to be settled together.
 
     They are cut where their count reaches a multiple of `TOGETHER`, so alerts do not depend on how the input was cut
-    into batches. Whoever watches live traffic gives ``wait_ns``: then no flow waits longer, by packet time, and alerts
-    may be numbered otherwise.
+    into batches. Whoever watches live traffic gives ``wait_ns``: then no flow waits longer, and alerts may be numbered
+    otherwise.
     """
 
     def __init__(self, wait_ns: int | None = None) -> None:
@@ -113,12 +113,13 @@ def _go_on(_: Frames, __: Tally) -> bool:
 
 def watch(
     source: Iterable[Frames], stages: Stages, recording: Recording, go_on: Callable[[Frames, Tally], bool] = _go_on,
-    wait_ns: int | None = None, decoded: Callable[[Frames], Packets] | None = None,
+    wait_ns: int | None = None, clock: Callable[[], int] | None = None,
+    decoded: Callable[[Frames], Packets] | None = None,
 ) -> Tally:  # fmt: skip
     """Follow frames to alerts until the source ends or ``go_on`` says no. README: the life of a packet.
 
-    ``wait_ns``: see `Pending`. ``decoded`` returns the packets of the frames that came last, where another process has
-    decoded them already.
+    ``wait_ns``: see `Pending`; by packet time, or by a ``clock``: then a loop that is behind settles more at once, and
+    catches up. ``decoded`` returns the packets of the frames that came last, where another process has decoded them.
     """
     tally, pending, now_ns = Tally(), Pending(wait_ns), 0
     for frames in source:
@@ -128,12 +129,13 @@ def watch(
         stages.names.hear(packets)
         stages.devices.hear(packets)
         if 0 < frames.clock_ns < now_ns - SET_BACK_NS:
-            pending.add(stages.table.set_back(), now_ns)
+            pending.add(stages.table.set_back(), clock() if clock else now_ns)
         flows = stages.table.update(packets, frames.clock_ns)
         count(tally, frames, packets)
         now_ns = frames.clock_ns or (int(frames.time_ns[-1]) if len(frames) else now_ns)
-        pending.add(flows, now_ns)
-        for some in pending.due(now_ns):
+        moment_ns = clock() if clock else now_ns
+        pending.add(flows, moment_ns)
+        for some in pending.due(moment_ns):
             settle(some, stages, recording, tally)
         if not go_on(frames, tally):
             break

@@ -166,16 +166,18 @@ def test_a_reader_that_is_killed_ends_the_recording_in_good_order(pair, tmp_path
     assert all_stored(watching)
 
 
-def test_several_readers_need_the_interface_up(pair, tmp_path):
-    """The kernel lets nobody share an interface that is down: said at the start, with a remedy."""
+def test_several_readers_wait_for_an_interface_that_is_down(pair, tmp_path):
+    """Down at the start, or while they read, changes nothing for several readers: up again, all is heard."""
     path = settings(tmp_path)
     path.write_text(f"{SETTINGS}readers = 2\n", encoding="utf-8")
-    pair.run("ip", "link", "set", "mon0", "down")
-    words = pair.inside(*command("watch", "-i", "mon0", "--config", path, "--db", tmp_path / "a.db"))
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment())
-    pair.run("ip", "link", "set", "mon0", "up")
-    assert done.returncode == 2
-    assert "bring it up first, or set watch.readers to 1" in done.stderr
+    watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", path)
+    for state in ("down", "up"):
+        pair.run("ip", "link", "set", "mon0", state)
+        told = f"SELECT count(*) FROM happening WHERE what = '{state}'"
+        until(lambda query=told: watching.sql(query) == [(1,)], state)
+    pair.send(CITY)
+    watching.saw(4124)
+    assert watching.end(signal.SIGTERM)[0] == 0
 
 
 def test_flows_are_stored_while_nothing_comes(pair, tmp_path):
@@ -450,3 +452,20 @@ def test_interfaces_are_listed(capsys):
     assert "lo: up" in out or "lo: down" in out
     told = json.loads(run(capsys, "interfaces", "--json")[1])
     assert {"name", "state", "speed_mbit", "link", "mtu", "addresses", "offloads", "findings"} == set(told[0])
+
+
+def test_what_it_says_is_json_where_wanted(pair, tmp_path):
+    """With watch.log = "json" each line on standard error is one object with time, level, part and message."""
+    path = settings(tmp_path)
+    path.write_text(f'{SETTINGS}log = "json"\n', encoding="utf-8")
+    watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", path)
+    pair.run("ip", "link", "set", "mon0", "down")
+    until(lambda: watching.sql("SELECT count(*) FROM happening WHERE what = 'down'") == [(1,)], "down")
+    pair.run("ip", "link", "set", "mon0", "up")
+    code, _, err = watching.end(signal.SIGTERM)
+    assert code == 0
+    told = [json.loads(line) for line in err.splitlines()]
+    assert all({"time", "level", "part", "message"} <= set(one) for one in told)
+    assert {one["part"] for one in told} == {"watch"}
+    assert any(one.get("interface") == "mon0" and one["what"] == "down" for one in told)
+    assert told[-1]["message"].startswith("stopping after this batch")

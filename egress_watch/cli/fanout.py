@@ -3,8 +3,9 @@
 In: interfaces opened as often as there are readers. Out: one stream of batches, and what `Live` tells. Never: a clock
 that is ahead of a reader, or a reader that ends in silence.
 
-The kernel gives each flow's packets to one reader (PACKET_FANOUT, packet(7)); so they stay in order. Of the batches at
-hand the one that begins earliest is next, once each reader has one: at least every quarter of a second it has.
+The kernel spreads flows over the readers (PACKET_FANOUT, packet(7)), but knows only plain ones: of others each
+direction may go to another reader. So what they send is put in order of time again, up to the moment until which all
+have told: each does at least every quarter of a second.
 """
 
 from __future__ import annotations
@@ -14,30 +15,53 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
-
 from egress_watch.cli.ahead import Way
+from egress_watch.cli.merging import Batch, cut, together
 from egress_watch.cli.reader import SLOT_BYTES, End, Parcel, Post, Reader, Trouble
 from egress_watch.decode import decode
 from egress_watch.model import Frames, Happening, Health, Packets
-from egress_watch.sources.columns import Columns
-from egress_watch.sources.live import Live
+from egress_watch.sources.live import GRACE_NS, Live
 from egress_watch.sources.minutes import Minutes
 
 LEAST_SLOTS = 4
-SPAN_NS = 50_000_000
-"""A batch holds no more time than this, so that what two readers saw is out of order by no more than this."""
+SURE_NS = GRACE_NS - 50_000_000
+"""A frame lies in the ring within 50 ms of its time, nearly always; the clock that ends flows waits for longer."""
 
 
 class Told(NamedTuple):
     """What a reader tells with each batch."""
 
-    begin_ns: int
-    """Before this nothing more comes from it."""
     health: list[Health]
     happened: list[Happening]
     states: list[tuple[str, str]]
     by_hardware: bool
+
+
+class _Share:
+    """What one reader sent last, and how much of it is not taken yet."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader, self.done = reader, True
+        self._slot = -1
+
+    def open(self, parcel: Parcel) -> None:
+        """Look at the next batch."""
+        self._batch, self._slot, self.done = Batch(*self.reader.opened(parcel)), parcel.slot, False
+        frames = self._batch.frames
+        self.clock_ns = frames.clock_ns
+        self.known_ns = int(frames.time_ns.max()) if len(frames) else frames.clock_ns + SURE_NS
+        """Up to this all is known that comes from this reader."""
+
+    def take(self, upto_ns: int) -> Batch:
+        """Return what came until a moment."""
+        found, self._batch = cut(self._batch, upto_ns)
+        self.done = upto_ns >= self.known_ns
+        return found
+
+    def release(self) -> None:
+        """Give the slot back once nothing is left in it."""
+        if self.done:
+            self.reader.release(self._slot)
 
 
 class Fanout:
@@ -54,20 +78,19 @@ class Fanout:
             self._readers.append(Reader(partial(_listen, live, way), self._readers, slots))
 
     def frames(self) -> Iterator[Frames]:
-        """Yield the batches of all readers until `end`; each is valid until the next one is asked for."""
-        at_hand: dict[int, Parcel] = {}
-        clocks = dict.fromkeys(range(len(self._readers)), 0)
-        while clocks:
-            for number in clocks.keys() - at_hand.keys():
-                if parcel := self._next(number):
-                    at_hand[number] = parcel
-                else:
-                    del clocks[number]
-            if at_hand:
-                number = min(at_hand, key=lambda one: at_hand[one].more.begin_ns)
-                parcel = at_hand.pop(number)
-                yield self._opened(number, parcel, clocks)
-                self._readers[number].release(parcel.slot)
+        """Yield what all read until `end`, in order of time; each batch is valid until the next one is asked for."""
+        shares = [_Share(reader) for reader in self._readers]
+        while shares:
+            for share in [one for one in shares if one.done]:
+                if not self._next(share):
+                    shares.remove(share)
+            if shares:
+                upto_ns = min(share.known_ns for share in shares)
+                frames, self._packets = together([share.take(upto_ns) for share in shares])
+                self._minutes.count(frames, self.interfaces)
+                yield replace(frames, clock_ns=min(upto_ns, *(share.clock_ns for share in shares)))
+                for share in shares:
+                    share.release()
 
     def packets(self, _: Frames) -> Packets:
         """Return the packets of the frames that came last."""
@@ -102,21 +125,17 @@ class Fanout:
         for live in self._lives:
             live.close()
 
-    def _next(self, number: int) -> Parcel | None:
-        """Return what a reader sends next, None when it has ended; how, where that was not asked for."""
-        said = self._readers[number].said()
+    def _next(self, share: _Share) -> bool:
+        """Wait for the next batch of a reader; False when it has ended: how is noted, where that was not asked for."""
+        said = share.reader.said()
+        if isinstance(said, Parcel):
+            share.open(said)
+            self._hear(self._readers.index(share.reader), said.more)
+            return True
         if isinstance(said, Trouble) and not self.failed:
             self.failed = f"a process that reads it {said.what}"
             self.end()
-        return None if isinstance(said, End | Trouble) else said
-
-    def _opened(self, number: int, parcel: Parcel, clocks: dict[int, int]) -> Frames:
-        """Open a batch; its clock is that of the slowest reader, 0 while one has frames left to read."""
-        frames, self._packets = self._readers[number].opened(parcel)
-        self._hear(number, parcel.more)
-        self._minutes.count(frames, self.interfaces)
-        clocks[number] = frames.clock_ns
-        return replace(frames, clock_ns=min(clocks.values()))
+        return False
 
     def _hear(self, number: int, told: Told) -> None:
         """Take in what a reader tells; all look at the same interfaces, so of those only the first is heard."""
@@ -133,25 +152,9 @@ class Fanout:
 
 def _listen(live: Live, way: Way, post: Post) -> None:
     """Read one share until nobody asks any more."""
-    for whole in way.narrowing.narrowed(live.rounds()):
-        for frames in _spans(whole):
-            begin_ns = int(frames.time_ns[0]) if len(frames) else frames.clock_ns
-            told = Told(begin_ns, live.health(), live.happened(), live.states(), live.by_hardware())
-            post.send(frames, decode(frames, way.tables), told)
+    for frames in way.narrowing.narrowed(live.rounds()):
+        told = Told(live.health(), live.happened(), live.states(), live.by_hardware())
+        post.send(frames, decode(frames, way.tables), told)
         if not post.wanted:
             live.end()
     post.tell(End())
-
-
-def _spans(frames: Frames) -> Iterator[Frames]:
-    """Yield a batch in pieces of a short time each; what else it tells comes with the last."""
-    last, at = len(frames) - 1, 0
-    while last >= 0 and int(frames.time_ns[last]) - int(frames.time_ns[at]) > SPAN_NS:
-        cut = max(int(np.searchsorted(frames.time_ns, frames.time_ns[at] + SPAN_NS, side="right")), at + 1)
-        yield replace(_rows(frames, slice(at, cut)), lost=0, left_out={}, clock_ns=0)
-        at = cut
-    yield _rows(frames, slice(at, None)) if at else frames
-
-
-def _rows(frames: Frames, which: slice) -> Frames:
-    return replace(frames, **{name: getattr(frames, name)[which] for name in Columns._fields})

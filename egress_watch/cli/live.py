@@ -21,7 +21,8 @@ from egress_watch.cli.ahead import Way
 from egress_watch.cli.fanout import Fanout
 from egress_watch.cli.forward import beside
 from egress_watch.cli.judges import described
-from egress_watch.cli.recorder import as_places, as_rows, begin, stop_signal, tell
+from egress_watch.cli.log import ERROR, JSON, WARNING, Log
+from egress_watch.cli.recorder import STOPPING, as_places, as_rows, begin, stop_signal
 from egress_watch.cli.status_line import StatusLine
 from egress_watch.config import Config
 from egress_watch.decode.carriers import Tables
@@ -32,6 +33,7 @@ from egress_watch.rules import RuleSet
 from egress_watch.sources.filter import Filter
 from egress_watch.sources.live import HARDWARE, Live
 from egress_watch.sources.narrowing import Narrowing
+from egress_watch.sources.tap import LIVE
 from egress_watch.store import Reader, Recording, Store
 from egress_watch.store.integrity import Checking
 from egress_watch.store.lasting import DATABASE
@@ -54,7 +56,9 @@ class LiveJob:
         self._lives, self._filter = lives, by
         self._live: Live | Fanout = lives[0]
         self._forwarder = beside(config, settings)
-        tell(lives[0].notes)
+        self._log = Log("watch", config.watch.log)
+        for note in lives[0].notes:
+            self._log.say(note, WARNING)
         self._inventory = inventory(config)
         self._config = with_networks(config)
         self._quiet = quiet
@@ -71,7 +75,8 @@ class LiveJob:
 
     def run(self, *, seconds: int, frames: int, as_json: bool) -> int:
         """Record until a signal, or what was asked for has come; print what was seen, return the exit code."""
-        tell(["; ".join(told)] if (told := notices()) else [])
+        if told := notices():
+            self._log.say("; ".join(told), WARNING)
         with Store(self._config.db) as store, self._forwarder or nullcontext():
             number = self._record(store, seconds, frames)
             if as_json or not self._quiet:
@@ -86,12 +91,13 @@ class LiveJob:
         found, broken = rules(self._config)
         self._places = atlas(self._config, files)
         self._files, self._rules, self._unsound = files, found, broken
-        tell([f"rule set aside: {error}" for error in broken])
+        for error in broken:
+            self._log.say(f"rule set aside: {error}", WARNING)
         self._stamp = self._stamped()
 
     def _record(self, store: Store, seconds: int, frames: int) -> int:
         through = stages(self._config, self._places, self._rules, secrets.randbits(63), self._inventory)
-        begun = f"live {time.time_ns()} {os.getpid()}"
+        begun = f"{LIVE}{time.time_ns()} {os.getpid()}"
         narrowed = f"--filter {self._filter.expression!r}" if self._filter else ""
         marks = {name: f"{begun} {name}" for name in self._live.interfaces}
         recording = begin(
@@ -100,7 +106,7 @@ class LiveJob:
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
         until_s = time.monotonic() + seconds if seconds else float("inf")
-        with stop_signal() as stopped, self._on_hup():
+        with stop_signal(self._stopping()) as stopped, self._on_hup():
 
             def go_on(_: Frames, tally: Tally) -> bool:
                 self._beat(recording, through, tally)
@@ -110,11 +116,15 @@ class LiveJob:
 
             source, decoded = self._source(through.tables, frames)
             wait_ns = int(self._config.watch.commit_s * 1e9)
-            tally = watch(source, through, recording, go_on, wait_ns=wait_ns, decoded=decoded)
+            tally = watch(source, through, recording, go_on, wait_ns, time.monotonic_ns, decoded)
         self._tally = tally
         self._tell_broken(through.rules.broken)
         self._end(recording, tally, marks)
         return recording.id
+
+    def _stopping(self) -> str:
+        """Return what is said to whoever stops it: behind the figures on a terminal, which end with no line."""
+        return self._log.line(STOPPING) if self._config.watch.log == JSON else f"\n{STOPPING}"
 
     def _source(self, tables: Tables, frames: int) -> tuple[Iterator[Frames], Callable[[Frames], Packets] | None]:
         """Return what is to be followed: read here, or by readers, who have decoded it already."""
@@ -130,7 +140,7 @@ class LiveJob:
         self._live.close()
         self._status.clear()
         if self._config.watch.times == HARDWARE and tally.frames and not self._live.by_hardware():
-            tell(["no time came from an interface itself; all are the kernel's"])
+            self._log.say("no time came from an interface itself; all are the kernel's", WARNING)
 
     def _beat(self, recording: Recording, through: Stages, tally: Tally) -> None:
         """Once a second: store how it goes and show it; load anew what changed."""
@@ -141,11 +151,12 @@ class LiveJob:
         minutes, happened = self._live.health(), [*self._live.happened(), *recording.tidy(), *self._checked(now_s)]
         recording.beat(tally, minutes, happened)
         self._status.show(self._live.states(), tally, minutes)
-        tell([f"{one.interface}: {one.what}" for one in happened])
+        for one in happened:
+            self._log.say(f"{one.interface}: {one.what}", interface=one.interface, what=one.what)
         self._tell_losses(minutes, now_s)
         self._tell_broken(through.rules.broken)
         if self._forwarder and (ended := self._forwarder.look()):
-            tell([ended])
+            self._log.say(ended, WARNING)
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + LOOK_S
             self._hup |= self._stamped() != self._stamp
@@ -166,14 +177,16 @@ class LiveJob:
         self._lost += sum(one.lost + one.overruns + one.dropped for one in minutes)
         if self._lost and now_s >= self._next_tell_s:
             self._next_tell_s = now_s + TELL_S
-            tell([f"{self._lost:,} frames lost since this was last said; the table health has them by minute"])
+            said = f"{self._lost:,} frames lost since this was last said; the table health has them by minute"
+            self._log.say(said, WARNING, lost=self._lost)
             self._lost = 0
 
     def _tell_broken(self, broken: Mapping[str, str]) -> None:
         """Say once of each rule that it failed or was too slow."""
         fresh = {rule: why for rule, why in broken.items() if rule not in self._broken}
         origins = {rule.id: rule.origin for rule in self._rules}
-        tell([f"rule set aside: {RuleError(why, where=origins.get(rule, rule))}" for rule, why in fresh.items()])
+        for rule, why in fresh.items():
+            self._log.say(f"rule set aside: {RuleError(why, where=origins.get(rule, rule))}", WARNING)
         self._broken |= fresh
 
     def _reload(self, recording: Recording, through: Stages) -> None:
@@ -183,11 +196,12 @@ class LiveJob:
             self._load()
             recording.reload(described(self._files), as_rows(self._rules), as_places(self._unsound))
         except EgressWatchError as error:
-            tell([f"rules and data stay as they were: {error}"])
+            self._log.say(f"rules and data stay as they were: {error}", ERROR)
             return
         through.rules, through.atlas = RuleSet(self._rules), self._places
         self._broken.clear()
-        tell([f"loaded anew: {len(self._rules)} rules, {len(self._files)} data files"])
+        rules_, files = len(self._rules), len(self._files)
+        self._log.say(f"loaded anew: {rules_} rules, {files} data files", rules=rules_, data_files=files)
 
     def _stamped(self) -> list[tuple[str, int, int]]:
         """Return what shows that a file of rules or data changed."""

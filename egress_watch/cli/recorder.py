@@ -58,9 +58,15 @@ def tell(told: Sequence[str]) -> None:
                 print(*map(printable, f"egress-watch: {error}".split("\n")), sep="\n", file=sys.stderr, flush=True)
 
 
+STOPPING = "stopping after this batch; Ctrl-C again to stop at once"
+
+
 @contextmanager
-def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a question that the loop asks after each batch; the second one kills."""
+def stop_signal(said: str = f"\n{STOPPING}") -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C (or SIGTERM) into a question that the loop asks after each batch; the second one kills.
+
+    ``said`` is the line that tells whoever sent it.
+    """
     seen: list[int] = []
 
     def note(number: int, _: Any) -> None:
@@ -68,7 +74,7 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         seen.append(number)
         with suppress(OSError):  # not print: the signal may have come in the middle of one
-            os.write(2, b"\nstopping after this batch; Ctrl-C again to stop at once\n")
+            os.write(2, f"{said}\n".encode())
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -41,7 +41,7 @@ BEAT_S = 0.25
 REST_S = 0.02
 """How long frames may gather in the ring where few come: a batch of one costs as much as one of a thousand."""
 FEW = 2048
-BEHIND_S = 0.1
+BEHIND_S = 0.25
 """The same where the loop is behind: it gains more from large batches than from early ones."""
 LOOK_S = 1.0
 """Counters and states of the interfaces are looked at so often."""

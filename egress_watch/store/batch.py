@@ -18,9 +18,10 @@ import numpy as np
 from sqlite_utils import Database
 
 from egress_watch.errors import RuleError
+from egress_watch.fast import distinct, table
 from egress_watch.model import Count, Crossing, Ints, Judged
 from egress_watch.store.facts import FIRST_COUNTRY, FIRST_OWNER, FIRST_PROVIDER
-from egress_watch.store.kinds import KNOWN, Kinds, alike
+from egress_watch.store.kinds import KNOWN, Kinds
 from egress_watch.store.reading import reads
 from egress_watch.store.rollup import Rollup
 
@@ -144,16 +145,18 @@ class Batch:
             found = self.devices << 16 | self.judged.flows.vlan if listed else np.zeros(len(self.ids), np.int64)
         elif name == "dealing":
             listing = self._number("listing")
-            found = alike((listing, self._rows.place), len(self.ids))[1] if listing.any() else listing
+            dealing = table((listing, self._rows.place), len(self.ids))
+            found = distinct(dealing).which if listing.any() else listing
         else:
             found = getattr(self.judged.flows, name).astype(np.int64)
         return found
 
     def _ages_s(self) -> Ints:
         """Return the seconds since each flow's device was first seen."""
-        some, which = np.unique(self.devices, return_inverse=True)
-        seen = dict(self.db.conn.execute(_FIRST_SEEN, (json.dumps(some.tolist()),)).fetchall())
-        since = np.array([seen[one] for one in some.tolist()], np.int64)
+        first, which = distinct(table((self.devices,), len(self.devices)))
+        some = self.devices[first].tolist()
+        seen = dict(self.db.conn.execute(_FIRST_SEEN, (json.dumps(some),)).fetchall())
+        since = np.array([seen[one] for one in some], np.int64)
         ages: Ints = np.maximum(0, self.judged.flows.first_ns - since[which]) // SECOND_NS
         return ages
 
