@@ -79,6 +79,7 @@ def main() -> None:
     for name, rows in shares.items():
         low, middle, high = quantiles(rows, n=4)
         told[name] = f"{middle:.1%} ({low:.1%} to {high:.1%})"
+    told["accelerator"] = accelerator() is not None
     print(json.dumps({**told, "pairs": options.pairs, "packets": options.packets, "load": round(load, 1)}, indent=1))
 
 
