@@ -21,6 +21,8 @@ from statistics import median, quantiles
 
 from build import MIXED, SCRATCH, add_calls, build, capture
 
+from egress_watch.fast import accelerator
+
 WITH, WITHOUT = "with", "without"
 PROGRAM = """
 import resource, sys, time
