@@ -19,7 +19,9 @@ import tempfile
 from pathlib import Path
 from statistics import median, quantiles
 
-from build import SCRATCH, add_calls, build, capture
+from build import MIXED, SCRATCH, add_calls, build, capture
+
+from egress_watch.fast import accelerator
 
 WITH, WITHOUT = "with", "without"
 PROGRAM = """
@@ -61,7 +63,7 @@ def main() -> None:
     command = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     command.add_argument("--packets", type=int, default=1_000_000)
     command.add_argument("--pairs", type=int, default=8)
-    add_calls(command)
+    add_calls(command, MIXED)
     options = command.parse_args()
     path = capture(options.packets, options.abroad, hard=options.hard)
     build(path, options.packets, abroad=options.abroad, hard=options.hard)
@@ -79,6 +81,7 @@ def main() -> None:
     for name, rows in shares.items():
         low, middle, high = quantiles(rows, n=4)
         told[name] = f"{middle:.1%} ({low:.1%} to {high:.1%})"
+    told["accelerator"] = accelerator() is not None
     print(json.dumps({**told, "pairs": options.pairs, "packets": options.packets, "load": round(load, 1)}, indent=1))
 
 

@@ -12,7 +12,7 @@ Times are ``int64`` nanoseconds since 1970-01-01 UTC, always the packet's own ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -244,13 +244,13 @@ class Flows:
     flags_in: Flags
     end_reason: Flags
     """(n,) Index into END_REASONS."""
-    name: tuple[str, ...] = ()
+    name: Sequence[str] = ()
     """(n,) Best name of the remote, "" where none was heard; empty before `names` has run."""
-    name_source: tuple[str, ...] = ()
+    name_source: Sequence[str] = ()
     """(n,) Where the name comes from, one of NAME_SOURCES."""
     name_ns: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     """(n,) When the name was heard, 0 where none was; empty before `names` has run."""
-    other_names: tuple[str, ...] = ()
+    other_names: Sequence[str] = ()
     """(n,) Up to three other names that DNS gave the remote at that time, newest first, with a space between them."""
 
     def __len__(self) -> int:

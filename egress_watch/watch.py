@@ -164,7 +164,8 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
         return
     found = stages.rules.hits(batch)
     recording.alert(found, batch)
-    recording.broken(stages.rules.broken)
+    if broken := stages.rules.news():
+        recording.broken(broken)
     if stages.evidence and found:
         links = recording.links(told(found), stages.evidence.flows)
         recording.keep(stages.evidence.keep(named, batch.ids, links))

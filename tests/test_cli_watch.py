@@ -26,6 +26,8 @@ from corpus import CORPUS
 from namespaces import LATE_S, Pair, Watching, connected, end_all, needs_namespaces, rows_of, started, until
 from running import CITY, ROOT, command, environment, run, sound, spawn
 
+from egress_watch.store.standing import standing
+
 pytestmark = needs_namespaces
 
 SETTINGS = """
@@ -347,6 +349,8 @@ def test_rules_are_loaded_anew_without_losing_a_packet(pair, tmp_path):
     pid = int(watching.sql("SELECT writer FROM recording")[0][0].partition(":")[0])
     os.kill(pid, signal.SIGHUP)
     until(lambda: watching.sql("SELECT count(*) FROM rule WHERE title = 'Any flow at all'") == [(1,)], "the rule")
+    (finding,) = (one for one in standing(str(watching.db))["broken_rules"] if one["title"].startswith("broken.yml"))
+    assert "broken YAML" in finding["broken"]  # while it records, not only at the end
     pair.send(CITY)
     until(lambda: watching.sql("SELECT count(*) FROM alert")[0][0] > 0, "an alert")
     code, _, err = watching.end(signal.SIGTERM)

@@ -93,6 +93,21 @@ def test_all_news_and_flows_go_once_in_their_order(db, tmp_path):
     assert (state(db)["alerts_waiting"], state(db)["flows_waiting"], state(db)["sent"]) == (0, 0, len(found))
 
 
+def test_a_clock_that_steps_back_loses_and_changes_nothing(db, tmp_path, monkeypatch):
+    """It goes an hour back at every look: the same records go under the same ids, once, and the sink is no less up."""
+    settings = to_file(tmp_path, records=("alerts", "flows"), batch=7)
+    forward(db, settings)
+    found = sent(tmp_path)
+    with Outbox(str(db)) as outbox:
+        outbox.forget("log")
+    (tmp_path / "sent.json").unlink()
+    hours = iter(range(time.time_ns(), 0, -3_600_000_000_000))
+    monkeypatch.setattr(time, "time_ns", lambda: next(hours))
+    forward(db, settings)
+    assert sent(tmp_path) == found
+    assert (state(db)["alerts_waiting"], state(db)["flows_waiting"], state(db)["error"]) == (0, 0, "")
+
+
 def test_what_comes_later_goes_later(db, tmp_path):
     """News of an episode that goes on is a new event of the same episode, with what it had come to by then."""
     settings = to_file(tmp_path)
@@ -188,7 +203,7 @@ def test_what_retention_takes_unsent_is_counted_and_told(db, tmp_path):
         outbox.claim("slow", {"target": slow.to, "promise": "written", "records": "alerts flows"})
         outbox.release("slow")
     flows = ask(db, "SELECT count(*) FROM flow")[0][0]
-    change(db, "UPDATE mark SET written_ns = 1")
+    change(db, f"UPDATE mark SET written_ns = {time.time_ns() - 10 * 86_400_000_000_000}")
     change(db, "UPDATE alert SET closed_ns = last_ns")
     news = ask(db, "SELECT count(*) FROM alert_event")[0][0]
     make_room(str(db), Limits(flow_days=1, alert_days=1))

@@ -14,7 +14,6 @@ from test_names_tls import hello
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PAD_BYTES, Flows, Packets, address_words
 from egress_watch.names import (
-    CONNECTION_NS,
     DIALOGUES,
     LEAST_TTL_S,
     MESSAGES,
@@ -25,6 +24,7 @@ from egress_watch.names import (
     TRUST,
     Names,
 )  # fmt: skip
+from egress_watch.names.asked import CONNECTION_NS
 from egress_watch.names.bearers import Sieve, stretch_of, windows
 from egress_watch.names.book import NAME as NAME_AT
 from egress_watch.names.book import RUNS_PER_KEY, Book, Run, find

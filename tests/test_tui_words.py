@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from ipaddress import IPv4Address, IPv6Address
 from unicodedata import category
@@ -13,7 +14,7 @@ from rich.style import Style
 from rich.text import Text
 
 from egress_watch.cli.data import STALE_DAYS
-from egress_watch.model import GLYPHS, VERDICTS
+from egress_watch.model import EMPTY, GLYPHS, VERDICTS
 from egress_watch.store.terms import parse
 from egress_watch_tui import drill, window
 from egress_watch_tui.ask import RANGES
@@ -24,7 +25,7 @@ from egress_watch_tui.pane import View
 from egress_watch_tui.plain import UNSAFE, harmless
 from egress_watch_tui.screens import SCREENS, overview
 from egress_watch_tui.screens.overview import verdicts
-from egress_watch_tui.state import state
+from egress_watch_tui.state import pulse, state
 from egress_watch_tui.taste import PALETTES, choose, masked_row
 from egress_watch_tui.themes import THEMES
 from egress_watch_tui.words import OLD_DAYS, age, device, remote, size, stale, verdict, when
@@ -233,6 +234,17 @@ def test_the_empty_snapshot_is_a_picture_too() -> None:
     words = "\n".join(text.plain for text in (*state(View(), 80), *verdicts(View(), 80)))
     assert "nothing yet" in words
     assert all(f"{GLYPHS[name]} {name}" in words for name in VERDICTS)
+
+
+def test_rules_that_do_not_run_are_in_view() -> None:
+    """How many on top of every screen, and the first with its reason on the overview."""
+    aside = ({"title": "b.yml:2:5", "broken": "unknown field"},)
+    counts = dict.fromkeys(("frames", "packets", "lost", "flows", "first_ns", "last_ns"), 1)
+    recording = {"state": "finished", "zone": "eea", "zone_as_of": "2026-11-02", **counts}
+    view = View(snapshot=replace(EMPTY, recordings=(recording,), set_aside=aside))
+    assert "! rules set aside: 1" in pulse(view)
+    words = "\n".join(text.plain for text in state(view, 120))
+    assert "rules     ! 1 set aside: b.yml:2:5: unknown field" in words
 
 
 @given(st.integers(0, 1500), st.lists(st.sampled_from(["older", "newer"]), max_size=20))

@@ -33,6 +33,7 @@ from egress_watch.rules import RuleSet
 from egress_watch.sources.filter import Filter
 from egress_watch.sources.live import HARDWARE, Live
 from egress_watch.sources.narrowing import Narrowing
+from egress_watch.sources.tap import LIVE
 from egress_watch.store import Reader, Recording, Store
 from egress_watch.store.integrity import Checking
 from egress_watch.store.lasting import DATABASE
@@ -96,7 +97,7 @@ class LiveJob:
 
     def _record(self, store: Store, seconds: int, frames: int) -> int:
         through = stages(self._config, self._places, self._rules, secrets.randbits(63), self._inventory)
-        begun = f"live {time.time_ns()} {os.getpid()}"
+        begun = f"{LIVE}{time.time_ns()} {os.getpid()}"
         narrowed = f"--filter {self._filter.expression!r}" if self._filter else ""
         marks = {name: f"{begun} {name}" for name in self._live.interfaces}
         recording = begin(

@@ -61,18 +61,15 @@ def run(options: argparse.Namespace) -> int:
     """Judge, write if asked, and print the difference."""
     from egress_watch.cli.judges import described
     from egress_watch.library import data_files
-    from egress_watch.store import Reader
 
     config = load(options.config)
+    covering(options, config)  # a key that is none is told before anything is judged
     files = data_files(config)
     data = described(files)
     limit = options.limit if options.limit is not None else 0 if options.json else SHOWN
     say_notices()
-    with (
-        Reader(options.db) as reader,
-        _judged(options, _law(config, files, options.zone, options.as_of), data) as found,
-    ):
-        covers = covering(options, config, reader.is_device)
+    with _judged(options, _law(config, files, options.zone, options.as_of), data) as found:
+        covers = covering(options, config, found.is_device)
         write = _json if options.json else _lines
         sinks.write("-", write(found, options, limit, covers))
     say_if_old(data)

@@ -81,6 +81,15 @@ class Copies(Structure):
     )  # fmt: skip
 
 
+class Alike(Structure):
+    """``struct alike`` in distinct.c."""
+
+    _fields_ = (
+        _columns("words") + _numbers("width", "rows") + _columns("index") + _numbers("index_size")
+        + _columns("first", "which")
+    )  # fmt: skip
+
+
 class DeviceSift(Structure):
     """``struct sift`` in devices.c."""
 

@@ -15,7 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
-from egress_watch.fast.layout import BlockWalk, Copies, DeviceSift, FlowPiece, FrameBatch, PcapWalk, RingWalk, place_of
+from egress_watch.fast.distinct import Kinds
+from egress_watch.fast.layout import (
+    Alike,
+    BlockWalk,
+    Copies,
+    DeviceSift,
+    FlowPiece,
+    FrameBatch,
+    PcapWalk,
+    RingWalk,
+    place_of,
+)
 from egress_watch.fast.names import NameFinder, NameTables
 from egress_watch.model import Bytes, Flags, Frames, Ints, Packets, Words
 
@@ -104,7 +115,7 @@ class Accelerator:
 
     def __init__(self, library: CDLL) -> None:
         self._library = library
-        names = ("pcap", "pcapng", "ring", "frames", "flows", "copies", "devices", "row_bytes")
+        names = ("pcap", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "row_bytes")
         for name in names:
             getattr(library, f"ew_{name}").restype = c_int64
         library.ew_names.restype = None
@@ -120,12 +131,13 @@ class Accelerator:
         """
         room = max(size - at, 0) // LIKELY_BYTES + 1
         while True:
-            columns = [np.empty(room, np.int64) for _ in range(4)]
-            places = map(place_of, columns)
+            columns = np.empty((4, room), np.int64)  # one call in place of four
+            first = place_of(columns)
+            places = range(first, first + columns.nbytes, columns.strides[0])
             walk = PcapWalk(place_of(data), at, size, header, most, tick_ns, big, swap, *places, room, 0)
             count = self._library.ew_pcap(byref(walk))
             if count < room:  # else there may be more than there was room for
-                start, caught, wire, time_ns = (column[:count] for column in columns)
+                start, caught, wire, time_ns = columns[:, :count]
                 return Records(start, caught, wire, time_ns, walk.at, walk.length)
             room *= 4
 
@@ -204,6 +216,15 @@ class Accelerator:
                            **places)  # fmt: skip
         found = self._library.ew_devices(byref(given))
         return row[:found], kind[:found]
+
+    def distinct(self, words: Words) -> Kinds:
+        """Return the kinds of rows (n, width)."""
+        rows, width = words.shape
+        words = np.ascontiguousarray(words, np.uint64)
+        index = np.full(1 << (2 * rows).bit_length(), -1, np.int32)
+        first, which = np.empty(rows, np.int64), np.empty(rows, np.int64)
+        given = Alike(place_of(words), width, rows, place_of(index), len(index), place_of(first), place_of(which))
+        return Kinds(first[: self._library.ew_distinct(byref(given))], which)
 
     def names(self, tables: NameTables) -> NameFinder:
         """Return what finds names by these tables."""

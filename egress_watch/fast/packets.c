@@ -35,6 +35,7 @@ static uint32_t little32(const uint8_t *at) {
 /* ---- pcap (draft-ietf-opsawg-pcap) ---------------------------------------------------------------------------- */
 
 enum { SWAP_NO, SWAP_YES, SWAP_MAYBE };
+enum { LINE_BYTES = 64, WARM_BYTES = 1024 }; /* so far ahead of the walk, memory is asked for: each length is waited for */
 
 /* What is to be walked; PcapWalk in egress_watch/fast/__init__.py. */
 struct pcap {
@@ -53,7 +54,7 @@ static inline uint32_t number_of(const uint8_t *at, int64_t big) { return big ? 
 
 /* Read the whole records from walk->at on and return how many; walk->at is then the first one not read. */
 int64_t ew_pcap(struct pcap *walk) {
-    int64_t big = walk->big, at = walk->at, count = 0;
+    int64_t big = walk->big, at = walk->at, warm = at, count = 0;
 
     walk->length = 0;
     while (walk->size - at >= walk->header && count < walk->room) {
@@ -64,6 +65,8 @@ int64_t ew_pcap(struct pcap *walk) {
             caught = wire;
             wire = other;
         }
+        for (; warm < walk->size && warm - at < WARM_BYTES; warm += LINE_BYTES)
+            __builtin_prefetch(walk->data + warm);
         if (caught > walk->most || caught > walk->size - at - walk->header) {
             walk->length = caught;
             break;
