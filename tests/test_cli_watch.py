@@ -382,18 +382,14 @@ def test_a_folder_of_rules_that_is_gone_leaves_those_before(pair, tmp_path):
 def test_it_ends_by_itself_where_asked(pair, tmp_path):
     """--packets ends at exactly so many frames, --seconds after so long; each is a recording of its own."""
     db = tmp_path / "live.db"
-    sending = subprocess.Popen(
-        pair.inside("sh", "-c", f"sleep 2; tcpreplay -q -t -i gen0 {CITY}", far=True), stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
     path = settings(tmp_path)
     path.write_text(SETTINGS + 'times = "hardware"\n')
-    words = pair.inside(*command("watch", "-i", "mon0", "--packets", "100", "--json", "--db", db, "--config", path))
-    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment())
-    sending.wait()
-    told = json.loads(done.stdout)
+    watching = Watching(pair, db, "-i", "mon0", "--packets", "100", "--json", "--config", path)
+    pair.send(CITY)
+    out, err = watching.process.communicate(timeout=LATE_S)
+    told = json.loads(out)
     assert (told["frames"], told["lost"], told["inputs"]) == (100, 0, ["mon0"])
-    assert "no time came from an interface itself" in done.stderr, "a cable that is none has no clock"
+    assert "no time came from an interface itself" in err, "a cable that is none has no clock"
     words = pair.inside(*command("watch", "-i", "mon0", "--seconds", "1", "--quiet", "--db", db))
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment())
     assert done.stdout == ""
