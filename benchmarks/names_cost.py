@@ -21,6 +21,8 @@ from statistics import median, quantiles
 
 from build import MIXED, SCRATCH, add_calls, build, capture
 
+from egress_watch.fast import accelerator
+
 WITH, WITHOUT = "with", "without"
 PROGRAM = """
 import resource, sys, time
@@ -79,6 +81,7 @@ def main() -> None:
     for name, rows in shares.items():
         low, middle, high = quantiles(rows, n=4)
         told[name] = f"{middle:.1%} ({low:.1%} to {high:.1%})"
+    told["accelerator"] = accelerator() is not None
     print(json.dumps({**told, "pairs": options.pairs, "packets": options.packets, "load": round(load, 1)}, indent=1))
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 DOCS = Path(__file__).parent.parent / "docs"
 COLUMNS, ROWS = 110, 32
 SOCKET = f"egress-watch-{os.getpid()}"
-PAUSE_S = 1.2
+LOOK_S, SAME = 0.5, 3
+"""A screen is kept when so many looks at it, so far apart, were the same."""
 STEPS = (
     ((), "It opens on the answer: bytes by verdict, now and over time, where on the map, and who."),
     (("Tab", "Tab"), "tab goes from list to list: now on the owners."),
@@ -46,6 +47,15 @@ def tmux(*words: str) -> str:
     return subprocess.run(["tmux", "-L", SOCKET, *words], check=True, capture_output=True, text=True).stdout
 
 
+def still(wanted: str = "") -> None:
+    """Wait until the terminal stands still, with some words on it."""
+    seen, same = "", 0
+    while same < SAME or wanted not in seen:
+        time.sleep(LOOK_S)
+        now = tmux("capture-pane", "-p")
+        same, seen = (same + 1 if now == seen else 0), now
+
+
 def main(db: str) -> None:
     """Play the session and keep it."""
     screen = f"{sys.executable} -m egress_watch tui {db}"
@@ -54,12 +64,12 @@ def main(db: str) -> None:
     begun, told = time.monotonic(), []
     cast = [json.dumps({"version": 2, "width": COLUMNS, "height": ROWS, "title": "egress-watch tui"})]
     try:
-        time.sleep(4)
+        still("recording")
         for keys, words in STEPS:
             for key in keys:
                 tmux("send-keys", key)
                 time.sleep(0.15)
-            time.sleep(PAUSE_S)
+            still()
             told.append(f"{words}\n\n{_indented(tmux('capture-pane', '-p'))}")
             frame = tmux("capture-pane", "-p", "-e").rstrip("\n").replace("\n", "\r\n")
             cast.append(json.dumps([round(time.monotonic() - begun, 2), "o", f"\x1b[2J\x1b[H{frame}"]))

@@ -17,7 +17,7 @@ from judging import START_S, judged, tally
 from running import STRICT, sound
 from test_store_retention import aged, asked
 
-from egress_watch.model import Health, Tally
+from egress_watch.model import Alert, Health, Tally
 from egress_watch.store import Reader, Store
 from egress_watch.store.integrity import BROKEN, SOUND, Checking
 from egress_watch.store.lasting import Lasting
@@ -256,3 +256,23 @@ def test_a_look_by_the_same_process_does_not_cost_the_log(tmp_path: Path) -> Non
             assert (int(done.stdout), log.stat().st_ino) == (turn * EACH, inode)
         recording.finish(tally(3 * EACH), {"a": "1"})
     assert sound(path)
+
+
+def test_alerts_of_recordings_that_ended_are_closed_by_the_next_one(tmp_path: Path) -> None:
+    """What was silent for a day by the clock is closed, as of a day after its last hit; what is younger stays open."""
+    path, now_ns = tmp_path / "a.db", time.time_ns()
+    with Store(str(path)) as store:
+        for number, last_ns in enumerate((now_ns - 3 * DAY_NS, now_ns - DAY_NS // 2)):
+            before = store.record(inputs={f"{number}": "x"}, **NOTHING)
+            batch = before.write(judged(1, last_ns / SECOND_NS), tally(1))
+            assert batch
+            hit = {"first_ns": last_ns, "last_ns": last_ns, "first_flow": batch.first, "last_flow": batch.last}
+            before.alert([Alert("r", "A rule", "high", 1, "10.0.0.1", "203.0.113.1", "o", "CN", "OUT", hits=1,
+                                bytes_out=1, bytes_in=1, why="so", network="", **hit)], batch)  # fmt: skip
+            before.finish(Tally(last_ns=last_ns), {})
+        lasting(store).tidy()
+    old, young = asked(path, "SELECT closed_ns FROM alert ORDER BY last_ns")
+    assert (old, young) == ((now_ns - 3 * DAY_NS + DAY_NS,), (None,))
+    assert asked(path, "SELECT kind, cause, time_ns FROM alert_event WHERE kind = 'close'") == [
+        ("close", "silence", now_ns - 2 * DAY_NS)
+    ]

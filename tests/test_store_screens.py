@@ -11,7 +11,7 @@ from judging import SECOND_NS, START_S, judged, tally
 
 from egress_watch.model import Tally
 from egress_watch.store import Store, sums
-from egress_watch.store.lists import KINDS
+from egress_watch.store.lists import FLOW_ORDERS, KINDS
 from egress_watch.store.scope import Scope
 from egress_watch.store.screens import Screens
 from egress_watch.store.terms import FilterError
@@ -204,3 +204,21 @@ def test_a_killed_recorder_is_told(tmp_path: Path) -> None:
         db.execute("UPDATE recording SET writer = '1:0'")
         db.commit()
         assert screens.status().recordings[0]["state"] == "stopped"
+
+
+@pytest.mark.parametrize("line", ["", "verdict:out", "device:10.0.0.1"])
+def test_flows_in_any_order_are_pages_of_all_of_them(path: Path, line: str) -> None:
+    """Downwards and upwards, every flow stands once, where its key says; a tie goes by its id."""
+    with Screens(str(path)) as screens:
+        scope = Scope(screens.filtered(line))
+        for order, key in FLOW_ORDERS.items():
+            for rising in (False, True):
+                whole = screens.flows_by(order, scope, 100_000, rising=rising)
+                keys = [(row[key], row["id"]) for row in whole]
+                assert keys == sorted(keys, reverse=not rising)
+                first = screens.flows_by(order, scope, 7, rising=rising)
+                after = screens.flows_by(order, scope, 7, rising=rising, beside=first[-1]["_key"])
+                assert [row["id"] for row in (*first, *after)] == [row["id"] for row in whole[:14]]
+                back = screens.flows_by(order, scope, 3, rising=rising, beside=after[0]["_key"], back=True)
+                assert [row["id"] for row in back] == [row["id"] for row in first[-3:]]
+        assert len(whole) == sum(flows for flows, _ in told(path, "verdicts", scope).values())

@@ -104,7 +104,8 @@ def test_old_data_is_said_on_the_line_on_top(own: Path, built: str, told: bool) 
         for number in "123456":
             await press(pilot, number)
             assert ("! data 91 d old" in picture(app)[0]) == told
-            assert "finished" in picture(app)[0]
+            assert "data 9" in picture(app)[0]
+            assert "finished, 0 lost" in picture(app)[0]
 
     run(own, script)
 

@@ -10,7 +10,7 @@ from shutil import copyfile
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, TabbedContent
 from tui_run import LARGE, SMALL, city, picture, press, run, settle
 
 from egress_watch_tui.app import EgressWatch
@@ -19,6 +19,7 @@ from egress_watch_tui.listing import Listing
 from egress_watch_tui.paged import Paged
 from egress_watch_tui.screens import SCREENS
 from egress_watch_tui.taste import taste
+from egress_watch_tui.words import worst
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,71 @@ def test_every_list_of_the_overview_leads_on(database: Path, name: str) -> None:
         assert pane.listing.rows or name == "segments"
 
     run(database, script, LARGE)
+
+
+@pytest.mark.parametrize("name", ["segments", "newest", "countries", "owners", "devices"])
+def test_why_is_answered_on_every_row_of_the_overview(database: Path, name: str) -> None:
+    """W on a row of sums tells of a flow behind it that has the verdict the row shows, with its ties."""
+
+    async def script(app: EgressWatch, pilot: Pilot[None]) -> None:
+        listing = app.query_one(f"#by-{name}", Listing)
+        listing.focus()
+        row = listing.rows[0]
+        await press(pilot, "w")
+        gravest = worst(row) if "worst" in row else row["verdict"]
+        assert f"{gravest} under eea" in shown(app)
+        assert "What would change it" in shown(app)
+        assert ("gravest verdict:" in shown(app)) == ("worst" in row)
+
+    run(database, script, LARGE)
+
+
+def test_flows_are_ordered_by_bytes_or_time_and_turned_round(database: Path) -> None:
+    """S takes the next order, S turns it; the list begins at its end then, and j goes on through pages."""
+
+    async def script(app: EgressWatch, pilot: Pilot[None]) -> None:
+        listing = app.query_one("#flows-list", Listing)
+        await press(pilot, "6")
+        stored = [row["id"] for row in listing.rows]
+        await press(pilot, "S")
+        assert [row["id"] for row in listing.rows] != stored
+        assert [row["id"] for row in listing.rows] == sorted(row["id"] for row in listing.rows)
+        await press(pilot, "G", "G")
+        assert [row["id"] for row in listing.rows][-1] == stored[0]
+        await press(pilot, "s", "s")
+        assert app.front().order == ("out", False)
+        assert [row["bytes_out"] for row in listing.rows] == sorted(
+            (row["bytes_out"] for row in listing.rows), reverse=True
+        )
+        await press(pilot, "G", "G")
+        assert len({row["id"] for row in listing.rows}) == len(listing.rows) == 348
+
+    run(database, script, LARGE)
+
+
+def test_however_often_one_asks_there_is_one_next_look(database: Path) -> None:
+    """Every question looks at the database at once, and none of them begins a second row of looks."""
+
+    async def script(app: EgressWatch, pilot: Pilot[None]) -> None:
+        for _ in range(3):
+            await press(pilot, "r", "2", "r", "5")
+        planned = [timer for timer in app._timers if timer.name == "next look"]
+        assert len(planned) == 1
+
+    run(database, script)
+
+
+def test_a_look_that_comes_due_while_the_program_is_left_does_nothing(database: Path) -> None:
+    """The screens may be gone before the last planned look, or its answer, arrives: no traceback for the farewell."""
+
+    async def script(app: EgressWatch, pilot: Pilot[None]) -> None:
+        await app.query_one(TabbedContent).remove()
+        app.look()
+        app.post_message(app.Looked(None, "", 0.0, app.view.ask))
+        await settle(pilot)
+        assert not app._looking
+
+    run(database, script)
 
 
 def test_time_is_chosen_stepped_and_followed(database: Path) -> None:

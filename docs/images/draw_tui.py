@@ -5,7 +5,7 @@ who looks at it.
 
     egress-watch replay captures/city.pcapng --db city.db
     python docs/images/draw_tui.py city.db
-    for svg in docs/images/tui*.svg; do rsvg-convert "$svg" -o "${svg%.svg}.png"; done
+    for svg in docs/images/tui*.svg; do rsvg-convert -w 1100 "$svg" -o "${svg%.svg}.png"; done
 """
 
 # ruff: noqa: INP001 - a script beside its picture, no package

@@ -57,7 +57,8 @@ def _losses(told: Mapping[str, Any]) -> Iterator[Finding]:
         what = (
             f"{row['interface']}: {lost:,} of {row['frames'] + lost:,} frames lost in the last {row['minutes']} minutes"
         )
-        remedy = "raise watch.ring_bytes, narrow with --filter, or give it a faster core" if lost else ""
+        more = "raise watch.ring_bytes or watch.spool_bytes, narrow with --filter, or give it more of a core"
+        remedy = more if lost else ""
         yield Finding("frames", BAD if lost else GOOD, what, remedy)
         if row["errors"]:
             yield Finding("frames", ODD, f"{row['interface']}: {row['errors']:,} came in broken", "look at the cable")

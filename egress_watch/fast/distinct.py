@@ -60,13 +60,21 @@ def table(columns: Sequence[NDArray[Any]], rows: int) -> Words:
 
 
 def by_columns(words: Words) -> Kinds:
-    """Return the kinds of rows (n, width), by sorting one column after the other."""
-    kind = np.zeros(len(words), np.int64)
-    for column in words.T:
-        values, part = np.unique(column, return_inverse=True)
-        kind = np.unique(kind * len(values) + part, return_inverse=True)[1]
-    _, first, which = np.unique(kind, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    number = np.empty_like(order)
-    number[order] = np.arange(len(order))
-    return Kinds(first[order], number[which])
+    """Return the kinds of rows (n, width), by sorting."""
+    rows = len(words)
+    kind, most = np.zeros(rows, np.uint64), 1
+    for column in words.T if rows else ():
+        least, span = column.min(), int(column.max()) - int(column.min()) + 1
+        part = column - least
+        if most * span >= 1 << 63:  # numbers in place of values, so that one word holds them all
+            kind, part = (np.unique(one, return_inverse=True)[1].astype(np.uint64) for one in (kind, part))
+            most = span = rows
+        kind, most = kind * np.uint64(span) + part, most * span
+    small = kind.astype(np.uint16) if most <= 1 << 16 else kind  # which NumPy sorts by digits, in a tenth of the time
+    order = np.argsort(small, kind="stable")
+    begin = np.flatnonzero(np.concatenate((np.ones(min(1, rows), bool), np.diff(kind[order]) != 0)))
+    first, which = order[begin], np.empty(rows, np.int64)
+    number = np.empty_like(begin)
+    number[np.argsort(first)] = np.arange(len(begin))
+    which[order] = np.repeat(number, np.diff(begin, append=rows))
+    return Kinds(np.sort(first), which)

@@ -23,8 +23,9 @@ import numpy as np
 from egress_watch.errors import StoreError
 from egress_watch.model import Alert, Fact, Flows, Happening, Health, Ints, Judged, Kept, Tally
 from egress_watch.store.batch import Batch
-from egress_watch.store.file import trouble
+from egress_watch.store.file import transaction, trouble
 from egress_watch.store.folding import MOST_PAGES, Folding
+from egress_watch.store.orphans import close_orphans
 from egress_watch.store.recording import FINISHED, NONE, Recording
 from egress_watch.store.retention import SPARE_BYTES, Limits, Taken, retain
 from egress_watch.store.storm import Hits
@@ -39,6 +40,8 @@ PAUSE_S = 10.0
 """How long nobody looks again after there was nothing to take out."""
 AGAIN_S = 1.0
 """How long after a vain attempt to make room the next one comes."""
+ORPHANS_S = 3600.0
+"""How often alerts of recordings that ended are looked at."""
 TOLD_S = 3600.0
 """What goes day by day is told at most so often."""
 MOST_WAITING = 1_000
@@ -66,7 +69,7 @@ class Lasting(Recording):
         self._happened: list[Happening] = []
         self._steps: Iterator[Taken] | None = None
         self._taken = Taken()
-        self._next_s = self._room_s = self._told_s = 0.0
+        self._next_s = self._room_s = self._told_s = self._orphans_s = 0.0
         self._short = self._refused = False
         self._unstored = self._off_s = 0
 
@@ -127,6 +130,10 @@ class Lasting(Recording):
         if now_s >= self._next_s:
             with suppress(NoRoomError), _room_wanted(self._path):
                 self._take_out(now_s)
+        if now_s >= self._orphans_s:
+            self._orphans_s = now_s + ORPHANS_S
+            with suppress(NoRoomError), _room_wanted(self._path), transaction(self._db, self._path):
+                close_orphans(self._db, self.id, self._pace.silence_ns, self.clock.now_ns())
         if (self._taken.flows or self._taken.hours or self._taken.alerts) and now_s - self._told_s >= TOLD_S:
             self._note(said(self._taken))
             self._taken, self._told_s = Taken(), now_s

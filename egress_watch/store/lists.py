@@ -99,4 +99,6 @@ ALERT_ORDERS = {
     "flows": "hits",
     "name": "device_ip",
 }
+FLOW_ORDERS = {"ended": "last_ns", "out": "bytes_out", "in": "bytes_in"}
+"""Beside the order of their ids, in which flows are kept and can be paged without end."""
 ALERTS = "SELECT alerts.*, alert.device AS device_row FROM alerts JOIN alert ON alert.id = alerts.id"

@@ -64,7 +64,7 @@ class Recording:
         self.id = row
         self._db, self._path, self._dataset, self._zone = db, path, judged_by, zone
         self._episodes = Episodes(db, row, judged_by, pace=pace)
-        self._rules_done = -1
+        self._pace, self._rules_done = pace, -1
         self.clock, self._marked_ns = Steady(), 0
         self._rows = FlowRows(db, row, judged_by, zone)
         self._asset_rows: list[int] = []

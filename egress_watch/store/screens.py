@@ -14,17 +14,18 @@ from typing import Any, NamedTuple
 from egress_watch.errors import StoreError
 from egress_watch.model import Snapshot
 from egress_watch.store.fields import FIELDS, VALUES
-from egress_watch.store.lists import ALERT_ORDERS, ALERTS, KINDS
+from egress_watch.store.lists import ALERT_ORDERS, ALERTS, FLOW_ORDERS, KINDS
 from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
 from egress_watch.store.recording import RUNNING, living
 from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source
-from egress_watch.store.seek import Found, seek
+from egress_watch.store.seek import Found, ranked, seek
 from egress_watch.store.set_aside import BROKEN_RULES
 from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS
 from egress_watch.store.terms import Filter, FilterError, parse
 
-LIMIT_S = 8.0
-"""No question of a screen takes longer; a smaller range or another filter answers."""
+LIMIT_S, PATIENCE_S = 8.0, 60.0
+"""No question of a screen takes more processor time, or longer by the clock where others have the processor or the disk
+is slow; a smaller range or another filter answers."""
 MOST_CHOICES = 40
 MOST_ROWS, SERIES_POINTS = 100, 120
 GATHERED = {
@@ -144,6 +145,20 @@ class Screens(Reader):
             rows = self._rows(f"SELECT * FROM flows WHERE id IN ({numbers}) ORDER BY id DESC")
             return found._replace(rows=rows)
 
+    def flows_by(
+        self, order: str, scope: Scope, size: int, *, rising: bool = False,
+        beside: tuple[int, int] | None = None, back: bool = False,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Return up to ``size`` flows by an order of FLOW_ORDERS, like `sums`; looks at every flow of the scope."""
+        where = conditions(scope.filter.clauses, leave=())
+        with self._limited():
+            key, up = FLOW_ORDERS[order], rising != back
+            found = ranked(self._db.conn, scope, where, key, size, up=up, beside=beside)
+            numbers = ", ".join(str(number) for _, number in found)
+            rows = {row["id"]: row for row in self._rows(f"SELECT * FROM flows WHERE id IN ({numbers})")}
+        listed = [{**rows[number], "_key": (at, number)} for at, number in found if number in rows]
+        return listed[::-1] if back else listed
+
     def matching_flows(self, terms: Filter, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the flows of a filter that also meet ``filters``, by id, like `flows`."""
         scope, last, left = Scope(terms), 0, limit or -1
@@ -235,8 +250,8 @@ class Screens(Reader):
     @contextmanager
     def _limited(self) -> Iterator[None]:
         """Cut off a question that takes too long; raises StoreError."""
-        deadline = time.monotonic() + LIMIT_S
-        self._db.conn.set_progress_handler(lambda: time.monotonic() > deadline, 20_000)
+        used_s, clock_s = time.thread_time() + LIMIT_S, time.monotonic() + PATIENCE_S
+        self._db.conn.set_progress_handler(lambda: time.thread_time() > used_s or time.monotonic() > clock_s, 20_000)
         try:
             yield
         except (sqlite3.OperationalError, StoreError) as error:

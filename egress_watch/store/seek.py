@@ -1,7 +1,7 @@
 """Flows of a filter, newest first, found without a look at every flow: sums say in which hours they can be.
 
-In: a scope and an id. Out: ids, and how far the search went. Never: a search without an end, or one that is silent
-about where it stopped.
+In: a scope and an id, or an order. Out: ids, and how far the search went. Never: a search without an end, or one that
+is silent about where it stopped.
 """
 
 from __future__ import annotations
@@ -52,6 +52,28 @@ def seek(db: Any, scope: Scope, where: str, size: int, *, before: int = 0, after
         if time.monotonic() > deadline and (first, last) != (ranges[-1] if after else ranges[0]):
             return Found(ids, last if after else first, ended=False)
     return Found(ids, ids[-1] if ids else low if not after else high, ended=True)
+
+
+def ranked(
+    db: Any, scope: Scope, where: str, key: str, size: int, *, up: bool = False, beside: tuple[int, int] | None = None
+) -> list[tuple[int, int]]:
+    """Return up to ``size`` keys with their ids, the largest first or with ``up`` the smallest, beyond ``beside``.
+
+    Every flow of the scope is looked at: nothing keeps flows in this order.
+    """
+    since, until = scope.times()
+    at, tie = beside or (0, 0)
+    way, sign = ("ASC", ">") if up else ("DESC", "<")
+    values = {**scope.filter.values(), "since": -LAST if since is None else since,
+              "until": LAST if until is None else until, "size": size, "at": at, "tie": tie}  # fmt: skip
+    beyond = f"({key}, id) {sign} (:at, :tie)" if beside else "1"
+    found: list[tuple[int, int]] = []
+    for low, high in _ranges(db, scope):
+        query = f"""SELECT {key}, id FROM ({FLOWS} WHERE id BETWEEN :low AND :high)
+          WHERE {where} AND last_ns >= :since AND last_ns < :until AND {beyond} ORDER BY 1 {way}, 2 {way} LIMIT :size"""
+        some = db.execute(query, {**values, "low": low, "high": high}).fetchall()
+        found = sorted([*found, *some], reverse=not up)[:size]
+    return found
 
 
 def _ranges(db: Any, scope: Scope) -> Ranges:

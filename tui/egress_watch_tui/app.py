@@ -16,6 +16,7 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.timer import Timer
 from textual.widgets import TabbedContent, Tabs
 
 from egress_watch.errors import EgressWatchError
@@ -74,6 +75,7 @@ class EgressWatch(Roads, App[None], inherit_bindings=False):
         self._period_s = period_s
         self._drawn: dict[str, View] = {}
         self._looking = False
+        self._next: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """Hold the state, the screens and the keys."""
@@ -94,6 +96,8 @@ class EgressWatch(Roads, App[None], inherit_bindings=False):
 
     def look(self) -> None:
         """Look at the database now, unless that is being done: then once more after it."""
+        if not self.query(Pane):  # the program is being left, and a planned look came due meanwhile
+            return
         if self._looking:
             self.feed.forget()
             return
@@ -113,6 +117,8 @@ class EgressWatch(Roads, App[None], inherit_bindings=False):
     def on_egress_watch_looked(self, event: Looked) -> None:
         """Show what was seen, unless the question has changed meanwhile; while paused it is left for later."""
         self._looking = False
+        if not self.query(Pane):
+            return
         if event.ask != self.view.ask:
             self.feed.forget()
             self.look()
@@ -123,7 +129,9 @@ class EgressWatch(Roads, App[None], inherit_bindings=False):
             if first and self.view.looks and not self.query_one(Bar).display:
                 self.front().enter()
         rest_s = max(self._period_s, REST * event.took_s)
-        self.set_timer(rest_s, self.look, name="next look")
+        if self._next:
+            self._next.stop()  # a look that was asked for between two planned ones begins no second row of looks
+        self._next = self.set_timer(rest_s, self.look, name="next look")
 
     def _seen(self, look: Look | None, trouble: str) -> View:
         runs = any(row["state"] == "running" for row in self.view.snapshot.recordings)

@@ -63,6 +63,7 @@ def alert(row: Row, flow: Row | None, history: Sequence[Row] = ()) -> Renderable
     if flow:
         lines += [("", ""), ("evidence", Text("of its newest flow", style="italic")), *_evidence(flow)]
     lines += [("", ""), *_judges(row), ("rule", row["rule"])]
+    lines += [("packets", f"egress-watch inspect DB --alert {row['id']}, from the capture or from kept evidence")]
     return Group(head, _grid(lines))
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 from egress_watch.store.fields import BY_NAME
 from egress_watch.store.terms import FilterError, quoted, words
+from egress_watch_tui.ask import Ask, with_filter
 from egress_watch_tui.feed import Row
 from egress_watch_tui.taste import taste, within
-from egress_watch_tui.words import device, remote
+from egress_watch_tui.words import device, remote, worst
 
 FLOWS_ONLY, ALERTS = "flow", "Alerts"
 
@@ -22,6 +23,15 @@ def narrowed(filter_: str, kind: str, row: Row, to: str) -> str:
     named = {term.partition(":")[0].lstrip("!") for term in fresh}
     kept = [text for text, field in _parts(filter_) if field not in named and _fits(field, to)]
     return " ".join((*kept, *(term for term in fresh if _fits(term.partition(":")[0], to))))
+
+
+def behind(ask: Ask, kind: str, row: Row) -> Ask | None:
+    """Return the question for the flows that a row of sums owes its verdict to, None for a row that names its flow."""
+    if row.get("last_flow") or kind == "Flows":
+        return None
+    terms = narrowed(ask.filter, kind, row, "Flows")
+    gravest = f" verdict:{worst(row)}" if "worst" in row else ""
+    return with_filter(ask, terms + gravest)
 
 
 def told(kind: str, row: Row) -> str:

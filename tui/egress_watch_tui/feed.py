@@ -21,6 +21,9 @@ from egress_watch_tui.ask import Ask, Range
 from egress_watch_tui.window import PAGE_ROWS, Page
 
 Row = Mapping[str, Any]
+STORED = "stored"
+"""The order of flows by their ids: the one that pages without end."""
+BEFORE_ALL = -1
 
 
 class Look(NamedTuple):
@@ -66,15 +69,15 @@ class Feed:
         """Return the page of a list that begins beside a row's key, or at its top. Raises EgressWatchError."""
         with Screens(self.path) as screens:
             scope = _scope(screens, ask, screens.newest_ns())
+            if kind == "flows" and order[0] == STORED:
+                return _stored(screens, scope, beside, rising=order[1], back=back)
+            asked = {"rising": order[1], "beside": beside, "back": back}
             if kind == "flows":
-                found = screens.flow_rows(
-                    scope, PAGE_ROWS, **({"after" if back else "before": beside} if beside else {})
-                )
-                return Page(tuple(found.rows), found.ended, found.reached)
-            asked = {"order": order[0], "rising": order[1], "beside": beside, "back": back}
-            rows = (screens.alert_rows if kind == "alerts" else lambda *a, **b: screens.sums(kind, *a, **b))(
-                scope, PAGE_ROWS, **asked
-            )
+                rows = screens.flows_by(order[0], scope, PAGE_ROWS, **asked)
+            elif kind == "alerts":
+                rows = screens.alert_rows(scope, PAGE_ROWS, order=order[0], **asked)
+            else:
+                rows = screens.sums(kind, scope, PAGE_ROWS, order=order[0], **asked)
         return Page(tuple(rows), len(rows) < PAGE_ROWS)
 
     def check(self, line: str) -> None:
@@ -92,12 +95,16 @@ class Feed:
         with Screens(self.path) as screens:
             return next(iter(screens.flows({"id": number}, 1)), None)
 
-    def evidence(self, kind: str, row: Row) -> dict[str, Any]:
-        """Return what is stored that bears on a row: a flow of it, what was said before, facts of its device."""
+    def evidence(self, kind: str, row: Row, behind: Ask | None = None) -> dict[str, Any]:
+        """Return what is stored that bears on a row: a flow of it, what was said before, facts of its device.
+
+        ``behind`` asks for the flows behind a row of sums: the newest of them is told.
+        """
         with Screens(self.path) as screens:
             number = row["id"] if kind == "flows" else row.get("last_flow")
+            number = (behind and _newest(screens, behind)) or number
             flow = next(iter(screens.flows({"id": number}, 1)), None) if number else None
-            device = row["id"] if kind == "devices" else row.get("device_row") or (flow or {}).get("device")
+            device = row.get("device_row") or row.get("device") or (flow or {}).get("device")
             return {
                 "flow": flow, "earlier": screens.earlier(number) if number else [],
                 "facts": screens.facts_of(device) if device else [], "listed": screens.listed(device) if device else [],
@@ -134,6 +141,20 @@ class Feed:
             if stat.st_size:
                 marks.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
         return marks
+
+
+def _newest(screens: Screens, ask: Ask) -> int:
+    """Return the newest flow of a question, 0 where none is found."""
+    found = screens.flow_rows(_scope(screens, ask, screens.newest_ns()), 1)
+    return int(found.rows[0]["id"]) if found.rows else 0
+
+
+def _stored(screens: Screens, scope: Scope, beside: int | None, *, rising: bool, back: bool) -> Page:
+    """Return the page of flows in the order of their ids that begins beside one."""
+    down = rising == back
+    where = {"before": beside or 0} if down else {"after": beside or BEFORE_ALL}
+    found = screens.flow_rows(scope, PAGE_ROWS, **where)
+    return Page(tuple(reversed(found.rows) if rising else found.rows), found.ended, found.reached)
 
 
 def _scope(screens: Screens, ask: Ask, newest_ns: int) -> Scope:

@@ -38,7 +38,8 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Hold the keys and the glossary."""
-        with VerticalScroll(id="help"):
+        with VerticalScroll(id="help") as frame:
+            frame.border_subtitle = "j/k scroll, esc close"
             yield Static(content(self._known, self._title, self._about), markup=False)
 
     def action_scroll(self, by: int) -> None:

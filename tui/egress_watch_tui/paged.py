@@ -18,7 +18,7 @@ from egress_watch.errors import EgressWatchError
 from egress_watch_tui import window
 from egress_watch_tui.ask import Ask
 from egress_watch_tui.detail import Detail
-from egress_watch_tui.feed import Feed, Row
+from egress_watch_tui.feed import STORED, Feed, Row
 from egress_watch_tui.lines import Column
 from egress_watch_tui.listing import Listing
 from egress_watch_tui.pane import Pane, View
@@ -182,9 +182,9 @@ class Paged(Pane):
     def _beside(self, where: str) -> Any:
         """Return what the page lies beside: a row's key, of flows an id."""
         if where == "top" or not self.window.rows:
-            return self._reached if where == "older" and self.KIND == "flows" else None
+            return self._reached if where == "older" and self.order[0] == STORED else None
         row = self.window.rows[-1 if where == "older" else 0]
-        if self.KIND != "flows":
+        if self.order[0] != STORED:
             return row["_key"]
         return (self._reached or row["id"]) if where == "older" else row["id"]
 

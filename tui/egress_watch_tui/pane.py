@@ -85,6 +85,10 @@ class Pane(TabPane):
         listing = focused if isinstance(focused, Listing) else self.query(Listing).first()
         return listing.current()
 
+    def kind(self, row: Row) -> str:  # noqa: ARG002 - the first screen has several
+        """Return which screen shows rows like this one."""
+        return self.NAME
+
     def action_next(self) -> None:
         """Give the keys to the next list or pane."""
         self.screen.focus_next()

@@ -133,7 +133,7 @@ class Roads(Base):
     def action_drill(self, to: str) -> None:
         """See on another screen what lies behind the row."""
         if row := self.front().row():
-            self._drill(self.front().NAME, row, to)
+            self._drill(self.front().kind(row), row, to)
 
     def on_pane_drill(self, event: Pane.Drill) -> None:
         """Go where Enter leads."""
@@ -192,7 +192,8 @@ class Roads(Base):
     def action_why(self) -> None:
         """Show what the answer for this row rests on."""
         if row := self.front().row():
-            self.push_screen(Sheet(self.feed, self.front().NAME, row))
+            kind = self.front().kind(row)
+            self.push_screen(Sheet(self.feed, kind, row, drill.behind(self.view.ask, kind, row)))
 
     def action_copy(self, as_json: bool = False) -> None:
         """Put the row into the clipboard."""

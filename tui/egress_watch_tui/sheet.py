@@ -5,7 +5,7 @@ In: a row, and what is stored that bears on it. Out: an overlay. Never: evidence
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.console import Group, RenderableType
@@ -20,6 +20,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from egress_watch.errors import EgressWatchError
+from egress_watch_tui.ask import Ask
 from egress_watch_tui.feed import Feed, Row
 from egress_watch_tui.plain import harmless
 from egress_watch_tui.taste import OF_PEOPLE, masked_name, masked_row
@@ -30,6 +31,7 @@ SURE = {
     "single": "not very sure", "disputed": "not sure", "anycast": "cannot be told",
     "edge": "cannot be told", "unknown": "cannot be told",
 }  # fmt: skip
+NEWEST = "Of all behind this row, the newest flow with the gravest verdict:"
 Lines = Iterator[tuple[str, str | Text]]
 
 
@@ -51,13 +53,14 @@ class Sheet(ModalScreen[None]):
             super().__init__()
             self.found, self.trouble = found, trouble
 
-    def __init__(self, feed: Feed, kind: str, row: Row) -> None:
+    def __init__(self, feed: Feed, kind: str, row: Row, behind: Ask | None = None) -> None:
         super().__init__()
-        self._feed, self._kind, self._row = feed, kind, row
+        self._feed, self._kind, self._row, self._behind = feed, kind, row, behind
 
     def compose(self) -> ComposeResult:
         """Hold the sheet."""
-        with VerticalScroll(id="sheet", can_focus=False):
+        with VerticalScroll(id="sheet", can_focus=False) as frame:
+            frame.border_subtitle = "j/k scroll, esc close"
             yield Static("Reading ...", markup=False)
 
     def on_mount(self) -> None:
@@ -67,7 +70,7 @@ class Sheet(ModalScreen[None]):
     @work(thread=True)
     def _read(self) -> None:
         try:
-            self.post_message(self.Read(self._feed.evidence(self._kind.lower(), self._row), ""))
+            self.post_message(self.Read(self._feed.evidence(self._kind.lower(), self._row, self._behind), ""))
         except EgressWatchError as error:
             self.post_message(self.Read({}, str(error)))
 
@@ -89,6 +92,7 @@ def sheet(row: Row, found: Mapping[str, Any]) -> RenderableType:
         head = Text.assemble(
             verdict(answer["verdict"]), f"  under {harmless(answer['zone'])}  ", (harmless(_what(row, answer)), "bold")
         )
+        blocks += [Text(NEWEST, style="italic")] if found.get("flow") and "worst" in row else []
         blocks += [head, Text(harmless(answer["why"])), Text(), _table(_place(answer)), Text()]
         blocks += [Text("Ties", "bold"), graph(answer), Text()]
         blocks += [Text("What would change it", "bold"), *(Text(f" • {line}") for line in changes(answer)), Text()]
@@ -100,18 +104,27 @@ def sheet(row: Row, found: Mapping[str, Any]) -> RenderableType:
 
 
 def graph(answer: Mapping[str, Any]) -> RenderableType:
-    """Return owner, network, laws and ties as a small tree."""
+    """Return owner, network, ties and laws as a small tree.
+
+    What is stored does not tell which of the laws reach the owner and which the network: so the tree does not either.
+    """
     limbs = [f"seated in {answer['owner_seat']}"] if answer.get("owner_seat") else []
-    if (network := operator(answer)) not in {answer.get("owner"), "not listed", "stays local"}:
-        limbs.append(f"runs on the network of {network}")
-    limbs += [f"reached by {law}" for law in answer["laws"]]
+    if carried := operator(answer) not in {answer.get("owner"), "not listed", "stays local"}:
+        limbs.append(f"runs on the network of {operator(answer)}")
     limbs += [f"tied to {tie}" for tie in answer["ties"]]
+    limbs += ["reached, itself or by way of that network, by" if carried else "reached by"] if answer["laws"] else []
+    lines: list[RenderableType] = [Text(f" ● {harmless(owner(answer))}"), _limbs(limbs or ["no tie is known"], 5)]
+    return Group(*lines, *([_limbs(answer["laws"], 9)] if answer["laws"] else []))
+
+
+def _limbs(limbs: Sequence[str], width: int) -> Table:
+    """Return one level of the tree, so many cells in."""
     grid = Table.grid()
-    grid.add_column(width=5)
+    grid.add_column(width=width)
     grid.add_column(overflow="fold")
-    for number, limb in enumerate(limbs or ["no tie is known"], 1):
-        grid.add_row(Text(f" {'└' if number >= len(limbs) else '├'}── "), Text(harmless(limb)))
-    return Group(Text(f" ● {harmless(owner(answer))}"), grid)
+    for number, limb in enumerate(limbs, 1):
+        grid.add_row(Text(f"{'└' if number == len(limbs) else '├'}── ".rjust(width)), Text(harmless(limb)))
+    return grid
 
 
 def _what(row: Row, answer: Mapping[str, Any]) -> str:

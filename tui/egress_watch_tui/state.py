@@ -50,8 +50,8 @@ def pulse(view: View) -> str:
     parts = [recording(snapshot)]
     if any(row["state"] == "running" for row in snapshot.recordings):
         parts += [f"{view.frames_s:,.0f} frames/s", f"{age_of(view)} old"]
-    if lost:
-        parts.append(f"! {lost:,} lost ({lost / max(1, frames + lost):.2%})")
+    if snapshot.recordings:
+        parts.append(f"! {lost:,} lost ({lost / max(1, frames + lost):.2%})" if lost else "0 lost")
     if snapshot.set_aside:
         parts.append(f"! rules set aside: {len(snapshot.set_aside)}")
     if told := sinks.trouble(snapshot.sinks):

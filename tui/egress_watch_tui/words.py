@@ -118,9 +118,9 @@ def age(data: Sequence[Mapping[str, Any]], today: date) -> str:
 
 
 def stale(data: Sequence[Mapping[str, Any]], today: date) -> str:
-    """Return the warning that the data is old, "" where it is not."""
-    days = _oldest(data, today) or 0
-    return f"! data {days} d old" if days > OLD_DAYS else ""
+    """Return how old the data is in three words, with a mark where it is too old; "" where nothing tells."""
+    days = _oldest(data, today)
+    return "" if days is None else f"{'! ' * (days > OLD_DAYS)}data {days} d old"
 
 
 def dated(data: Sequence[Mapping[str, Any]]) -> str:

@@ -107,6 +107,10 @@ class Overview(Pane):
         focused = self.screen.focused
         return focused.current() if isinstance(focused, Listing) and focused in self.query(Listing) else None
 
+    def kind(self, row: Row) -> str:
+        """Return which screen shows rows like this one: alerts have one of their own."""
+        return "Alerts" if "rule" in row else self.NAME
+
     def on_resize(self) -> None:
         """Choose where map and lists stand."""
         wide = self.size.width >= MAP_FROM[0] and self.app.size.height >= MAP_FROM[1]
@@ -117,8 +121,7 @@ class Overview(Pane):
     def on_listing_opened(self, event: Listing.Opened) -> None:
         """Lead to what lies behind the row."""
         name = event.listing.removeprefix("by-")
-        kind = "Alerts" if name == "newest" else self.NAME
-        self.post_message(self.Drill(kind, event.row, LEADS[name]))
+        self.post_message(self.Drill(self.kind(event.row), event.row, LEADS[name]))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's form
         """Offer the map where it is not in sight anyway."""
