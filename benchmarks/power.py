@@ -19,6 +19,8 @@ import shutil
 import signal
 import sqlite3
 import struct
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -26,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from build import SCRATCH, build
-from kills import COUNTED, ask, replaying, wrong
+from kills import COUNTED, ask, wrong
 
 from egress_watch.store import Store
 
@@ -35,6 +37,14 @@ HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 ATTEMPTED = 128
 """Where the -shm says up to which frame folding was begun (sqlite.org/walformat.html, 2.2)."""
 TORN_BYTES = 4096
+RECORDER = """
+import sys
+from egress_watch import watch
+from egress_watch.cli import main
+watch.TOGETHER = 500
+sys.exit(main(sys.argv[1:]))
+"""
+"""A replay that commits as often as `watch` does."""
 
 
 def synced_bytes(db: Path) -> int:
@@ -57,7 +67,8 @@ def begun(db: Path) -> bool:
 
 def stopped(path: Path, db: Path, after_s: float) -> bool:
     """Record for so long, stop in the middle, copy the files; return whether it was in the middle."""
-    recorder = replaying(path, db)
+    words = [sys.executable, "-c", RECORDER, "replay", str(path), "--db", str(db), "--quiet", "--json"]
+    recorder = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while recorder.poll() is None and not begun(db):
         time.sleep(0.02)
     time.sleep(after_s)

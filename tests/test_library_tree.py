@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import shutil
 from contextlib import suppress
 from functools import cache
 from ipaddress import ip_network
+from pathlib import Path
 
 import maxminddb
 import numpy as np
@@ -16,7 +20,7 @@ from netaddr import IPSet
 
 from egress_watch.errors import DataError
 from egress_watch.library.files import kept_files
-from egress_watch.library.mmdb import _SHAPES, Database, Records, _reading, opened, records
+from egress_watch.library.mmdb import _SHAPES, MOST_OPEN, Database, Records, _reading, opened, records
 from egress_watch.library.tree import Tree
 from egress_watch.model import address_text, address_words
 from egress_watch.places.knowledge import NOTHING
@@ -230,3 +234,23 @@ def test_maxminddb_agrees_that_the_tiny_files_are_sound(folder):
     with maxminddb.open_database(str(written(folder, 32, 6))) as reader:
         assert reader.get("1.2.3.4") == {"country_code": "03"}
         assert reader.get("2001:db8::5") == {"country_code": "08"}
+
+
+def test_a_file_that_was_replaced_is_opened_anew_and_the_one_before_is_let_go(tmp_path):
+    """Whoever asks again gets what lies there now; a recorder that loads data every day keeps neither old file."""
+    path = tmp_path / "own.mmdb"
+    shutil.copy(FILES["server-country"].path, path)
+    first = opened(path)
+    assert opened(path) is first
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for turn in range(40):
+        fresh = tmp_path / "fresh.mmdb"
+        shutil.copy(FILES["server-country"].path, fresh)
+        os.utime(fresh, ns=(turn, turn))
+        fresh.replace(path)
+        again = opened(path)
+        assert again is not first
+        first = again
+    del again
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 3 * MOST_OPEN

@@ -13,11 +13,13 @@ import mmap
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
+from weakref import finalize
 
 import maxminddb
 import numpy as np
@@ -41,6 +43,8 @@ EDITIONS = {"asn": ("ASN", "ISP"), "country": ("City", "Enterprise", "Country")}
 """Words in the type of a user's own file; each names the method of geoip2 that reads it."""
 
 MOST_BYTES = 1 << 31
+MOST_OPEN = 8
+"""Files that are held open for whoever asks for them next: more than judge at a time."""
 NO_COUNTRY = "ZZ"
 """What DB-IP writes where it knows no country: a code for users in ISO 3166-1, "unknown territory" in CLDR."""
 Read = Callable[[str], tuple[str, Found]]
@@ -51,8 +55,10 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.copy = _private(_content(path), path)
+        self.copy, descriptor = _private(_content(path), path)
         """Where the reader maps the content from: not the file itself, where the system allows it."""
+        if descriptor >= 0:
+            finalize(self, os.close, descriptor)  # else data loaded anew would keep the memory of those before
         try:
             self.reader = maxminddb.open_database(self.copy, READING)
             metadata = self.reader.metadata()
@@ -116,9 +122,17 @@ def _typed(found: Found) -> None:
         raise TypeError("a record of other types")
 
 
-@cache
 def opened(path: Path) -> Database:
-    """Return a database, opened once; raises DataError with a remedy."""
+    """Return a database, opened once as long as its file stays as it is; raises DataError with a remedy."""
+    stamp: tuple[int, ...] = ()
+    with suppress(OSError):  # what is wrong is said when it is read
+        about = path.stat()
+        stamp = about.st_mtime_ns, about.st_size, about.st_ino
+    return _opened(path, stamp)
+
+
+@lru_cache(maxsize=MOST_OPEN)
+def _opened(path: Path, _: tuple[int, ...]) -> Database:
     return Database(path)
 
 
@@ -144,21 +158,22 @@ def _content(path: Path) -> bytes:
         raise DataError(error.strerror or str(error), where=str(path), remedy=remedy) from error
 
 
-def _private(content: bytes, path: Path) -> str:
+def _private(content: bytes, path: Path) -> tuple[str, int]:
     """Return the path of a copy in memory: a mapped file that is overwritten in place would end the process.
 
-    Where the system has no such memory, or grants too little of it, it is the file itself.
+    And the descriptor that it leads through. Where the system has no such memory, or grants too little of it, it is the
+    file itself, and -1.
     """
     if not hasattr(os, "memfd_create"):
-        return str(path)
-    descriptor = os.memfd_create(path.name[:100])  # open as long as the process: its path leads through it
+        return str(path), -1
+    descriptor = os.memfd_create(path.name[:100])
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(content)
     except OSError:
         os.close(descriptor)
-        return str(path)
-    return f"/proc/self/fd/{descriptor}"
+        return str(path), -1
+    return f"/proc/self/fd/{descriptor}", descriptor
 
 
 def _mapped(copy: str) -> memoryview:
