@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
 CHECKED := $(VENV)/.checked
 
-.PHONY: help demo test check fix bench bench-places bench-formats bench-rules bench-delivery bench-live truth names-truth \
+SIGMA1 := $(VENV)/sigma1
+
+.PHONY: help demo test test-sigma check fix bench bench-places bench-formats bench-rules bench-delivery bench-live truth names-truth \
   fuzz border data setup clean install-service
 
 help:  ## say what there is
@@ -17,6 +19,13 @@ demo: $(SETUP)  ## set up, replay the shipped city capture and print who talks t
 
 test: $(CHECKED)  ## set up and pass every test
 	$(BIN)/python -m pytest -q
+
+test-sigma: $(CHECKED)  ## the tests of the rules with the other line of pySigma, and their conversion for other products
+	@test -x $(SIGMA1)/bin/sigma || $(BIN)/pip install -q --target $(SIGMA1) 'pysigma<2' 'pysigma-backend-sqlite<2.1' \
+	  sigma-cli pysigma-backend-elasticsearch pysigma-backend-splunk
+	PYTHONPATH=$(SIGMA1) EGRESS_WATCH_SIGMA=$(abspath $(SIGMA1))/bin/sigma $(BIN)/python -m pytest -q \
+	  tests/test_rules.py tests/test_rules_correlations.py tests/test_rules_wrong.py tests/test_rules_siem.py \
+	  tests/test_library_predicates.py
 
 check: $(CHECKED)  ## style and types
 	$(BIN)/ruff check .

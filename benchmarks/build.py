@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -20,6 +21,11 @@ from numpy.typing import NDArray
 from payloads import ANSWER, HELLO, QUERY, REQUEST, Payloads, quiet
 from wire import packed
 
+MIXED = 0.3
+"""Share of flows that go anywhere in the mixed capture: nearly all of these alert, the others stay in the EEA."""
+CASES: Mapping[str, tuple[float, bool]] = {"calm": (0.05, False), "mixed": (MIXED, False), "all abroad": (1, False),
+                                           "hard": (1, True)}  # fmt: skip
+"""What benchmarks are run on: ``abroad`` and ``hard`` of `build`."""
 SCRATCH = Path(__file__).parent / "scratch"
 PACKETS_PER_FLOW = 31
 FLOWS_PER_DEVICE = 80
@@ -242,10 +248,10 @@ def _write(file: BinaryIO, random: np.random.Generator, flows: Columns, rows: Co
     return packet_bytes
 
 
-def add_calls(parser: argparse.ArgumentParser) -> None:
+def add_calls(parser: argparse.ArgumentParser, abroad: float = 1) -> None:
     """Declare whom the devices call."""
-    what = "share of flows that go anywhere, where rules alert; 1 is all of them, a calm city has 0.05"
-    parser.add_argument("--abroad", type=float, default=1, metavar="SHARE", help=what)
+    what = f"share of flows that go anywhere, where rules alert; 1 is all, a calm city has 0.05 (default: {abroad:g})"
+    parser.add_argument("--abroad", type=float, default=abroad, metavar="SHARE", help=what)
     what = "the hard case: every device calls clouds of every kind, in place of a few remotes of its own"
     parser.add_argument("--hard", action="store_true", help=what)
 

@@ -1,6 +1,7 @@
 """Kill the receiver and the exporter at random while 50,000 alerts are sent: what came, what came twice, what is lost.
 
-    python benchmarks/delivery.py                              # every transport that tests/receiving.py has
+    python benchmarks/delivery.py                              # every transport and receiver there is
+    python benchmarks/delivery.py 'relp to Tenzir'             # to another receiver (tests/engines.py)
     python benchmarks/delivery.py relp syslog+tcp --alerts 5000 --kills 4
     python benchmarks/delivery.py --markdown                   # the table of docs/sinks.md
 
@@ -28,7 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tui"), str(ROOT / "tests")]
 
-from receiving import RECEIVERS, Receiver  # noqa: E402 - found by the path above
+from engines import ENGINES, TENZIR  # noqa: E402 - found by the path above
+from receiving import RECEIVERS, Receiver  # noqa: E402
 from running import command, environment, spawn  # noqa: E402
 
 from egress_watch.config import Config, render  # noqa: E402
@@ -38,6 +40,8 @@ from egress_watch.sinks.kinds import kind  # noqa: E402
 from egress_watch.store.outbox import Outbox  # noqa: E402
 
 PATIENCE_S = 900
+KNOWN = RECEIVERS | (ENGINES if TENZIR else {})
+"""Receivers by their name in the table."""
 FILL = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :alerts)
 INSERT INTO alert(recording, dataset, rule, title, level, device, remote_ip, owner, country, verdict, first_ns, last_ns,
@@ -104,7 +108,7 @@ def trial(scheme: str, db: Path, kills: int, seed: int) -> dict[str, object]:
         for table in ("sink", "gap", "refusal"):
             connection.execute(f"DELETE FROM {table}")
         last = int(connection.execute("SELECT max(id) FROM alert_event").fetchone()[0])
-    with tempfile.TemporaryDirectory() as name, RECEIVERS[scheme](Path(name)) as receiver:
+    with tempfile.TemporaryDirectory() as name, KNOWN[scheme](Path(name)) as receiver:
         out, config = Path(name) / "stdout", Path(name) / "settings.toml"
         settings = replace(receiver.settings, format="ndjson", heartbeat_s=0.0, retry_s=0.05, retry_most_s=0.5)
         config.write_text(render(Config(sink=(settings,))))
@@ -169,7 +173,7 @@ COLUMNS = ("transport", "promise", "killed", "sent", "received", "doubled", "los
 def main() -> None:
     """Run the transports and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("transports", nargs="*", default=list(RECEIVERS))
+    parser.add_argument("transports", nargs="*", default=list(KNOWN))
     parser.add_argument("--alerts", type=int, default=50_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)

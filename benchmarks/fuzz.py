@@ -1,4 +1,4 @@
-"""Send mutated packets through sources, decode, names and flow table: nothing is raised, nothing is lost.
+"""Send mutated packets through sources, decode, names, devices and flow table: nothing is raised, nothing is lost.
 
 In: captures (the shared corpus where it is there, and the shipped ones). Out: what was sent, how long the slowest batch
 took, and the peak of memory. Never: a run that cannot be had again: the seed decides everything.
@@ -24,9 +24,12 @@ import numpy as np
 from egress_watch.decode import decode
 from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.decode.linktypes import LINKS, WRAPPED
+from egress_watch.decode.marks import mark_tables
+from egress_watch.devices import WISHES, Devices
 from egress_watch.flows import FlowTable
 from egress_watch.flows.duplicates import Duplicates
-from egress_watch.model import PAD_BYTES, UNWRAP, Frames
+from egress_watch.flows.sides import Sides
+from egress_watch.model import DEVICES, NAMES, PAD_BYTES, UNWRAP, Frames
 from egress_watch.names import Names
 from egress_watch.sources import open_inputs
 
@@ -63,10 +66,11 @@ class Fuzzer:
         self.seed = seed
         self.chance = np.random.default_rng(seed)
         self.outcome = Outcome()
-        self._tables = cycle([Tables(Policy(unwrap, prints=True)) for unwrap in UNWRAP])
+        self._names, self._devices = Names(limit=20_000), Devices(Sides().ours, limit=20_000)
+        marks = mark_tables({NAMES: self._names.wishes(), DEVICES: WISHES})
+        self._tables = cycle([Tables(Policy(unwrap, prints=True), marks) for unwrap in UNWRAP])
         self._duplicates = Duplicates()
         self._flows = FlowTable(limit=20_000)
-        self._names = Names(limit=20_000)
         self._links = np.array([*LINKS, *WRAPPED, 147, 189], np.int32)
 
     def run(self, paths: Sequence[Path], packets: int) -> Outcome:
@@ -116,6 +120,7 @@ class Fuzzer:
         begin = time.perf_counter()
         packets = self._duplicates.once(decode(frames, next(self._tables)))
         self._names.hear(packets)
+        self._devices.hear(packets)
         self._names.name(self._flows.update(packets))
         took_s = time.perf_counter() - begin
         self._check(frames, len(packets) + sum(packets.skipped.values()), took_s, path)

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from statistics import median, quantiles
 
-from build import add_calls, build, capture
+from build import MIXED, add_calls, build, capture
 
 PASS = """
 import json, sys, tempfile, time
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("after", type=Path)
     parser.add_argument("--packets", type=int, default=1_000_000)
     parser.add_argument("--pairs", type=int, default=12)
-    add_calls(parser)
+    add_calls(parser, MIXED)
     options = parser.parse_args()
     path = capture(options.packets, options.abroad, hard=options.hard)
     build(path, options.packets, abroad=options.abroad, hard=options.hard)

@@ -15,15 +15,17 @@ import gc
 import json
 import os
 import platform
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from statistics import median
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 from typing import Any, NamedTuple
 
 import numpy as np
-from build import SCRATCH, Totals, add_calls, build, capture
+from build import CASES, MIXED, SCRATCH, Totals, add_calls, build, capture
 from processes import Run, peers, replay, timed
 
 from egress_watch import fast, library, watch
@@ -44,18 +46,19 @@ WORK = {"evaluate": "hits"}
 class Clock:
     """Nanoseconds spent in each stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self._now_ns = now_ns
         self.spent_ns = dict.fromkeys((*BY_PACKET, *BY_FLOW), 0)
 
     def timed(self, stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
         """Return the work with a clock around it."""
 
         def clocked(*what: Any) -> Any:
-            begin_ns = perf_counter_ns()
+            begin_ns = self._now_ns()
             try:
                 return work(*what)
             finally:
-                self.spent_ns[stage] += perf_counter_ns() - begin_ns
+                self.spent_ns[stage] += self._now_ns() - begin_ns
 
         return clocked
 
@@ -71,10 +74,12 @@ class Pass(NamedTuple):
     tally: Tally
 
 
-def stages_once(path: Path, folder: Path) -> Pass:
+def stages_once(
+    path: Path, folder: Path, db: str = "stages.db", now_ns: Callable[[], int] | None = None
+) -> Pass:  # fmt: skip
     """Take the capture through `watch.watch`, with a clock around each stage."""
-    config = Config(db=str(folder / "stages.db"))
-    clock = Clock()
+    config = Config(db=str(folder / db))
+    clock = Clock(now_ns or perf_counter_ns)
     good, _ = library.rules(config)
     through = watch.stages(config, library.atlas(config), good)
     store = Store(config.db)
@@ -175,21 +180,49 @@ def table(figures: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def by_case(packets: int, rounds: int) -> Iterator[str]:
+    """Yield processor time in µs a flow of each case; alerts decide what a flow costs."""
+    yield (
+        f"{'processor us a flow':<20}{'flows':>9}{'hits':>9}"
+        + "".join(f"{stage:>15}" for stage in BY_FLOW[1:])
+        + "   all"
+    )
+    for case, (abroad, hard) in CASES.items():
+        path = capture(packets, abroad, hard=hard)
+        build(path, packets, abroad=abroad, hard=hard)
+        with tempfile.TemporaryDirectory(dir=SCRATCH) as name:
+            passes = [stages_once(path, Path(name), f"{number}.db", process_time_ns) for number in range(rounds)]
+            hits = _hits(Path(name) / "0.db")
+        flows = passes[0].tally.flows
+        spent = [median(one.clock.spent_ns[stage] for one in passes) / 1e3 / flows for stage in BY_FLOW[1:]]
+        costs = "".join(f"{cost:>15.2f}" for cost in spent)
+        yield f"{case:<20}{flows:>9,}{hits:>9,}{costs}{sum(spent):>6.2f}"
+
+
+def _hits(db: Path) -> int:
+    with closing(sqlite3.connect(db)) as connection:
+        return int(connection.execute("SELECT coalesce(sum(hits), 0) FROM alert").fetchone()[0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--packets", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_calls(parser)
+    add_calls(parser, MIXED)
     parser.add_argument("--no-fast", action="store_true", help="leave the work on packets to NumPy")
+    parser.add_argument("--cases", action="store_true", help="what a flow costs in each case, and nothing else")
     options = parser.parse_args()
-    path = capture(options.packets, options.abroad, hard=options.hard)
-    totals = build(path, options.packets, abroad=options.abroad, hard=options.hard)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # children inherit it
     if options.no_fast:
         os.environ[SWITCH] = "0"  # the replays are processes of their own
         fast.turn_off()
+    if options.cases:
+        print("\n".join(by_case(options.packets, options.rounds)))
+        return
+    path = capture(options.packets, options.abroad, hard=options.hard)
+    totals = build(path, options.packets, abroad=options.abroad, hard=options.hard)
     figures = measure(path, totals, options.rounds)
     print(json.dumps(figures, indent=1) if options.json else "\n".join(table(figures)))
 

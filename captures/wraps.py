@@ -131,6 +131,16 @@ def behind(head: bytes, tail: bytes = b"") -> Wrapper:
     return lambda inner, _: head + bytes(inner) + tail
 
 
+def amid(tag: bytes) -> Wrapper:
+    """Return a wrapper that lays bytes between the addresses of a frame and its EtherType."""
+
+    def wrap(inner: Packet, out: bool) -> bytes:
+        whole = bytes(frame(inner, out=out))
+        return whole[:12] + tag + whole[12:]
+
+    return wrap
+
+
 def by_version(four: bytes, six: bytes) -> Wrapper:
     """Return a wrapper whose header says which version of IP follows."""
     return lambda inner, _: (six if kind_of(inner) == 0x86DD else four) + bytes(inner)

@@ -36,6 +36,7 @@ LEAST_FILE_BYTES = 10_000
 """Room for some packets in a file of evidence."""
 
 UNWRAP, COPIES, TIMES = ("mirrors", "all", "none"), ("once", "all"), ("kernel", "hardware")
+LOGS = "text", "json"
 COLLECTORS = (
     "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10",
 )  # fmt: skip
@@ -138,10 +139,13 @@ class WatchSettings:
 
     interfaces: tuple[str, ...] = _setting((), "network interfaces, where the command line names none")
     filter: str = _setting("", "only frames that match, as for tcpdump, where the command line has none")
-    ring_bytes: int = _setting(536_870_912, "memory of each interface's ring: what waits there while flows are stored")
+    ring_bytes: int = _setting(536_870_912, "memory of each interface's ring: what comes while nobody reads")
+    spool_bytes: int = _setting(536_870_912, "memory for frames read ahead while flows are stored; used when needed")
+    readers: int = _setting(1, "processes that read and decode beside the one that judges; 1: it does that itself")
     times: str = _setting(TIMES[0], "kernel, or hardware: the interface's own, where it is set up to give them")
     user: str = _setting("", "become this user once the interfaces are open; empty: stay who you are")
     commit_s: float = _setting(1.0, "a flow that ended is stored at most so long after")
+    log: str = _setting(LOGS[0], "text, or json: a line for each message on standard error, of forward too")
     check_hours: float = _setting(24.0, "how often the database is looked at for damage; 0: never", least=0)
 
 
@@ -380,6 +384,16 @@ def _unknown(path: str, key: str, known: list[str]) -> ConfigError:
     return ConfigError(f"unknown setting {key}", where=path, remedy=remedy)
 
 
+def _check_choices(config: Config, path: str) -> None:
+    for name, value, choices in (
+        ("decode.unwrap", config.decode.unwrap, UNWRAP), ("decode.copies", config.decode.copies, COPIES),
+        ("watch.times", config.watch.times, TIMES), ("watch.log", config.watch.log, LOGS),
+    ):  # fmt: skip
+        if value not in choices:
+            what = f"{name}: unknown choice {value!r}"
+            raise ConfigError(what, where=path, remedy=f"one of: {', '.join(choices)}")
+
+
 def _check(config: Config, path: str) -> None:
     for number, own in enumerate(config.own_zone, 1):
         _check_zone(own, config.own_zone[: number - 1], f"own_zone {number}", path)
@@ -390,15 +404,7 @@ def _check(config: Config, path: str) -> None:
     if config.privacy.cover not in COVERS:
         what = f"privacy.cover: {config.privacy.cover!r} is nothing to cover"
         raise ConfigError(what, where=path, remedy=f"one of: {', '.join(COVERS)}")
-    if config.decode.unwrap not in UNWRAP:
-        what = f"decode.unwrap: unknown choice {config.decode.unwrap!r}"
-        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(UNWRAP)}")
-    if config.decode.copies not in COPIES:
-        what = f"decode.copies: unknown choice {config.decode.copies!r}"
-        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(COPIES)}")
-    if config.watch.times not in TIMES:
-        what = f"watch.times: unknown choice {config.watch.times!r}"
-        raise ConfigError(what, where=path, remedy=f"one of: {', '.join(TIMES)}")
+    _check_choices(config, path)
     if config.evidence.file_bytes < LEAST_FILE_BYTES:
         what = f"evidence.file_bytes must be at least {LEAST_FILE_BYTES:,}"
         raise ConfigError(what, where=path, remedy="give each file room for some packets")

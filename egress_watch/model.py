@@ -12,7 +12,7 @@ Times are ``int64`` nanoseconds since 1970-01-01 UTC, always the packet's own ti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -49,6 +49,13 @@ VERDICTS = (IN, OWN, OUT, UNKNOWN)
 GLYPHS = {IN: "✓", OWN: "~", OUT: "✗", UNKNOWN: "?"}
 
 
+PROMISES = {
+    "best effort": "handed to the network or the terminal; nobody says whether it came",
+    "connection-acknowledged": "the receiver's process read it all before it closed; its own queue may still lose it",
+    "receiver-acknowledged": "the receiver said of each batch that it has it; as safe as what the receiver writes to",
+    "written": "on this machine's disk (fsync) before it counts as delivered",
+}
+"""What it means that a sink has delivered, by the word for it."""
 LEFT_OUT = ("before --from", "after --to", "filtered out")
 """Reasons, or how they begin, of frames that are left out because the user asked for it."""
 
@@ -101,6 +108,24 @@ class Frames:
 
 
 NO_PRINTS: Words = np.zeros(0, np.uint64)
+NO_MARKS: Flags = np.zeros(0, np.uint8)
+
+
+class Wish(NamedTuple):
+    """Payloads of one protocol that somebody wants to look at: told by a port or by the first byte."""
+
+    protocol: int
+    """TCP or UDP."""
+    from_ports: tuple[int, ...] = ()
+    ports: tuple[int, ...] = ()
+    """To or from one of these."""
+    first_bytes: tuple[int, ...] = ()
+
+
+NAMES, DEVICES = 1, 2
+"""Bits of `Packets.mark`: who wishes to look."""
+LEAST_WISHED_BYTES = 2
+"""A shorter payload says nothing to anybody."""
 
 
 class Beacons(NamedTuple):
@@ -159,12 +184,18 @@ class Packets:
     """Packets taken out of a mirror or tunnel, by its kind; one within two counts for both."""
     print: Words = field(default_factory=lambda: NO_PRINTS)
     """(n,) By what a second copy is known (see `decode.prints`), 0 where none could be; empty where nobody asked."""
+    mark: Flags = field(default_factory=lambda: NO_MARKS)
+    """(n,) Who may want to look at the payload (see `decode.marks`); empty where nobody said what he wants."""
     beacons: Beacons = NO_BEACONS
     """The LLDP frames among those, (k,) and not (n,)."""
 
     def __len__(self) -> int:
         """Return the number of packets."""
         return len(self.time_ns)
+
+    def marked(self, whose: int) -> NDArray[np.intp]:
+        """Return the rows with this mark; all rows where there are no marks."""
+        return np.flatnonzero(self.mark & np.uint8(whose)) if len(self.mark) else np.arange(len(self))
 
 
 PROTOCOLS = {
@@ -213,13 +244,13 @@ class Flows:
     flags_in: Flags
     end_reason: Flags
     """(n,) Index into END_REASONS."""
-    name: tuple[str, ...] = ()
+    name: Sequence[str] = ()
     """(n,) Best name of the remote, "" where none was heard; empty before `names` has run."""
-    name_source: tuple[str, ...] = ()
+    name_source: Sequence[str] = ()
     """(n,) Where the name comes from, one of NAME_SOURCES."""
     name_ns: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     """(n,) When the name was heard, 0 where none was; empty before `names` has run."""
-    other_names: tuple[str, ...] = ()
+    other_names: Sequence[str] = ()
     """(n,) Up to three other names that DNS gave the remote at that time, newest first, with a space between them."""
 
     def __len__(self) -> int:
@@ -478,8 +509,12 @@ class Snapshot:
     evidence: tuple[dict[str, Any], ...] = ()
     """Packets kept of flows that raised an alert, by file."""
     data: tuple[dict[str, Any], ...] = ()
+    set_aside: tuple[dict[str, Any], ...] = ()
+    """Rules of the newest recording that do not run, with the reason."""
     muted: int = 0
     """Alerts left out because somebody muted them."""
+    sinks: tuple[dict[str, Any], ...] = ()
+    """Receivers that were ever served, with their state and what waits for each."""
 
 
 EMPTY = Snapshot()

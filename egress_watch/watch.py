@@ -11,14 +11,15 @@ from dataclasses import dataclass, fields, replace
 from egress_watch.config import Config
 from egress_watch.decode import decode
 from egress_watch.decode.carriers import Policy, Tables
-from egress_watch.devices import Devices
+from egress_watch.decode.marks import mark_tables
+from egress_watch.devices import WISHES, Devices
 from egress_watch.evidence import Evidence
 from egress_watch.flows import FlowTable
 from egress_watch.flows.duplicates import Duplicates
 from egress_watch.flows.records import together
 from egress_watch.flows.sides import Sides
 from egress_watch.inventory import Inventory
-from egress_watch.model import ONCE, Flows, Frames, Packets, Tally
+from egress_watch.model import DEVICES, NAMES, ONCE, Flows, Frames, Packets, Tally
 from egress_watch.names import Names
 from egress_watch.places import Atlas
 from egress_watch.rules import Rule, RuleSet, told
@@ -55,8 +56,9 @@ def stages(
         config.networks, active_s=config.flows.active_s, idle_s=config.flows.idle_s,
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
-    tables = Tables(Policy(config.decode.unwrap, config.decode.collectors, prints=config.decode.copies == ONCE))
     names = Names(config.names.limit, config.names.waiting)
+    policy = Policy(config.decode.unwrap, config.decode.collectors, prints=config.decode.copies == ONCE)
+    tables = Tables(policy, mark_tables({NAMES: names.wishes(), DEVICES: WISHES}))
     devices = Devices(Sides(config.networks).ours, config.devices.limit)
     asked, times = config.evidence, config.flows
     evidence = Evidence(
@@ -71,8 +73,8 @@ class Pending:
     """Flows that ended and wait to be settled together.
 
     They are cut where their count reaches a multiple of `TOGETHER`, so alerts do not depend on how the input was cut
-    into batches. Whoever watches live traffic gives ``wait_ns``: then no flow waits longer, by packet time, and alerts
-    may be numbered otherwise.
+    into batches. Whoever watches live traffic gives ``wait_ns``: then no flow waits longer, and alerts may be numbered
+    otherwise.
     """
 
     def __init__(self, wait_ns: int | None = None) -> None:
@@ -111,12 +113,13 @@ def _go_on(_: Frames, __: Tally) -> bool:
 
 def watch(
     source: Iterable[Frames], stages: Stages, recording: Recording, go_on: Callable[[Frames, Tally], bool] = _go_on,
-    wait_ns: int | None = None, decoded: Callable[[Frames], Packets] | None = None,
+    wait_ns: int | None = None, clock: Callable[[], int] | None = None,
+    decoded: Callable[[Frames], Packets] | None = None,
 ) -> Tally:  # fmt: skip
     """Follow frames to alerts until the source ends or ``go_on`` says no. README: the life of a packet.
 
-    ``wait_ns``: see `Pending`. ``decoded`` returns the packets of the frames that came last, where another process has
-    decoded them already.
+    ``wait_ns``: see `Pending`; by packet time, or by a ``clock``: then a loop that is behind settles more at once, and
+    catches up. ``decoded`` returns the packets of the frames that came last, where another process has decoded them.
     """
     tally, pending, now_ns = Tally(), Pending(wait_ns), 0
     for frames in source:
@@ -126,12 +129,13 @@ def watch(
         stages.names.hear(packets)
         stages.devices.hear(packets)
         if 0 < frames.clock_ns < now_ns - SET_BACK_NS:
-            pending.add(stages.table.set_back(), now_ns)
+            pending.add(stages.table.set_back(), clock() if clock else now_ns)
         flows = stages.table.update(packets, frames.clock_ns)
         count(tally, frames, packets)
         now_ns = frames.clock_ns or (int(frames.time_ns[-1]) if len(frames) else now_ns)
-        pending.add(flows, now_ns)
-        for some in pending.due(now_ns):
+        moment_ns = clock() if clock else now_ns
+        pending.add(flows, moment_ns)
+        for some in pending.due(moment_ns):
             settle(some, stages, recording, tally)
         if not go_on(frames, tally):
             break
@@ -140,7 +144,6 @@ def watch(
         settle(some, stages, recording, tally)
     tally.heard = stages.names.told()
     recording.tell(stages.devices.take(), stages.devices.refused)
-    recording.broken(stages.rules.broken)
     return tally
 
 
@@ -161,6 +164,8 @@ def settle(flows: Flows, stages: Stages, recording: Recording, tally: Tally) -> 
         return
     found = stages.rules.hits(batch)
     recording.alert(found, batch)
+    if broken := stages.rules.news():
+        recording.broken(broken)
     if stages.evidence and found:
         links = recording.links(told(found), stages.evidence.flows)
         recording.keep(stages.evidence.keep(named, batch.ids, links))

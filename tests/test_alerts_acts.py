@@ -126,8 +126,11 @@ def test_history_tells_events_and_acts(capsys, db):
     """What the recorder wrote comes first, then what people did."""
     run(capsys, "alert", "ack", db, 1, "--reason", "seen")
     run(capsys, "alert", "mute", db, 1, "--reason", "agreed")
+    run(capsys, "alert", "unmute", db, 1, "--reason", "too-early")
     found = rows(capsys, "alert", "history", db, 1)
-    assert [(row["what"], row["by"]) for row in found] == [("create", "recorder"), ("ack", who()), ("mute", who())]
+    assert [(row["what"], row["by"]) for row in found] == [
+        ("create", "recorder"), ("ack", who()), ("mute", who()), ("unmute", who())
+    ]  # fmt: skip
     assert found[2]["words"].endswith("; agreed")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import city_db
+from running import city_db, spawn
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PACKETS = 6_000
@@ -156,12 +156,13 @@ def test_places_are_measured_on_other_addresses_each_time() -> None:
 def test_every_export_format_is_measured(tmp_path: Path) -> None:
     """The figures have a row for the record and for each format and kind, and each format has written something."""
     from egress_watch.exports.formats import FORMATS
+    from egress_watch.exports.record import EXPORTED
 
     script = "import json, sys, formats; print(json.dumps(formats.measure(sys.argv[1], 50, 1)))"
     command = [sys.executable, "-c", script, str(city_db(tmp_path))]
     done = subprocess.run(command, check=True, capture_output=True, cwd=BENCHMARKS)
     rows = json.loads(done.stdout)
-    expected = {(known.name, kind) for known in FORMATS for kind in known.kinds}
+    expected = {(known.name, kind) for known in FORMATS for kind in known.kinds if kind in EXPORTED}
     assert {(row["format"], row["kind"]) for row in rows} == expected | {("record", "alert"), ("record", "flow")}
     assert all(row["bytes_a_record"] > 10 for row in rows if row["format"] != "record")
 
@@ -173,3 +174,21 @@ def test_kills_lose_nothing_where_receipt_is_promised(transport: str) -> None:
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     row = dict(zip(*(re.split(" {2,}", line) for line in printed), strict=True))
     assert (row["sent"], row["lost"], row["strange"]) == ("600", "0", "0")
+
+
+@pytest.mark.parametrize(("kind", "flows"), [("dns", 1), ("tls", 700)])
+def test_a_flood_of_names_is_what_it_says(kind: str, flows: int, tmp_path: Path) -> None:
+    """Each frame of the flood has a name of its own, and the program hears them all."""
+    script = f"""
+import sys
+sys.path.insert(0, {str(BENCHMARKS)!r})
+from names_flood import pieces
+for piece in pieces({kind!r}, 700):
+    sys.stdout.buffer.write(piece)
+"""
+    made = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout
+    path = tmp_path / "flood.pcap"
+    path.write_bytes(made)
+    done = spawn("replay", path, "--db", tmp_path / "flood.db", "--json", "--quiet")
+    told = json.loads(done.stdout)
+    assert (told["packets"], told["flows"], told["heard"]) == (700, flows, {f"heard: {kind}": 700})

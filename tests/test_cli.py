@@ -26,7 +26,7 @@ SUMMARY = {
     "frames", "packets", "packet_bytes", "skipped", "lost", "flows", "evicted", "late_fragments", "damage", "bytes_out",
     "bytes_in", "verdicts", "alerts", "muted", "zone", "data", "db", "recordings", "inputs", "held", "passed_over",
     "failed", "interrupted", "broken_rules", "narrowed", "zone_asked", "zone_as_of", "unwrapped", "duplicate_share",
-    "heard", "evidence", "refused_facts",
+    "heard", "evidence", "refused_facts", "unstored", "unstored_packets",
 }  # fmt: skip
 HEAVY = ("numpy", "sqlite_utils", "sqlite3", "sigma", "yaml", "maxminddb", "geoip2", "rich", "textual", "zstandard")
 
@@ -578,7 +578,7 @@ def test_rules_can_be_explained(capsys):
     code, out, _ = run(capsys, "rules", "check", "--explain")
     assert code == 0
     assert "owner_seat" in out
-    assert "data-leaves-the-zone.yml\n  " in out
+    assert "data-leaves-the-zone.yml: Data leaves the zone\n  " in out
 
 
 @pytest.mark.parametrize(
@@ -596,8 +596,8 @@ def test_a_broken_rule_is_found_with_its_place(capsys, tmp_path, name, text):
     code, out, _ = run(capsys, "rules", "check", folder, "--explain")
     assert code == 2
     assert f"{folder}/{name}.yml:" in out
-    assert "sound.yml\n  " in out
-    assert f"{name}.yml\n  " not in out
+    assert "sound.yml: Data leaves the zone\n  " in out
+    assert f"{name}.yml: Data leaves the zone\n" not in out
     found = [json.loads(line) for line in run(capsys, "rules", "check", folder, "--json")[1].splitlines()]
     assert found
     if name != "bytes":

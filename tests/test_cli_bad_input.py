@@ -381,13 +381,16 @@ def test_hostile_words_of_a_data_file_stay_words(capsys, tmp_path):
 
 # --- stopped and killed ---
 
+TOGETHER = 1_000
+"""Flows in a commit here, so that a capture of seconds has a middle to be stopped in."""
+
 
 @pytest.fixture(scope="module")
 def long_capture(tmp_path_factory):
     """Return a capture long enough to be stopped within, and the content of an undisturbed run."""
     folder = tmp_path_factory.mktemp("long")
     path = many_cities(folder / "long.pcap", 30)
-    assert spawn("replay", path, "--db", folder / "whole.db").returncode == 0
+    assert spawn("replay", path, "--db", folder / "whole.db", together=TOGETHER).returncode == 0
     return path, content(folder / "whole.db")
 
 
@@ -407,9 +410,8 @@ def committed(db):
 
 def stop_in_the_middle(path, db, number):
     """Send a signal as soon as a batch is committed; return the exit code and standard error."""
-    process = subprocess.Popen(
-        command("replay", path, "--db", db), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    )
+    program = command("replay", path, "--db", db, together=TOGETHER)
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
     until = monotonic() + 60
     while process.poll() is None and monotonic() < until:
         stored, told = committed(db)
@@ -434,7 +436,7 @@ def test_a_kill_in_the_middle_leaves_a_sound_database(tmp_path, long_capture):
     assert 0 < stored == told < len(whole["flows"])
     assert sound(db)
     assert spawn("flows", db, "--limit", "5").returncode == 0
-    done = spawn("replay", path, "--db", db, "--json")
+    done = spawn("replay", path, "--db", db, "--json", together=TOGETHER)
     assert done.returncode == 0
     assert json.loads(done.stdout)["flows"] == len(whole["flows"])
     assert content(db) == whole
@@ -454,7 +456,7 @@ def test_ctrl_c_in_the_middle_ends_in_good_order(tmp_path, long_capture, number)
     connection.close()
     assert 0 < stored == told < len(whole["flows"])
     assert sound(db)
-    assert spawn("replay", path, "--db", db).returncode == 0
+    assert spawn("replay", path, "--db", db, together=TOGETHER).returncode == 0
     assert content(db) == whole
 
 
@@ -463,7 +465,7 @@ def test_two_writers_at_once_take_turns(tmp_path, long_capture):
     path, whole = long_capture
     db = tmp_path / "a.db"
     with ThreadPoolExecutor() as pool:
-        done = list(pool.map(lambda one: spawn("replay", one, "--db", db, "--json"), (path, CITY)))
+        done = list(pool.map(lambda one: spawn("replay", one, "--db", db, "--json", together=TOGETHER), (path, CITY)))
     assert [(one.returncode, one.stderr) for one in done] == [(0, b"")] * 2
     assert [json.loads(one.stdout)["flows"] for one in done] == [len(whole["flows"]), 348]
     assert sound(db)
@@ -483,7 +485,7 @@ def test_one_capture_by_two_at_once_is_recorded_once(tmp_path, long_capture):
     path, whole = long_capture
     db = tmp_path / "a.db"
     with ThreadPoolExecutor() as pool:
-        done = list(pool.map(lambda _: spawn("replay", path, "--db", db), range(2)))
+        done = list(pool.map(lambda _: spawn("replay", path, "--db", db, together=TOGETHER), range(2)))
     assert sorted(one.returncode for one in done) in ([0, 0], [0, 1])
     for one in done:
         if one.returncode:

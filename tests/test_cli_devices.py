@@ -122,6 +122,10 @@ def test_real_devices_that_are_set_up_are_no_routers(tmp_path, capsys, capture, 
     row = next(row for row in found if row["mac"] == mac)
     assert not row["router"]
     assert both <= set(row["addresses"])
+    spans = [(one["first_ns"], one["last_ns"]) for one in row["seen"] if one["ip"] in both]
+    assert len(spans) == 2
+    assert all(row["first_ns"] <= first_ns <= last_ns <= row["last_ns"] for first_ns, last_ns in spans)
+    assert spans == sorted(spans)
     assert not [row for row in found if row["behind"]]
 
 

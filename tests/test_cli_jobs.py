@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from running import CITY, command, content, environment, many_cities, run, sound
 from test_laws import any_frames
 
-from egress_watch.cli import ahead
+from egress_watch.cli import ahead, reader
 from egress_watch.cli.slots import letter, pack, unpack
 from egress_watch.decode import MIRRORS, decode
 from egress_watch.model import PAD_BYTES, Frames, Packets
@@ -74,13 +74,13 @@ def test_a_narrowed_result_is_that_of_one_process(capsys, tmp_path, pieces):
 def test_nothing_is_kept_of_a_slot(capsys, tmp_path, pieces, monkeypatch):
     """A slot that was handed back may be overwritten at once: nobody looks into it any more."""
     one = replayed(capsys, tmp_path / "one.db", 1, *pieces)
-    release = ahead.Reader.release
+    release = reader.Reader.release
 
-    def spoil(reader: ahead.Reader, slot: int) -> None:
-        reader.slots[slot] = 0xFF
-        release(reader, slot)
+    def spoil(one: reader.Reader, slot: int) -> None:
+        one.slots[slot] = 0xFF
+        release(one, slot)
 
-    monkeypatch.setattr(ahead.Reader, "release", spoil)
+    monkeypatch.setattr(reader.Reader, "release", spoil)
     assert replayed(capsys, tmp_path / "more.db", 2, *pieces) == one
 
 
@@ -88,7 +88,7 @@ def test_nothing_is_kept_of_a_slot(capsys, tmp_path, pieces, monkeypatch):
 def test_a_batch_too_large_for_a_slot_comes_through_the_pipe(capsys, tmp_path, pieces, monkeypatch, slot_bytes):
     """The size of a slot changes no result."""
     one = replayed(capsys, tmp_path / "one.db", 1, *pieces)
-    monkeypatch.setattr(ahead, "SLOT_BYTES", slot_bytes)
+    monkeypatch.setattr(reader, "SLOT_BYTES", slot_bytes)
     assert replayed(capsys, tmp_path / "more.db", 2, *pieces) == one
 
 

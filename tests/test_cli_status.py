@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from running import CITY, command, environment, run
 from test_store_standing import MINUTE, recorded
 
 from egress_watch.model import Health
+from egress_watch.store.recording import writer
 
 
 def test_a_recording_that_runs_well_is_no_trouble(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +46,18 @@ def test_nobody_records_a_replay(tmp_path: Path, capsys: pytest.CaptureFixture[s
     subprocess.run(command("replay", CITY, "--db", path, "--quiet"), check=True, env=environment(), capture_output=True)
     code, out, _ = run(capsys, "status", path)
     assert (code, "nobody records here" in out, "recording 1: finished" in out) == (0, True, True)
+
+
+def test_a_sink_says_what_waits_and_what_will_not_come(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is down is trouble with its reason; what it refused, or what was dropped for it, is counted."""
+    path = recorded(tmp_path / "a.db", Health(MINUTE, "mon0", 600, 75_000, 0, 0, 0, 0, 7 * 10**6))
+    with closing(sqlite3.connect(path)) as db, db:
+        columns = "name, records, forwarder, alerts_done, flows_done, refused, dropped_flows, failures, error"
+        values = "'siem', 'alerts', ?, 0, 0, 7, 1000, 2, 'Connection refused'"
+        db.execute(f"INSERT INTO sink({columns}) VALUES ({values})", (writer(os.getpid()),))
+    code, out, _ = run(capsys, "status", path)
+    assert code == 1
+    assert "✗ sink       siem: down, 0 records wait, 7 refused, 1,000 dropped\n  try: Connection refused; see" in out
 
 
 def test_what_interfaces_are_called_cannot_write_on_the_terminal(

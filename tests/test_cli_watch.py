@@ -26,6 +26,8 @@ from corpus import CORPUS
 from namespaces import LATE_S, Pair, Watching, connected, end_all, needs_namespaces, rows_of, started, until
 from running import CITY, ROOT, command, environment, run, sound, spawn
 
+from egress_watch.store.standing import standing
+
 pytestmark = needs_namespaces
 
 SETTINGS = """
@@ -38,6 +40,7 @@ active_s = 2.0
 ring_bytes = 67108864
 commit_s = 0.2
 """
+SLOWER = SETTINGS.replace("0.6", "1.8").replace("0.9", "2.4").replace("2.0", "6.0")
 ORDER_DECIDES = {
     "id", "recording", "device", "first_flow", "last_flow", "end_reason", "first_country", "first_owner",
     "first_provider", "device_age_s", "dataset",
@@ -77,18 +80,21 @@ def table(db: Path, query: str) -> list[dict]:
     return sorted(rows, key=repr)
 
 
-def listened(pair: Pair, tmp_path: Path, captures: list[Path]) -> tuple[Watching, Path]:
+def listened(pair: Pair, tmp_path: Path, captures: list[Path], readers: int) -> tuple[Watching, Path]:
     """Watch while captures are sent with silence between them; return it, and a capture of what arrived."""
     seen = tmp_path / "seen.pcap"
     recorder = started(
         pair.inside("tcpdump", "-U", "-n", "-s", "0", "-B", "65536", "--time-stamp-precision=nano", "-i", "mon0", "-w",
                     str(seen))
     )  # fmt: skip
-    watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", settings(tmp_path))
+    config = settings(tmp_path)
+    if readers > 1:  # they are out of order by up to 50 ms, which no flow's time-out may notice
+        config.write_text(SLOWER + f"readers = {readers}\n", encoding="utf-8")
+    watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", config)
     until(lambda: seen.exists() and seen.stat().st_size >= 24, "tcpdump")
     for capture in captures:
         pair.send(capture)
-        time.sleep(1.2)  # every flow is silent for longer than its time-out
+        time.sleep(1.2 * readers)  # every flow is silent for longer than its time-out
     recorder.send_signal(signal.SIGINT)
     said = recorder.communicate()[1]
     assert "0 packets dropped by kernel" in said, said
@@ -107,19 +113,22 @@ CAPTURES = [CITY, *(CORPUS / "pcaps" / name for name in (
 ) if (CORPUS / "pcaps" / name).exists())]  # fmt: skip
 
 
-def test_live_equals_replay(pair, tmp_path):
+@pytest.mark.parametrize("readers", [1, 3])
+def test_live_equals_replay(pair, tmp_path, readers):
     """Law 3: what the cable carried gives the same flows, names, verdicts and alerts live and from a capture of it.
+
+    However many processes read.
 
     The clock ends silent flows live, the next packet does so in the replay; only the flows that were open at the end
     are told as `end` there and as `idle` here.
     """
-    watching, seen = listened(pair, tmp_path, [*CAPTURES, CITY])
+    watching, seen = listened(pair, tmp_path, [*CAPTURES, CITY], readers)
     until(lambda: all_stored(watching), "the last flow to end by the clock")
     code, out, err = watching.end(signal.SIGTERM)
     assert code == 0, err
     assert out.startswith("egress-watch: mon0\n")
     again = tmp_path / "again.db"
-    assert spawn("replay", seen, "--db", again, "--config", settings(tmp_path)).returncode == 0
+    assert spawn("replay", seen, "--db", again, "--config", tmp_path / "settings.toml").returncode == 0
     for query in (
         "SELECT * FROM flows",
         f"SELECT {OF_ALERTS} FROM alerts",
@@ -136,6 +145,39 @@ def test_live_equals_replay(pair, tmp_path):
     assert words[1] - words[0] == {"end"}
     firsts = "SELECT device_ip, sum(first_country) AS c, sum(first_owner) AS o FROM flows GROUP BY 1"
     assert table(watching.db, firsts) == table(again, firsts)
+
+
+def test_a_reader_that_is_killed_ends_the_recording_in_good_order(pair, tmp_path):
+    """What one of several readers can read no more is no silence: the recording ends, says so, exit code 1."""
+    path = settings(tmp_path)
+    path.write_text(f"{SETTINGS}readers = 2\n", encoding="utf-8")
+    watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", path)
+    pair.send(CITY)
+    watching.saw(4124)
+    pid = watching.sql("SELECT writer FROM recording")[0][0].partition(":")[0]
+    readers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(readers) == 2
+    os.kill(int(readers[0]), signal.SIGKILL)
+    _, err = watching.process.communicate(timeout=60)
+    assert watching.process.returncode == 1
+    assert "mon0: a process that reads it was ended by SIGKILL" in err
+    assert sound(watching.db)
+    assert watching.sql("SELECT state, frames, lost FROM recording") == [("finished", 4124, 0)]
+    assert all_stored(watching)
+
+
+def test_several_readers_wait_for_an_interface_that_is_down(pair, tmp_path):
+    """Down at the start, or while they read, changes nothing for several readers: up again, all is heard."""
+    path = settings(tmp_path)
+    path.write_text(f"{SETTINGS}readers = 2\n", encoding="utf-8")
+    watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", path)
+    for state in ("down", "up"):
+        pair.run("ip", "link", "set", "mon0", state)
+        told = f"SELECT count(*) FROM happening WHERE what = '{state}'"
+        until(lambda query=told: watching.sql(query) == [(1,)], state)
+    pair.send(CITY)
+    watching.saw(4124)
+    assert watching.end(signal.SIGTERM)[0] == 0
 
 
 def test_flows_are_stored_while_nothing_comes(pair, tmp_path):
@@ -307,6 +349,8 @@ def test_rules_are_loaded_anew_without_losing_a_packet(pair, tmp_path):
     pid = int(watching.sql("SELECT writer FROM recording")[0][0].partition(":")[0])
     os.kill(pid, signal.SIGHUP)
     until(lambda: watching.sql("SELECT count(*) FROM rule WHERE title = 'Any flow at all'") == [(1,)], "the rule")
+    (finding,) = (one for one in standing(str(watching.db))["broken_rules"] if one["title"].startswith("broken.yml"))
+    assert "broken YAML" in finding["broken"]  # while it records, not only at the end
     pair.send(CITY)
     until(lambda: watching.sql("SELECT count(*) FROM alert")[0][0] > 0, "an alert")
     code, _, err = watching.end(signal.SIGTERM)
@@ -408,3 +452,20 @@ def test_interfaces_are_listed(capsys):
     assert "lo: up" in out or "lo: down" in out
     told = json.loads(run(capsys, "interfaces", "--json")[1])
     assert {"name", "state", "speed_mbit", "link", "mtu", "addresses", "offloads", "findings"} == set(told[0])
+
+
+def test_what_it_says_is_json_where_wanted(pair, tmp_path):
+    """With watch.log = "json" each line on standard error is one object with time, level, part and message."""
+    path = settings(tmp_path)
+    path.write_text(f'{SETTINGS}log = "json"\n', encoding="utf-8")
+    watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", path)
+    pair.run("ip", "link", "set", "mon0", "down")
+    until(lambda: watching.sql("SELECT count(*) FROM happening WHERE what = 'down'") == [(1,)], "down")
+    pair.run("ip", "link", "set", "mon0", "up")
+    code, _, err = watching.end(signal.SIGTERM)
+    assert code == 0
+    told = [json.loads(line) for line in err.splitlines()]
+    assert all({"time", "level", "part", "message"} <= set(one) for one in told)
+    assert {one["part"] for one in told} == {"watch"}
+    assert any(one.get("interface") == "mon0" and one["what"] == "down" for one in told)
+    assert told[-1]["message"].startswith("stopping after this batch")

@@ -12,13 +12,16 @@ import sys
 from functools import cache
 from xml.etree import ElementTree as ET
 
+import duckdb_kql
 import promql_parser
 import pytest
-from exporting import ECS_FIELDS
+from exporting import ECS_FIELDS, read_cef
 from running import ROOT, city_db, run
 
 from egress_watch.exports import cef
+from egress_watch.exports import times as moments
 from egress_watch.exports.ecs import FIELDS, FIXED
+from egress_watch.exports.record import KINDS
 from egress_watch.exports.severity import SEVERITIES
 
 CONTRIB = ROOT / "contrib"
@@ -88,7 +91,7 @@ def test_every_golden_event_goes_into_the_mapping():
                 for one in value if isinstance(value, list) else [value]:
                     assert type(one) is fits.get(mapped[path + name], str), path + name
 
-    for kind in ("alert", "flow"):
+    for kind in KINDS:
         for line in golden(f"{kind}.ecs"):
             walk(json.loads(line))
 
@@ -143,14 +146,14 @@ def test_splunk_reads_from_cef_what_was_written():
     """Each EXTRACT gives the record's own value, or none where it has none."""
     stanza = confs()["props"]["egress_watch:cef"]
     ours = {"verdict": "verdict", "owner": "owner", "owner_seat": "owner_seat", "dest_country": "country",
-            "id": "event_id"}  # fmt: skip
+            "id": "event_id", "episode_id": "episode_id"}  # fmt: skip
     extracts = {key.partition("-")[2]: pcre(value) for key, value in stanza.items() if key.startswith("EXTRACT")}
     assert extracts.keys() == ours.keys()
     for kind in ("alert", "flow"):
         for line, kept in zip(golden(f"{kind}.cef"), golden(f"{kind}.records"), strict=True):
             for name, expression in extracts.items():
                 met = expression.search(line)
-                assert (met and met[name]) == json.loads(kept)[ours[name]]
+                assert (met and met[name]) == json.loads(kept).get(ours[name])
 
 
 def test_splunk_searches_name_fields_that_are_written():
@@ -220,10 +223,22 @@ SENTINEL = {
     "in": "ReceivedBytes", "proto": "Protocol", "cs1": "DeviceCustomString1", "cs2": "DeviceCustomString2",
     "cs3": "DeviceCustomString3", "cs4": "DeviceCustomString4", "cs5": "DeviceCustomString5",
     "cs6": "DeviceCustomString6", "cn1": "FieldDeviceCustomNumber1", "cn2": "FieldDeviceCustomNumber2",
-    "flexString1": "FlexString1", "msg": "Message",
+    "flexString1": "FlexString1", "msg": "Message", "destinationServiceName": "DestinationServiceName",
 }  # fmt: skip
 """Columns of CommonSecurityLog by the CEF keys that fill them (Microsoft, CEF and CommonSecurityLog field mapping)."""
 HEADER = {"DeviceVendor", "DeviceProduct", "DeviceEventClassID", "Activity", "LogSeverity", "TimeGenerated"}
+TYPED = {
+    "TIMESTAMP": {"StartTime", "EndTime", "TimeGenerated"}, "INTEGER": {"EventCount", "SourcePort", "DestinationPort"},
+    "BIGINT": {"SentBytes", "ReceivedBytes", "FieldDeviceCustomNumber1", "FieldDeviceCustomNumber2"},
+}  # fmt: skip
+"""Columns that are no text."""
+SHOWN = {"EventOriginalUid": "event_id", "EventKind": "kind", "EventAction": "action", "EventCount": "hits",
+         "EventSeverityNumber": "severity", "EpisodeId": "episode_id", "RuleName": "title", "RuleId": "rule",
+         "Sensor": "sensor", "SrcIpAddr": "device_ip", "SrcPortNumber": "device_port", "SrcBytes": "bytes_out",
+         "DstIpAddr": "remote_ip", "DstPortNumber": "remote_port", "DstHostname": "name", "DstBytes": "bytes_in",
+         "DstGeoCountry": "country", "Operator": "operator", "Owner": "owner", "OwnerSeat": "owner_seat",
+         "Laws": "laws", "Verdict": "verdict", "DstAsn": "asn", "Vlan": "vlan"}  # fmt: skip
+"""What the function of Sentinel is to show of ours."""
 
 
 def test_sentinel_reads_columns_that_our_cef_fills():
@@ -235,14 +250,50 @@ def test_sentinel_reads_columns_that_our_cef_fills():
     shown = dict(re.findall(r"^    (\w+) = (.+?),?$", text, re.MULTILINE))
     used = {name for value in shown.values() for name in re.findall(r"\b[A-Z]\w+\b", re.sub('".*?"', "", value))}
     assert used <= columns | HEADER, used - columns - HEADER
-    labels = {"DstGeoCountry": "DstCountry", "Operator": "Operator", "Owner": "Owner", "OwnerSeat": "OwnerSeat",
+    labels = {"DstGeoCountry": "DstCountry", "Operator": "Operator", "EpisodeId": "EpisodeId", "OwnerSeat": "OwnerSeat",
               "Laws": "Laws", "Verdict": "Verdict", "DstAsn": "DstASN", "Vlan": "Vlan", "Zone": "Zone"}  # fmt: skip
     back = {column: key for key, column in SENTINEL.items()}
     for name, label in labels.items():
-        (column,) = re.findall(r"\b[A-Z]\w+\b", re.sub('".*?"', "", shown[name]))
+        (column,) = {*re.findall(r"\b[A-Z]\w+\b", re.sub('".*?"', "", shown[name]))}
         assert cef.LABELS[back[column]] == label
     projected = re.split(r",\s+", text.partition("| project")[2].strip())
     assert set(projected) - {"TimeGenerated", "EventCount"} == shown.keys()
+
+
+def security_log(con, kind):
+    """Put the golden CEF events of a kind into CommonSecurityLog, each twice, as a delivery that was repeated."""
+    for line in golden(f"{kind}.cef"):
+        head, extension = read_cef(line)
+        row = dict(zip(("DeviceVendor", "DeviceProduct", "", "DeviceEventClassID", "Activity", "LogSeverity"), head,
+                       strict=True))  # fmt: skip
+        row |= {column: extension[key] for key, column in SENTINEL.items() if key in extension}
+        row |= {name: moments.iso(int(row[name]) * 10**6)[:-1] for name in ("StartTime", "EndTime") if name in row}
+        del row[""]
+        for day in ("2026-11-29", "2026-11-30"):
+            names, marks = ", ".join((*row, "TimeGenerated")), ", ".join("?" * (len(row) + 1))
+            con.execute(f"INSERT INTO CommonSecurityLog({names}) VALUES ({marks})", [*row.values(), day])
+
+
+def test_sentinels_function_gives_back_what_was_sent():
+    """An engine of KQL runs it: one row an event, doubles dropped, every value the record's own."""
+    con = duckdb_kql.connect()
+    forms = {name: form for form, names in TYPED.items() for name in names}
+    columns = ", ".join(f"{name} {forms.get(name, 'VARCHAR')}" for name in {*SENTINEL.values(), *HEADER})
+    con.execute(f"CREATE TABLE CommonSecurityLog({columns})")
+    kept = {}
+    for kind in KINDS:
+        security_log(con, kind)
+        kept |= {row["event_id"]: row for row in map(json.loads, golden(f"{kind}.records"))}
+    found = duckdb_kql.query(con, (CONTRIB / "sentinel" / "EgressWatch.kql").read_text("utf-8"))
+    rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    con.close()
+    assert {row["EventOriginalUid"] for row in rows} == kept.keys()
+    assert len(rows) == len(kept)
+    for row in rows:
+        one = kept[row["EventOriginalUid"]]
+        row["Laws"] = json.loads(row["Laws"])
+        for name, ours in SHOWN.items():
+            assert (row[name] or None) == (one.get(ours) or None), name
 
 
 def test_grafana_asks_the_database_what_it_can_answer(tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from egress_watch.decode import decode
 from egress_watch.devices import MOST_READ, MOST_VALUES, Devices, dhcp, dhcp6, lldp, mdns, web
-from egress_watch.devices.facts import KINDS, MOST_CHARACTERS, Trait, text
+from egress_watch.devices.facts import KINDS, MOST_CHARACTERS, NOTHING, Trait, text
 from egress_watch.devices.makers import Makers, made_up
 from egress_watch.devices.units import MOST_ADDRESSES, how, routers, units
 from egress_watch.flows.sides import Sides
@@ -124,6 +124,37 @@ def test_dhcpv6_tells_name_and_class():
     vendor = DHCP6OptVendorClass(enterprisenum=311, vcdata=[VENDOR_CLASS_DATA(data=b"MSFT 5.0")])
     raw = bytes(DHCP6_Solicit(trid=1) / DHCP6OptClientFQDN(fqdn="desk-4.veldhaven.example") / vendor)
     assert dhcp6.read(raw).traits == [Trait("host_name", "desk-4.veldhaven.example"), Trait("vendor_class", "MSFT 5.0")]
+
+
+def relayed(message: bytes, more: bytes = b"") -> bytes:
+    """Return a message as a relay hands it on (RFC 8415, section 9), other options behind it."""
+    return b"\x0c\x00" + bytes(32) + struct.pack("!HH", 9, len(message)) + message + more
+
+
+@pytest.mark.parametrize(
+    ("duid", "more", "mac"),
+    [
+        (b"\0\3\0\1" + MAC.to_bytes(6), b"", MAC),
+        (b"\0\1\0\1\x2f\0\0\0" + MAC.to_bytes(6), b"", MAC),
+        (b"\0\2\0\0\1\x37maker", struct.pack("!HHH", 79, 8, 1) + MAC.to_bytes(6), MAC),
+        (b"\0\2\0\0\1\x37maker", b"", 0),
+        (b"\0\3\0\1" + MAC.to_bytes(6)[:5], b"", 0),
+    ],
+)
+def test_dhcpv6_behind_relays_tells_of_the_client(duid, more, mac):
+    """Its MAC is in its DUID, or told by its relay; where it is in neither, the relay gets no name of its client."""
+    raw = bytes(DHCP6_Solicit(trid=1) / DHCP6OptClientFQDN(fqdn="desk-4.veldhaven.example"))
+    message = relayed(relayed(raw + struct.pack("!HH", 1, len(duid)) + duid, more))
+    wanted = ([Trait("host_name", "desk-4.veldhaven.example")], mac, (0, 0)) if mac else NOTHING
+    assert dhcp6.read(message) == wanted
+
+
+def test_relays_without_end_are_given_up():
+    """More relays than the protocol allows, or one that ends within its header, say nothing."""
+    message = bytes(DHCP6_Solicit(trid=1) / DHCP6OptClientFQDN(fqdn="a.example"))
+    for _ in range(9):
+        message = relayed(message, struct.pack("!HHH", 79, 8, 1) + MAC.to_bytes(6))
+    assert dhcp6.read(message) == dhcp6.read(message[:20]) == NOTHING
 
 
 def test_multicast_dns_tells_host_service_and_model():
@@ -254,6 +285,8 @@ def test_a_made_up_mac_is_said():
     assert made_up(0x024213371337)
     assert not made_up(MAC)
     assert not made_up(0x3333000000FB)
+    assert not made_up(0x02608C000001, "3COM")  # an old block with that bit
+    assert made_up(0xDAA119000001, "Google, Inc.")  # a Company ID, from which Android makes up MACs
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,23 @@ def test_inspect_opens_the_capture_and_when_it_is_gone_the_evidence(capsys, tmp_
     assert "not there any more" in err
 
 
+def test_what_was_read_live_is_opened_from_its_evidence_alone(capsys, tmp_path):
+    """No capture is missed where there was none; a flow without kept packets is told so, with a remedy."""
+    replay(capsys, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db, db:
+        db.execute("UPDATE input SET path = 'mon0', fingerprint = 'live 1796048835797101079 13999 mon0'")
+    kept, bare = (
+        ask(tmp_path, f"SELECT id FROM flows WHERE id {which} IN (SELECT flow FROM evidence) LIMIT 1")[0][0]
+        for which in ("", "NOT")
+    )
+    code, out, err = run(capsys, "inspect", tmp_path / "a.db", kept, "--limit", "1")
+    assert (code, "not looked into" in out, err) == (0, False, "")
+    code, out, err = run(capsys, "inspect", tmp_path / "a.db", bare)
+    assert (code, out) == (1, "")
+    assert "mon0: was read live, and no packet of this flow was kept" in err
+    assert "try: set evidence.folder" in err
+
+
 def times(text: str) -> list[str]:
     """Return the times of the packets that inspect shows."""
     return re.findall(r"\d{10}\.\d{9}", text)

@@ -13,6 +13,7 @@ from running import city_db, command, environment, rows, run, spawn
 
 from egress_watch.cli import parser
 from egress_watch.cli.export import BY_NAME, records
+from egress_watch.exports.record import EXPORTED
 from egress_watch.store import reader as store_reader
 from egress_watch.store.reader import Reader
 
@@ -38,7 +39,9 @@ def test_alerts_in_ecs_are_what_comes_without_options(capsys, db):
     assert {event["observer"]["name"] for event in events} == {os.uname().nodename}
 
 
-@pytest.mark.parametrize(("name", "kind"), [(known.name, kind) for known in BY_NAME.values() for kind in known.kinds])
+@pytest.mark.parametrize(
+    ("name", "kind"), [(known.name, kind) for known in BY_NAME.values() for kind in known.kinds if kind in EXPORTED]
+)
 def test_every_format_writes_every_kind_it_holds(capsys, db, tmp_path, name, kind):
     """A file comes into being, the same whenever it is written, readable by its owner only."""
     told = ("export", db, "--format", name, f"--{kind}s", "--sensor", "city")
@@ -168,4 +171,4 @@ def test_rows_are_read_page_by_page(db, monkeypatch, kind):
         asked, real = [], reader._rows
         monkeypatch.setattr(reader, "_rows", lambda query, values=None: asked.append(query) or real(query, values))
         assert list(islice(records(options, options.kind, reader), 3)) == whole[:3]
-        assert sum(query.startswith(f"SELECT * FROM {kind} WHERE 1") for query in asked) == 1
+        assert sum(f" FROM {kind} WHERE 1" in query for query in asked) == 1

@@ -16,7 +16,7 @@ import pytest
 from egress_watch.exports import cef, ecs, eve, ipfix, leef, ocsf, zeek
 from egress_watch.exports.formats import FORMATS
 from egress_watch.exports.mapping import Field
-from egress_watch.exports.record import COLUMNS, KEYS, KINDS
+from egress_watch.exports.record import COLUMNS, EXPORTED, KEYS, KINDS
 from egress_watch.exports.severity import SEVERITIES
 
 PAGE = Path(__file__).parent.parent / "docs" / "formats.md"
@@ -27,7 +27,8 @@ END = "<!-- /table -->"
 
 def of_kinds(kinds) -> str:
     """Return which records a line of a table is for."""
-    return "both" if set(kinds) == set(KINDS) else f"{kinds[0]}s"
+    known = {frozenset(KINDS): "all", frozenset(EXPORTED): "both"}
+    return known.get(frozenset(kinds)) or ", ".join(f"{kind}s" for kind in kinds)
 
 
 def kinds_of(field: Field) -> list[str]:
@@ -72,7 +73,7 @@ def fixed(module) -> Iterator[str]:
     said = {path: [module.FIXED[kind].get(path) for kind in KINDS] for path in paths}
     cells = {path: ["" if value is None else f"`{value}`" for value in values] for path, values in said.items()}
     rows = [(f"`{path}`", *shown) for path, shown in cells.items()]
-    yield from table(("field", "alerts", "flows"), rows)
+    yield from table(("field", *(f"{kind}s" for kind in KINDS)), rows)
 
 
 def severities() -> Iterator[str]:
@@ -128,7 +129,8 @@ def test_a_table_in_the_document_is_the_one_in_the_code(name):
 
 def test_the_document_lists_every_key_of_the_record():
     """Each key stands there once, in order, with its form and its kinds."""
-    row = re.compile(r"^\| `(\w+)` \| (text|number|time|list) \| (both|alerts|flows) \| \S", re.MULTILINE)
+    of = "all|both|alerts|flows|heartbeats"
+    row = re.compile(rf"^\| `(\w+)` \| (text|number|time|list) \| ({of}) \| \S", re.MULTILINE)
     found = row.findall(PAGE.read_text("utf-8"))
     assert found == [(key.name, key.form, of_kinds(key.kinds)) for key in KEYS]
 

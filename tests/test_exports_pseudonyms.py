@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from ipaddress import ip_address, ip_network
 from pathlib import Path
+from uuid import UUID
 
+import pyarrow.parquet as parquet_reader
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from running import CITY, ROOT, city_db, rows, run
 
+from egress_watch.exports.formats import FORMATS
 from egress_watch.exports.pseudonyms import OURS, THEIRS, Pseudonyms
+from egress_watch.exports.record import EXPORTED
 
+BINARY = ("ipfix",)
 KEY, OTHER = b"k" * 32, b"o" * 32
 PRIVACY = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")
 ALERT = {
@@ -98,17 +104,97 @@ def test_no_list_shows_a_device(tmp_path, capsys, key, command, form):
     assert left(out, ours(db)) == []
 
 
-@pytest.mark.parametrize("kind", ["--alerts", "--flows"])
-@pytest.mark.parametrize("form", ["ndjson", "csv"])
-def test_no_export_shows_a_device(tmp_path, capsys, key, kind, form):
-    """Nor does an export; a format whose fields must hold addresses is refused."""
-    db = city_db(tmp_path)
-    code, out, err = run(capsys, "export", db, kind, "--pseudonyms", key, "--format", form)
+def of_parquet(path: Path) -> str:
+    """Return the words and lists of words that a Parquet file holds."""
+    table = parquet_reader.read_table(path)
+    words = [field.name for field in table.schema if not str(field.type).startswith(("timestamp", "int", "uint"))]
+    return str(table.select(words).to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"), [(form.name, kind) for form in FORMATS for kind in form.kinds if kind in EXPORTED]
+)
+def test_no_export_shows_a_device(tmp_path, capsys, key, form, kind):
+    """Nor does an export in any format: MACs neither in upper case nor with hyphens, and no id to try addresses on."""
+    db, sent = city_db(tmp_path), tmp_path / "sent"
+    code, _, err = run(capsys, "export", db, f"--{kind}s", "--pseudonyms", key, "--format", form, "-o", sent)
     assert code == 0, err
-    assert "ip-" in out
+    written, hidden = sent.read_bytes(), ours(db)
+    text = of_parquet(sent) if form == "parquet" else written.decode("utf-8", "backslashreplace")
+    assert len(text) > 10_000
+    upper = {word.upper() for word in hidden}
+    assert left(text, hidden | upper | {word.replace(":", "-") for word in upper}) == []
+    addresses = [ip_address(ip) for ip in hidden if "." in ip and form in BINARY and ip != "0.0.0.0"]
+    assert not [one for one in addresses if one.packed in written]
+    assert not re.search(r"\b1:[A-Za-z0-9+/]{27}=", text)  # the community id, from which addresses can be tried
+
+
+@given(address=st.ip_addresses(v=4) | st.ip_addresses(v=6))
+def test_an_address_keeps_its_family_and_is_nobody_s(address):
+    """Where a field must hold an address, the pseudonym is one that is never given out, with the digits of the word."""
+    covers = Pseudonyms(KEY)
+    word, shaped = covers.word("ip", str(address)), ip_address(covers.shaped().word("ip", str(address)))
+    assert shaped.version == address.version
+    assert shaped in (ip_network("240.0.0.0/4") if shaped.version == 4 else ip_network("2001:db8::/32"))
+    assert shaped.packed.hex().endswith(word[-7:])
+
+
+def test_a_mac_becomes_one_that_nobody_made():
+    """The pseudonym of a MAC is a locally administered one."""
+    assert re.fullmatch("02(:[0-9a-f]{2}){5}", Pseudonyms(KEY).shaped().word("mac", "44:19:b6:0b:6e:11"))
+
+
+def test_ids_are_keyed(tmp_path, capsys, key):
+    """An event id is a plain hash of addresses: with a key it is another, the same each time, and of the same time."""
+    db = city_db(tmp_path)
+    plain = rows(capsys, "export", db, "--limit", "3")
+    once, again = (rows(capsys, "export", db, "--limit", "3", "--pseudonyms", key) for _ in range(2))
+    for name in ("event_id", "episode_id"):
+        assert not {row[name] for row in plain} & {row[name] for row in once}
+        assert [row[name] for row in once] == [row[name] for row in again]
+        assert [UUID(row[name]).int >> 80 for row in once] == [UUID(row[name]).int >> 80 for row in plain]
+    assert len({row["event_id"] for row in once}) == 3
+
+
+def test_what_a_device_says_of_its_software_names_nobody():
+    """Greetings and headers tell hosts and addresses: those are covered, versions stay."""
+    said = ["johns-nas ESMTP mail.example.org 8.13.8/8.9.3", "FTP Server [192.0.2.1]", "UPnP/1.0 44:19:B6:0B:6E:11"]
+    row = {
+        "model": ["udhcp 1.19.4"], "vendor_class": [], "name": "Johns-NAS.local", "software": said,
+        "facts": [{"kind": "software", "value": value, "ip": ""} for value in said], "seen": [],
+    }  # fmt: skip
+    covers = Pseudonyms(KEY)
+    shown = covers.device(row)
+    name, host = covers.word("name", "johns-nas"), covers.word("name", "mail.example.org")
+    assert shown["software"][0] == f"{name} ESMTP {host} 8.13.8/8.9.3"
+    assert shown["software"][1] == f"FTP Server [{covers.word('ip', '192.0.2.1')}]"
+    assert shown["software"][2] == f"UPnP/1.0 {covers.word('mac', '44:19:b6:0b:6e:11')}"
+    assert [fact["value"] for fact in shown["facts"]] == shown["software"]
+    assert shown["model"] == ["udhcp 1.19.4"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rejudge", "--zone", "ch", "--all", "--limit", "0"),
+        ("rejudge", "--zone", "ch", "--all", "--json"),
+        ("rules", "backtest"),
+        ("rules", "backtest", "--json"),
+        ("flows", "--why", "--limit", "25"),
+        ("alert", "mutes"),
+        ("alert", "history"),
+    ],
+)
+def test_no_other_report_shows_a_device(tmp_path, capsys, key, words):
+    """Nor does what changed, what a rule would say, why a flow is judged so, a mute, or what people did."""
+    db = city_db(tmp_path)
+    assert run(capsys, "alert", "mute", db, "1", "--reason", "10.20.110.11 is in repair")[0] == 0
+    at = 2 if words[0] in {"rules", "alert"} else 1
+    alert = ("1",) if words[-1] == "history" else ()
+    code, out, err = run(capsys, *words[:at], db, *alert, *words[at:], "--pseudonyms", key)
+    assert code == 0, err
+    assert out
     assert left(out, ours(db)) == []
-    assert not re.search(r"\b1:[A-Za-z0-9+/]{27}=", out)  # the community id, from which addresses can be tried
-    assert run(capsys, "export", db, kind, "--pseudonyms", key, "--format", "ecs")[0] == 2
 
 
 def test_no_report_shows_a_device(tmp_path, capsys, key):
@@ -172,10 +258,10 @@ def test_a_key_that_is_none_is_refused(tmp_path, capsys, content, mode, said):
 
 
 def test_mistakes_of_usage_are_told(tmp_path, capsys, key):
-    """--cover without a key, --why with one, and a setting that covers nothing."""
+    """--cover without a key, --why where remotes are covered, and a setting that covers nothing."""
     db = city_db(tmp_path)
     assert run(capsys, "alerts", db, "--cover", "all")[0] == 2
-    assert run(capsys, "flows", db, "--why", "--pseudonyms", key)[0] == 2
+    assert run(capsys, "flows", db, "--why", "--pseudonyms", key, "--cover", "all")[0] == 2
     settings = tmp_path / "s.toml"
     settings.write_text('[privacy]\ncover = "none"\n', encoding="utf-8")
     assert "privacy.cover" in run(capsys, "alerts", db, "--config", settings)[2]

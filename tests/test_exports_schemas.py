@@ -8,7 +8,7 @@ import subprocess
 from functools import cache
 
 import pytest
-from exporting import ECS_FIELDS, alert_records, flow_records, records
+from exporting import ECS_FIELDS, alert_records, flow_records, heartbeat_records, records
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
@@ -17,12 +17,12 @@ from running import city_db
 from egress_watch.exports.ecs import FIXED
 from egress_watch.exports.formats import FORMATS
 from egress_watch.exports.ocsf import OCSF_VERSION
-from egress_watch.exports.record import ALERT, FLOW, Origin, record
+from egress_watch.exports.record import ALERT, FLOW, HEARTBEAT, Origin, record
 from egress_watch.store import Reader
 
 BY_NAME = {known.name: known for known in FORMATS}
 ECS_ALLOWED = {
-    "event.kind": {"alert", "event"}, "event.category": {"network", "intrusion_detection"},
+    "event.kind": {"alert", "event", "state"}, "event.category": {"network", "intrusion_detection"},
     "event.type": {"connection", "info"}, "network.direction": {"outbound"},
 }  # fmt: skip
 TYPES = {
@@ -33,22 +33,24 @@ TYPES = {
 EVE_TOP = {
     "timestamp": str, "flow_id": int, "host": str, "vlan": list, "src_ip": str, "src_port": int, "dest_ip": str,
     "dest_port": int, "proto": str, "community_id": str, "app_proto": str, "event_type": str, "tls": dict,
-    "http": dict, "alert": dict, "flow": dict, "metadata": dict,
+    "http": dict, "alert": dict, "flow": dict, "metadata": dict, "stats": dict,
 }  # fmt: skip
 EVE_INNER = {
     "alert": {"action", "gid", "signature_id", "rev", "signature", "category", "severity", "metadata"},
     "flow": {
         "pkts_toserver", "pkts_toclient", "bytes_toserver", "bytes_toclient", "start", "end", "age", "state", "reason",
     },
-    "tls": {"sni"}, "http": {"hostname"}, "metadata": {"flowvars"},
+    "tls": {"sni"}, "http": {"hostname"}, "metadata": {"flowvars"}, "stats": {"capture", "decoder", "egress_watch"},
 }  # fmt: skip
+EVENT_TYPES = {ALERT: "alert", FLOW: "flow", HEARTBEAT: "stats"}
+OCSF_CLASSES = {ALERT: "detection_finding", FLOW: "network_activity", HEARTBEAT: "application_lifecycle"}
 
 
 @cache
 def validator(kind):
     """Return the validator of OCSF's own schema for the class of a kind."""
     schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(OCSF_VERSION))
-    return Draft202012Validator(schema.get_class_schema("detection_finding" if kind == ALERT else "network_activity"))
+    return Draft202012Validator(schema.get_class_schema(OCSF_CLASSES[kind]))
 
 
 def event(name, kept):
@@ -68,6 +70,13 @@ def test_every_alert_is_a_detection_finding(kept):
 def test_every_flow_is_a_network_activity(kept):
     """OCSF's schema finds nothing wrong with it."""
     assert not [error.message for error in validator(FLOW).iter_errors(event("ocsf", kept))]
+
+
+@settings(max_examples=20)
+@given(heartbeat_records)
+def test_every_heartbeat_is_of_the_life_of_an_application(kept):
+    """OCSF's schema finds nothing wrong with it."""
+    assert not [error.message for error in validator(HEARTBEAT).iter_errors(event("ocsf", kept))]
 
 
 @pytest.mark.parametrize(
@@ -133,12 +142,12 @@ def test_the_list_of_ecs_fields_has_no_more_than_we_write():
 def test_eve_keeps_suricatas_rules(kept):
     """Known keys with their types, the timestamp's own form, ids a number of 53 bits can hold, metadata as lists."""
     tree = event("eve", kept)
-    assert tree["event_type"] == kept["kind"]
+    assert tree["event_type"] == EVENT_TYPES[kept["kind"]]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d+", tree["timestamp"])
     for name, value in tree.items():
         assert type(value) is EVE_TOP[name], name
         assert not isinstance(value, dict) or value.keys() <= EVE_INNER[name]
-    assert 0 <= tree["flow_id"] < 2**53
+    assert kept["kind"] == HEARTBEAT or 0 <= tree["flow_id"] < 2**53
     if kept["kind"] == ALERT:
         assert tree["alert"]["severity"] in {1, 2, 3, 4}
         assert not kept["rule"] or 1_000_000_000 <= tree["alert"]["signature_id"] < 2**31

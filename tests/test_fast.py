@@ -25,8 +25,9 @@ from test_laws import REAL
 from egress_watch import fast
 from egress_watch.decode import KINDS, MIRRORS, decode
 from egress_watch.decode.carriers import Policy, Tables
+from egress_watch.decode.marks import mark_tables
 from egress_watch.decode.reasons import LLDP
-from egress_watch.devices import Devices
+from egress_watch.devices import WISHES, Devices
 from egress_watch.fast.compile import LIBRARY, compile_library
 from egress_watch.fast.library import load
 from egress_watch.flows import FlowTable
@@ -34,7 +35,8 @@ from egress_watch.flows.duplicates import Duplicates
 from egress_watch.flows.fragments import take
 from egress_watch.flows.sides import Sides
 from egress_watch.flows.slots import ROW
-from egress_watch.model import NAME_COLUMNS, PAD_BYTES, Flows, Frames, Packets
+from egress_watch.model import DEVICES, NAME_COLUMNS, NAMES, PAD_BYTES, Flows, Frames, Packets
+from egress_watch.names import Names
 from egress_watch.sources import open_inputs, pcap, pcapng, window
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +44,8 @@ HERE = Path(fast.__file__).parent
 CITY = ROOT / "captures" / "city.pcapng"
 FAST = fast.accelerator()
 PACKETS = [column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped", "beacons")]
-POLICIES = [Tables(Policy(prints=True)), Tables(Policy("all", prints=True)), Tables(Policy("none"))]
+MARKS = mark_tables({NAMES: Names().wishes(), DEVICES: WISHES})
+POLICIES = [Tables(Policy(prints=True), MARKS), Tables(Policy("all", prints=True), MARKS), Tables(Policy("none"))]
 FLOWS = [column.name for column in fields(Flows) if column.name not in NAME_COLUMNS]
 FRAMES = ("start", "caught", "wire", "time_ns", "link", "interface")
 SECOND = 1_000_000_000

@@ -28,7 +28,9 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 IDLE = {6: TCP_IDLE_S * SECOND}
 COLUMNS = [column.name for column in fields(Flows) if column.name not in NAME_COLUMNS]
 ROW = [
-    column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped", "print", "beacons")
+    column.name
+    for column in fields(Packets)
+    if column.name not in ("data", "skipped", "unwrapped", "print", "mark", "beacons")
 ]
 
 

@@ -93,6 +93,21 @@ def test_all_news_and_flows_go_once_in_their_order(db, tmp_path):
     assert (state(db)["alerts_waiting"], state(db)["flows_waiting"], state(db)["sent"]) == (0, 0, len(found))
 
 
+def test_a_clock_that_steps_back_loses_and_changes_nothing(db, tmp_path, monkeypatch):
+    """It goes an hour back at every look: the same records go under the same ids, once, and the sink is no less up."""
+    settings = to_file(tmp_path, records=("alerts", "flows"), batch=7)
+    forward(db, settings)
+    found = sent(tmp_path)
+    with Outbox(str(db)) as outbox:
+        outbox.forget("log")
+    (tmp_path / "sent.json").unlink()
+    hours = iter(range(time.time_ns(), 0, -3_600_000_000_000))
+    monkeypatch.setattr(time, "time_ns", lambda: next(hours))
+    forward(db, settings)
+    assert sent(tmp_path) == found
+    assert (state(db)["alerts_waiting"], state(db)["flows_waiting"], state(db)["error"]) == (0, 0, "")
+
+
 def test_what_comes_later_goes_later(db, tmp_path):
     """News of an episode that goes on is a new event of the same episode, with what it had come to by then."""
     settings = to_file(tmp_path)
@@ -188,7 +203,7 @@ def test_what_retention_takes_unsent_is_counted_and_told(db, tmp_path):
         outbox.claim("slow", {"target": slow.to, "promise": "written", "records": "alerts flows"})
         outbox.release("slow")
     flows = ask(db, "SELECT count(*) FROM flow")[0][0]
-    change(db, "UPDATE mark SET written_ns = 1")
+    change(db, f"UPDATE mark SET written_ns = {time.time_ns() - 10 * 86_400_000_000_000}")
     change(db, "UPDATE alert SET closed_ns = last_ns")
     news = ask(db, "SELECT count(*) FROM alert_event")[0][0]
     make_room(str(db), Limits(flow_days=1, alert_days=1))
@@ -307,7 +322,7 @@ def test_the_service_leaves_with_whoever_started_it(db, tmp_path):
 
 
 def test_pseudonyms_cover_what_is_sent(db, tmp_path):
-    """Where the settings name a key no address of a device goes out, and a format that needs addresses is refused."""
+    """Where the settings name a key no address of a device goes out; a format that needs addresses has made-up ones."""
     key, settings = tmp_path / "key", tmp_path / "c.toml"
     key.write_bytes(os.urandom(32))
     key.chmod(0o600)
@@ -318,9 +333,14 @@ def test_pseudonyms_cover_what_is_sent(db, tmp_path):
     text = (tmp_path / "sent.json").read_text()
     assert sent(tmp_path)[0]["device_ip"].startswith("ip-")
     assert not [word for word in devices if f'"{word}"' in text]
-    settings.write_text(settings.read_text().replace('format = "ndjson"', 'format = "cef"'))
-    done = spawn("forward", db, "--config", settings, "--once")
-    assert (done.returncode, b"must hold addresses" in done.stderr) == (2, True)
+    settings.write_text(
+        settings.read_text().replace('format = "ndjson"', 'format = "cef"').replace("sent.json", "cef.log")
+    )
+    assert spawn("sinks", "forget", "log", "--db", db).returncode == 0
+    assert spawn("forward", db, "--config", settings, "--once").returncode == 0
+    text = (tmp_path / "cef.log").read_text()
+    assert " src=24" in text
+    assert not [word for word in devices if f"={word} " in text or f"={word.upper()} " in text]
 
 
 def test_capture_goes_on_while_a_sink_hangs(db):

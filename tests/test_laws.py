@@ -75,7 +75,7 @@ SOUND = [wire for wire in REAL + WRAPS if len(decode(frames(wire)))]
 COLUMNS = [
     column.name
     for column in fields(Packets)
-    if column.name not in ("data", "skipped", "unwrapped", "payload", "print", "beacons")
+    if column.name not in ("data", "skipped", "unwrapped", "payload", "print", "mark", "beacons")
 ]
 
 links = st.one_of(st.sampled_from([*LINKS, *WRAPPED, 147]), st.integers(0, 2**16 - 1))

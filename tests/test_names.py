@@ -14,7 +14,6 @@ from test_names_tls import hello
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PAD_BYTES, Flows, Packets, address_words
 from egress_watch.names import (
-    CONNECTION_NS,
     DIALOGUES,
     LEAST_TTL_S,
     MESSAGES,
@@ -25,6 +24,7 @@ from egress_watch.names import (
     TRUST,
     Names,
 )  # fmt: skip
+from egress_watch.names.asked import CONNECTION_NS
 from egress_watch.names.bearers import Sieve, stretch_of, windows
 from egress_watch.names.book import NAME as NAME_AT
 from egress_watch.names.book import RUNS_PER_KEY, Book, Run, find
@@ -326,7 +326,7 @@ def test_every_reader_says_its_source_and_wants_no_silence():
     assert {reader.SOURCE for reader in readers} == set(TRUST) - {OUTER}
     silent = [web(0, "a.example")._replace(payload=b"", src_port=port, protocol=one)
               for one in (TCP, UDP) for port in (53, 5353, 5355)]  # fmt: skip
-    assert Sieve(readers).sift(stretch_of(packets(*silent), 0)) == []
+    assert Sieve(readers).sift(stretch_of(packets(*silent), 0), np.arange(len(silent))) == []
 
 
 @pytest.mark.parametrize("limit", [1, 5, 50])

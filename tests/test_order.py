@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = {"egress_watch": ROOT / "egress_watch", "egress_watch_tui": ROOT / "tui" / "egress_watch_tui"}
 
 FLOORS = (
-    {"countries", "errors", "model", "moments", "fast"},
+    {"countries", "errors", "model", "moments", "texts", "fast"},
     {"decode", "names", "devices", "inventory", "flows", "places", "rules", "exports"},
     {"sources", "library", "config", "store", "sinks", "dissection", "evidence"},
     {"watch", "forward"},
@@ -25,6 +25,7 @@ DOORS = {
     ("library", "rules"),
     ("library", "places"),
     ("fast", "model"),  # the same work on the same columns, compiled
+    ("texts", "model"),  # columns of texts beside those of numbers
     ("moments", "errors"),  # what is no time is told like every mistake of usage
     ("library", "devices"),  # the registry of makers
     ("library", "inventory"),

@@ -130,6 +130,34 @@ def test_the_city_raises_the_alerts_that_its_story_tells(capsys: pytest.CaptureF
     assert "new-" not in out
 
 
+def test_a_capture_is_tried_with_the_inventory_of_the_settings(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Rules that ask for segments, suppliers and agreed zones say what they say in a replay."""
+    site = ROOT / "captures" / "city.site.toml"
+    code, out, _ = run(capsys, "rules", "test", "--pcap", CITY, "--config", site)
+    assert code == 0
+    assert run(capsys, "replay", CITY, "--config", site, "--db", tmp_path / "a.db", "--quiet")[0] == 0
+    rows = run(capsys, "alerts", tmp_path / "a.db", "--format", "ndjson")[1].splitlines()
+    assert out.endswith(f"# {len(list((ROOT / 'rules').glob('*.yml')))} rules, {len(rows)} alerts\n")
+    assert "contract-zone-broken: 2\n" in out
+
+
+def test_a_check_explains_what_a_rule_comes_to(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The SQL condition, and what a correlation counts where it holds; findings as JSON have their spot apart."""
+    folder = folder_of(tmp_path, COUNTED)
+    code, out, _ = run(capsys, "rules", "check", folder, "--explain")
+    assert code == 0
+    where = "owner='Baidu' COLLATE NOCASE"
+    assert f"{folder}/baidu.yml: Talks to Baidu\n  {where}\n" in out
+    counted = "event_count by device_ip within 1 h, from 4 on, of the flows where"
+    assert re.search(f"{folder}/baidu.yml: Four talks to Baidu\n  {counted}\n  .*{where}", out)
+    folder_of(tmp_path, RULE.replace("owner: Baidu", "ownr: Baidu"))
+    found = json.loads(run(capsys, "rules", "check", folder, "--json")[1])
+    assert (found["file"], found["line"], found["column"]) == (f"{folder}/baidu.yml", 9, 5)
+    assert found["where"] == f"{found['file']}:9:5"
+
+
 def test_expectations_need_a_capture_and_a_capture_must_be_one(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

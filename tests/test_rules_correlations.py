@@ -357,7 +357,7 @@ def test_facts_do_not_depend_on_batches_or_memory(
         contacts, found = Contacts(store._db, recording.id, limit), []
         ends = sorted(cuts | {12})
         for a, b in zip([0, *ends], ends, strict=False):
-            found += contacts.facts(at(100 + a, *some[a:b]), np.ones(b - a, np.int64))
+            found += contacts.facts(at(100 + a, *some[a:b]), np.ones(b - a, np.int64)).tolist()
             contacts.trim()
     assert found == [7, 7, *[0] * 10]
 

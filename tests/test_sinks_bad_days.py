@@ -197,8 +197,10 @@ def test_a_datagram_that_is_too_long_is_set_aside_and_the_others_go():
             assert [listening.recv(100_000)[-1:] for _ in range(2)] == [b"a", b"b"]
 
 
-def test_a_relp_answer_of_500_sets_one_message_aside():
-    """The rest of the batch is delivered; nothing waits behind what will never be taken."""
+@pytest.mark.parametrize(("until", "refused"), [(2, {}), (9, {0: "answered 500"})])
+def test_a_relp_answer_of_500_is_of_the_moment_until_it_comes_three_times(until, refused):
+    """A message is sent again before it is set aside; the others go, and none waits behind it for good."""
+    bad = []
 
     def serve(connection):
         stream = connection.makefile("rb")
@@ -208,13 +210,21 @@ def test_a_relp_answer_of_500_sets_one_message_aside():
                 stream.readline(), stream.readline()
                 connection.sendall(number + b" rsp 6 200 OK\n")
             elif command == b"syslog":
-                connection.sendall(number + (b" rsp 6 500 no\n" if b"bad" in head else b" rsp 6 200 OK\n"))
+                bad.extend([head] * (b"bad" in head))
+                refuses = b"bad" in head and len(bad) <= until
+                connection.sendall(number + (b" rsp 6 500 no\n" if refuses else b" rsp 6 200 OK\n"))
 
     with server(serve) as port:
         sink = opened(settings("relp", port, timeout_s=5.0))
-        receipt = sink.deliver([message(1, b"good"), message(2, b"bad"), message(3, b"good")])
+        batch = [message(1, b"good"), message(2, b"bad"), message(3, b"good")]
+        for rest, done in ((batch, 1), (batch[1:], 0)):
+            with pytest.raises(SinkDown, match="answered 500") as down:
+                sink.deliver(rest)
+            assert (down.value.receipt.done, dict(down.value.receipt.refused)) == (done, {})
+        receipt = sink.deliver(batch[1:])
         sink.close()
-    assert (receipt.done, dict(receipt.refused)) == (3, {1: "answered 500"})
+    assert (receipt.done, dict(receipt.refused)) == (2, refused)
+    assert len(bad) == 3
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,23 @@ def test_kafka_over_tls_checks_the_broker(tmp_path):
     assert [value for *_, value, _ in held] == [one.body for one in BATCH]
 
 
+def test_kafka_over_tls_with_a_client_certificate(tmp_path):
+    """A broker that asks for ours gets it, and takes nothing without; one that bears another name is not spoken to."""
+    authority = Authority(tmp_path)
+    cert, key = authority.signed("sensor.test")
+    ours = {"ca_file": authority.ca_file, "cert_file": cert, "key_file": key}
+    told = {"security.protocol": "ssl", "ssl.ca.location": authority.ca_file, "ssl.certificate.location": cert,
+            "ssl.key.location": key}  # fmt: skip
+    with tansu((*authority.signed("localhost"), authority.ca_file)) as broker:
+        topic(broker.port, **told)
+        with pytest.raises(SinkDown):
+            sent(to_kafka(broker.port, ca_file=authority.ca_file), BATCH)
+        assert sent(to_kafka(broker.port, **ours), BATCH).done == len(BATCH)
+        assert len(consumed(broker.port, **told)) == len(BATCH)
+    with tansu(authority.signed("elsewhere.test")) as broker, pytest.raises(SinkDown, match=r"(?i)ssl|certificate"):
+        sent(to_kafka(broker.port, **ours), BATCH)
+
+
 def test_kafka_says_that_nobody_is_there():
     """Brokers that are gone are told in words, and nothing counts as done."""
     with pytest.raises(SinkDown) as down:

@@ -143,7 +143,20 @@ def test_a_batch_that_is_refused_is_narrowed_to_the_one_record(tmp_path, status)
 
     with sending(tmp_path, picky, "webhook", "/in", token="") as (sink, _):
         assert deliver(sink, BATCH) == 1
+    if status != 413:  # whether anything is taken there at all is tried with the last one
+        assert json_line(held.pop(0)).encode() == BODIES[-1]
     assert [json_line(value).encode() for value in held] == BODIES[:7] + BODIES[8:]
+
+
+@pytest.mark.parametrize("scheme", ["elastic", "splunk-unacknowledged", "webhook"])
+def test_whoever_refuses_everything_is_at_a_wrong_address(tmp_path, scheme):
+    """Another program that answers 400 to all there is has nothing set aside for it: the sink is down, and says so."""
+    path = "/logs" if scheme == "elastic" else ""
+    with sending(tmp_path, answers(400, b"Request must contain a header"), scheme, path) as (sink, _):
+        for batch in (BATCH, BATCH[:1]):
+            with pytest.raises(SinkDown, match="has taken no record so far") as down:
+                sink.deliver(batch)
+            assert (down.value.receipt.done, dict(down.value.receipt.refused)) == (0, {})
 
 
 def test_alerts_and_flows_go_to_their_own_streams(tmp_path):

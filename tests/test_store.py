@@ -23,8 +23,10 @@ from egress_watch.model import Alert, Damage, Judged, Tally, Verdict
 from egress_watch.store import NEWEST, Reader, Store, file, prepare
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.lookups import Lookup
-from egress_watch.store.recording import FINISHED, INTERRUPTED, SEQUENCE_BITS, flow_ids, storable, writer
+from egress_watch.store.recording import FINISHED, INTERRUPTED, SEQUENCE_BITS, flow_ids, writer
 from egress_watch.store.schema import APPLICATION
+from egress_watch.store.screens import Screens
+from egress_watch.store.standing import standing
 
 DATA = [{"name": "d", "kind": "country", "built": "2026-01-01", "licence": "", "attribution": "", "sha256": "00"}]
 RULE = ("r-1", "A rule", "high", "digest", "rules/a.yml")
@@ -43,10 +45,10 @@ def store(path):
         yield opened
 
 
-def record(store, inputs=None, zone="eea"):
+def record(store, inputs=None, zone="eea", **more):
     """Begin a recording."""
     inputs = {"a.pcap": "f1"} if inputs is None else inputs
-    return store.record(zone=zone, as_of="2020-02-01", data=DATA, rules=[RULE], version="0", inputs=inputs)
+    return store.record(zone=zone, as_of="2020-02-01", data=DATA, rules=[RULE], version="0", inputs=inputs, **more)
 
 
 def alert(batch, hits=1, bytes_out=100, **more):
@@ -192,10 +194,10 @@ def test_a_file_name_may_be_any_bytes(store, path):
 @given(st.text())
 def test_any_text_can_be_stored(text):
     """What is stored is UTF-8, and a text that is already so is left as it is."""
-    kept = storable(text)
+    kept = file.storable(text)
     kept.encode()
-    assert storable(kept) == kept
-    assert storable("é✓") == "é✓"
+    assert file.storable(kept) == kept
+    assert file.storable("é✓") == "é✓"
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=30), st.integers(0, 2**61))
@@ -444,6 +446,23 @@ def test_a_broken_rule_is_noted(store, path):
     recording = record(store)
     recording.broken({"r-1": "took too long"})
     assert all_rows(path, "SELECT id, title, broken FROM rule") == [("r-1", "A rule", "took too long")]
+
+
+def test_a_rule_that_cannot_run_is_noted_until_it_is_mended(store, path):
+    """Where and why is in the database at once, beside what broke; the next recording, or reload, starts anew."""
+    recording = record(store, unsound=[("my/b.yml:2:5", "unknown field")])
+    recording.broken({"r-1": "took too long"})
+    assert standing(str(path))["broken_rules"] == [
+        {"title": "A rule", "broken": "took too long"}, {"title": "b.yml:2:5", "broken": "unknown field"}
+    ]  # fmt: skip
+    with Screens(str(path)) as screens:
+        assert [row["title"] for row in screens.status().set_aside] == ["A rule", "b.yml:2:5"]
+    recording.reload(DATA, [RULE], [("my/c.yml", "not UTF-8")])
+    assert [row["title"] for row in standing(str(path))["broken_rules"]] == ["c.yml"]
+    recording.broken({"r-1": "no such column"})
+    assert len(standing(str(path))["broken_rules"]) == 2
+    record(store, {"b": "2"})
+    assert standing(str(path))["broken_rules"] == []
 
 
 def test_a_lookup_forgets_and_finds_again(store):

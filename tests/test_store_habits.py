@@ -113,7 +113,7 @@ def test_a_batch_that_is_rolled_back_was_never_learned(tmp_path: Path) -> None:
     with Store(str(tmp_path / "a.db")) as store:
         recording = store.record(zone="eea", as_of="", inputs={"a": "1"}, **NOTHING)
         recording.write(of(learned), tally(1))
-        habits = recording._habits
+        habits = recording._rows._habits
         habits.times(of([(30, 0, 3 * MB)]), np.array([1]))
         habits.forget()
-        assert habits.times(of([(30, 0, 3 * MB)]), np.array([1])) == [3]
+        assert habits.times(of([(30, 0, 3 * MB)]), np.array([1])).tolist() == [3]

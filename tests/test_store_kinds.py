@@ -16,7 +16,7 @@ from egress_watch.config import Config
 from egress_watch.library import rules
 from egress_watch.model import Judged, Place, Verdict
 from egress_watch.store import Store, kinds
-from egress_watch.store.kinds import KNOWN, Codes, Kinds, alike, runs
+from egress_watch.store.kinds import KNOWN, Codes, Kinds
 from egress_watch.store.reading import VALUE, cuts, reads
 
 NOWHERE = Place("", "unknown", (), 0, "", "", "", "", "", (), "")
@@ -135,24 +135,6 @@ def test_numbers_are_compared_only_with_whole_numbers() -> None:
     assert cuts(["bytes_out >= 200", "bytes_out < - 5", "bytes_out IS NULL"]) == (-5, 200)
     for other in ("bytes_out = '200'", "bytes_out > 4.5", "bytes_out LIKE '1%'", f"bytes_out > {10**19}", VALUE):
         assert cuts([other]) is None
-
-
-@given(
-    st.lists(st.lists(st.integers(-(2**62), 2**62), min_size=9, max_size=9), min_size=1, max_size=3),
-    st.integers(0, 9), st.sampled_from([2, 300, 2**62]),
-)  # fmt: skip
-def test_kinds_are_numbered_like_their_tuples(values, count, span) -> None:
-    """Whatever the spans of the columns, equal rows and only these are one kind; within one the order stays."""
-    made = [
-        np.array(column[:count], np.int64) % span if span < 2**63 else np.array(column[:count]) for column in values
-    ]
-    tuples = list(zip(*(column.tolist() for column in made), strict=True))
-    first, which = alike(made, count)
-    assert [tuples[first[kind]] for kind in which.tolist()] == tuples
-    assert len(first) == len(set(tuples))
-    order, _ = runs(made, count)
-    assert sorted(order.tolist()) == list(range(count))
-    assert all(a < b for a, b in pairwise(order.tolist()) if tuples[a] == tuples[b])
 
 
 def test_memory_of_rows_and_kinds_is_bounded(monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from ipaddress import IPv4Address, IPv6Address
 from unicodedata import category
@@ -13,7 +14,7 @@ from rich.style import Style
 from rich.text import Text
 
 from egress_watch.cli.data import STALE_DAYS
-from egress_watch.model import GLYPHS, VERDICTS
+from egress_watch.model import EMPTY, GLYPHS, VERDICTS
 from egress_watch.store.terms import parse
 from egress_watch_tui import drill, window
 from egress_watch_tui.ask import RANGES
@@ -24,10 +25,10 @@ from egress_watch_tui.pane import View
 from egress_watch_tui.plain import UNSAFE, harmless
 from egress_watch_tui.screens import SCREENS, overview
 from egress_watch_tui.screens.overview import verdicts
-from egress_watch_tui.state import state
-from egress_watch_tui.taste import PALETTES, choose
+from egress_watch_tui.state import pulse, state
+from egress_watch_tui.taste import PALETTES, choose, masked_row
 from egress_watch_tui.themes import THEMES
-from egress_watch_tui.words import OLD_DAYS, age, size, stale, verdict, when
+from egress_watch_tui.words import OLD_DAYS, age, device, remote, size, stale, verdict, when
 
 COLUMNS = (
     Column("one", lambda row: row["one"], 5, grow=1),
@@ -168,6 +169,25 @@ def test_a_hidden_address_is_nowhere(address: IPv4Address | IPv6Address, beside:
     assert harmless(text) == text
 
 
+def test_hidden_names_are_nowhere() -> None:
+    """Names that point to a device or its people are masked too: the inventory's, and those of hosts of one's own."""
+    row = {"device_ip": "10.0.0.1", "remote_ip": "10.0.0.2", "device_name": "Anna's lamp", "contact": "Anna",
+           "name": "annas-phone.local", "other_names": ["anna.local"], "verdict": "IN", "site": "Town hall",
+           "why": "10.0.0.1 to annas-phone.local: stays local: your own network"}  # fmt: skip
+    abroad = {**row, "remote_ip": "52.1.2.3", "name": "www.example.com", "why": "10.0.0.1 to www.example.com (X): out"}
+    assert masked_row(row) == row
+    try:
+        choose(private=True)
+        assert "anna" not in str(masked_row(row)).lower()
+        assert masked_row(row)["site"] == "Town hall"
+        assert (device(row), remote(row)) == ("10.0.0.1", "10.0.0.2")  # addresses are masked as they are drawn
+        assert masked_row(abroad)["name"] == remote(abroad) == "www.example.com"
+        assert masked_row(abroad)["why"] == abroad["why"]
+        assert drill.narrowed("", "Destinations", {**row, "location_status": "local"}, "Flows") == "remote:10.0.0.2"
+    finally:
+        choose(private=False)
+
+
 def test_a_range_steps_back_and_follows_again() -> None:
     """One step back ends where the range began; stepping on from there follows the newest packet again."""
     hour, newest = RANGES[1], 10**18
@@ -214,6 +234,17 @@ def test_the_empty_snapshot_is_a_picture_too() -> None:
     words = "\n".join(text.plain for text in (*state(View(), 80), *verdicts(View(), 80)))
     assert "nothing yet" in words
     assert all(f"{GLYPHS[name]} {name}" in words for name in VERDICTS)
+
+
+def test_rules_that_do_not_run_are_in_view() -> None:
+    """How many on top of every screen, and the first with its reason on the overview."""
+    aside = ({"title": "b.yml:2:5", "broken": "unknown field"},)
+    counts = dict.fromkeys(("frames", "packets", "lost", "flows", "first_ns", "last_ns"), 1)
+    recording = {"state": "finished", "zone": "eea", "zone_as_of": "2026-11-02", **counts}
+    view = View(snapshot=replace(EMPTY, recordings=(recording,), set_aside=aside))
+    assert "! rules set aside: 1" in pulse(view)
+    words = "\n".join(text.plain for text in state(view, 120))
+    assert "rules     ! 1 set aside: b.yml:2:5: unknown field" in words
 
 
 @given(st.integers(0, 1500), st.lists(st.sampled_from(["older", "newer"]), max_size=20))

@@ -391,7 +391,10 @@ def test_a_rule_that_breaks_is_noted_and_the_others_run(tmp_path):
     store = Store(str(tmp_path / "a.db"))
     rows = [(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in good]
     recording = store.record(zone="eea", as_of="", data=[], rules=rows, version="0", inputs={})
-    tally = watch(rebatched(10_000), stages(config, atlas(config), [broken, *good[1:]]), recording)
+    noted = []
+    whole, recording.broken = recording.broken, lambda rules: (noted.append(dict(rules)), whole(rules))
+    tally = watch(rebatched(100), stages(config, atlas(config), [broken, *good[1:]]), recording)
+    assert list(noted[0]) == [broken.id]  # with the first batch, not when the recording ends
     recording.finish(tally, {})
     store.close()
     assert [row[0] for row in ask(tmp_path / "a.db", "SELECT id FROM rule WHERE broken IS NOT NULL")] == [broken.id]

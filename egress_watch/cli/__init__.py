@@ -73,20 +73,25 @@ def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="egress-watch", description=ABOUT, epilog=CODES)
     top.add_argument("-V", "--version", action=_Version, help="show the version, and whether the accelerator is in use")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    wanted = [name for name in given[:1] if name in COMMANDS] or COMMANDS
-    for name in wanted:
-        _add(commands, name, import_module(f"egress_watch.cli.{name}"))
+    wanted = [name for name in given[:1] if name in COMMANDS]
+    for name in wanted or COMMANDS:
+        module = import_module(f"egress_watch.cli.{name}")
+        command = _added(commands, name, module)
+        if wanted:  # the list of commands needs no options, and some cost their libraries
+            module.arguments(command)
     return top
 
 
-def _add(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, module: ModuleType) -> None:
+def _added(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, module: ModuleType
+) -> argparse.ArgumentParser:
     examples = "\n".join(f"  {line}" for line in module.EXAMPLES)
     command = commands.add_parser(
         name, help=module.HELP, description=module.__doc__.partition("\n\nIn:")[0] if module.__doc__ else module.HELP,
         epilog=f"examples:\n{examples}\n\n{CODES}", formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    module.arguments(command)
     command.set_defaults(run=module.run)
+    return command
 
 
 def _say(text: str) -> None:

@@ -12,12 +12,17 @@ import argparse
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from egress_watch import sinks
 from egress_watch.cli.options import add_output, device_spelt, write_rows
+from egress_watch.cli.privacy import add_pseudonyms, covering
+from egress_watch.config import load
 from egress_watch.errors import UsageError
 from egress_watch.moments import EPOCH
+
+if TYPE_CHECKING:
+    from egress_watch.exports.pseudonyms import Pseudonyms
 
 HELP = "acknowledge, note or mute an alert, or read its history"
 EXAMPLES = (
@@ -50,10 +55,16 @@ def arguments(command: argparse.ArgumentParser) -> None:
     unmute = _act(acts, "unmute", "take a mute back")
     unmute.add_argument("mute", metavar="MUTE", type=_number, help="its number, as `alert mutes` shows it")
     unmute.add_argument("--reason", default="", metavar="TEXT")
-    add_output(_act(acts, "mutes", "list mutes, the newest first"))
+    _list_arguments(_act(acts, "mutes", "list mutes, the newest first"))
     history = _act(acts, "history", "what became of an alert, and what people did with it")
     history.add_argument("alert", metavar="ID", type=_number)
-    add_output(history)
+    _list_arguments(history)
+
+
+def _list_arguments(act: argparse.ArgumentParser) -> None:
+    add_output(act)
+    act.add_argument("--config", default="", metavar="FILE", help="settings of privacy (TOML)")
+    add_pseudonyms(act)
 
 
 def _act(acts: Any, name: str, text: str) -> argparse.ArgumentParser:
@@ -131,16 +142,17 @@ def _list(options: argparse.Namespace) -> None:
     from egress_watch.store.reader import Reader
 
     with Reader(options.db) as reader:
+        covers = covering(options, load(options.config), reader.is_device)
         if options.act == "mutes":
-            rows: Iterable[Mapping[str, Any]] = reader.mutes()
+            rows: Iterable[Mapping[str, Any]] = map(covers.mute, reader.mutes()) if covers else reader.mutes()
             columns: Sequence[str] = MUTE_COLUMNS
         else:
-            rows, columns = _history(reader, options.alert), HISTORY_COLUMNS
+            rows, columns = _history(reader, options.alert, covers), HISTORY_COLUMNS
         kept = list(rows)
         write_rows(options, kept[: options.limit or len(kept)], columns)
 
 
-def _history(reader: Any, alert: int) -> list[dict[str, Any]]:
+def _history(reader: Any, alert: int, covers: Pseudonyms | None) -> list[dict[str, Any]]:
     """Return events, by packet time, then acts, by the clock."""
     events = [
         {**row, "what": row["kind"], "by": "recorder", "words": f"{row['cause']}, {row['level']}"}
@@ -148,10 +160,12 @@ def _history(reader: Any, alert: int) -> list[dict[str, Any]]:
     ]
     if not events:
         raise UsageError(f"no alert {alert}", where=reader.path, remedy="see `egress-watch alerts DB --format csv`")
+    (itself,) = reader.alerts({}, of=f"id = {alert}", muted=True)
+    told = (lambda text: covers.told(text, itself)) if covers else str
     blank = dict.fromkeys(("hits", "bytes_out"))
     acts = [
         {**blank, "time_ns": row["made_ns"], "what": row["kind"], "by": row["who"],
-         "words": "; ".join(filter(None, (row["subject"], row["reason"])))}
+         "words": told("; ".join(filter(None, (row["subject"], row["reason"]))))}
         for row in reader.acts(alert)
     ]  # fmt: skip
     return events + acts

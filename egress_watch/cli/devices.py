@@ -45,7 +45,7 @@ TABLE = (
 COLUMNS = (
     "name", "mac", "made_up", "router", "behind", "vlan", "addresses", "maker", "group", "seat", "ties", "model",
     "vendor_class", "software", "site", "segment", "segment_class", "role", "supplier", "zone", "contact", "notes",
-    "listed", "known_by", "first_ns", "last_ns", "flows", "bytes_out", "bytes_in", "facts",
+    "listed", "known_by", "first_ns", "last_ns", "flows", "bytes_out", "bytes_in", "facts", "seen",
 )  # fmt: skip
 MADE_UP = "(made up by software)"
 
@@ -113,19 +113,19 @@ def _row(
     from egress_watch.devices.makers import made_up
     from egress_watch.devices.units import how, name
 
-    own = made_up(mac) and not registered
+    own, known = made_up(mac, registered), registered or next(iter(unit.told(MAKER)), "")
     group = dossier.group if dossier else None
     said = {"name": listing.get("device_name") or name(unit) or None, "mac": unit.mac or None}
     inventory = {key: listing.get(key) for key in COLUMNS if key in _OF_INVENTORY}
     return {
         **said, "made_up": own, "router": unit.router, "behind": unit.behind or None, "vlan": unit.vlan or None,
         "addresses": unit.addresses,
-        "maker": registered or next(iter(unit.told(MAKER)), "") or (MADE_UP if own else None),
+        "maker": (f"{known} {MADE_UP}".strip() if own else known) or None,
         "group": group.name if group else None, "seat": group.seat if group else None,
         "ties": list(group.ties) if group else [], "model": unit.told(MODEL), "vendor_class": unit.told(CLASS),
         "software": unit.told(SOFTWARE), **inventory, "known_by": list(how(unit)), "first_ns": unit.first_ns,
         "last_ns": unit.last_ns, **{sum_: unit.total(sum_) for sum_ in ("flows", "bytes_out", "bytes_in")},
-        "facts": [{key: fact[key] for key in _OF_FACT} for fact in unit.facts],
+        "facts": [{key: fact[key] for key in _OF_FACT} for fact in unit.facts], "seen": unit.seen,
     }  # fmt: skip
 
 

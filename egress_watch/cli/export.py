@@ -21,7 +21,7 @@ from egress_watch.cli.privacy import add_pseudonyms, covering
 from egress_watch.config import SinkSettings, load
 from egress_watch.errors import DATA_TROUBLE, UsageError
 from egress_watch.exports.format import Format
-from egress_watch.exports.formats import ANY_WORD, FORMATS
+from egress_watch.exports.formats import FORMATS, fitting
 from egress_watch.exports.record import ALERT, FLOW, Origin, Record, record
 
 if TYPE_CHECKING:  # at run time it would load SQLite for --help
@@ -64,10 +64,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = BY_NAME[options.format]
     kind = _kind(chosen, options)
     with Reader(options.db) as reader:
-        covers = covering(options, load(options.config), reader.is_device)
-        if covers and chosen.name not in ANY_WORD:
-            remedy = f"take {', '.join(ANY_WORD[:-1])} or {ANY_WORD[-1]}, or leave the key out"
-            raise UsageError(f"{chosen.name} has fields that must hold addresses, no pseudonyms", remedy=remedy)
+        covers = fitting(covering(options, load(options.config), reader.is_device), chosen.name)
         found = records(options, kind, reader, covers)
         if options.to:
             return _send(options, found)
@@ -87,7 +84,7 @@ def _send(options: argparse.Namespace, found: Iterator[Record]) -> int:
     stream = f"{options.kind or ALERT}s"
     given = next((row for row in config.sink if row.name == options.to), SinkSettings("export", options.to))
     settings = replace(given, format=options.format, records=(stream,))
-    words = Words(settings, options.sensor or sensor_name(config.sensor), line_of(settings, covered=False))
+    words = Words(settings, options.sensor or sensor_name(config.sensor), line_of(settings))
     sent = send(settings, map(words.message, found))
     print(f"sent {sent.sent:,}, refused {len(sent.refused):,} ({kind(settings).promise.word})", file=sys.stderr)
     return DATA_TROUBLE if sent.refused else 0
@@ -117,5 +114,4 @@ def records(
     for row in read(wanted, options.limit):
         flow = None if kind == FLOW else next(reader.flows({"id": row["last_flow"]}), None)
         made = record(kind, row, Origin(sensor, __version__, dates.get(row["recording"], "")), flow=flow)
-        # The community id is a plain hash of both ends: who tries all addresses finds them.
-        yield covers.row(made) | {"community_id": None} if covers else made
+        yield covers.record(made) if covers else made

@@ -13,6 +13,7 @@ from egress_watch.cli.judges import old
 from egress_watch.exports.times import iso
 
 SILENT_S = 60
+REMEDY = "mend it; see `egress-watch rules check`"
 GOOD, ODD, BAD = "ok", "warning", "trouble"
 
 
@@ -66,9 +67,16 @@ def _sinks(told: Mapping[str, Any]) -> Iterator[Finding]:
     for row in told["sinks"]:
         waiting = (row["alerts_waiting"] or 0) + (row["flows_waiting"] or 0)
         what = f"{row['name']}: {row['state']}, {waiting:,} records wait"
+        what += "".join(f", {many:,} {word}" for many, word in _gone(row) if many)
         bad = row["state"] in ("down", "stopped") and (waiting or row["state"] == "down")
         remedy = f"{row['error'] or 'nobody forwards'}; see `egress-watch sinks`" if bad else ""
         yield Finding("sink", BAD if bad else GOOD, what, remedy)
+
+
+def _gone(row: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Yield what will not come to a sink: refused by it, or dropped before it was sent."""
+    yield row["refused"], "refused"
+    yield row["dropped_alerts"] + row["dropped_flows"], "dropped"
 
 
 def _data(told: Mapping[str, Any]) -> Iterator[Finding]:
@@ -81,7 +89,7 @@ def _data(told: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _rules(told: Mapping[str, Any]) -> Iterator[Finding]:
     for row in told["broken_rules"]:
-        yield Finding("rules", ODD, f"{row['title']}: {row['broken']}", "mend it; see `egress-watch rules check`")
+        yield Finding("rules", ODD, f"set aside: {row['title']}: {' '.join(row['broken'].split())}", REMEDY)
 
 
 def _room(told: Mapping[str, Any], least_free_bytes: int) -> Iterator[Finding]:

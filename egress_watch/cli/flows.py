@@ -19,6 +19,7 @@ from egress_watch.errors import UsageError
 from egress_watch.exports import FLOW_COLUMNS, FLOW_TABLE
 
 if TYPE_CHECKING:  # at run time it would load SQLite for --help
+    from egress_watch.exports.pseudonyms import Pseudonyms
     from egress_watch.store.reader import Reader
 
 HELP = "list stored flows"
@@ -61,11 +62,8 @@ def run(options: argparse.Namespace) -> int:
             reader.matching_flows(terms, asked, options.limit) if options.terms else reader.flows(asked, options.limit)
         )
         covers = covering(options, load(options.config), reader.is_device)
-        if options.why and covers:
-            remedy = "leave --why out, or the key: evidence for a remote shows where it is"
-            raise UsageError("--why has no pseudonyms", remedy=remedy)
         if options.why:
-            _explain(options, rows, reader)
+            _explain(options, rows, reader, covers)
         else:
             rows = covers.rows(rows) if covers else rows
             write_rows(options, rows, FLOW_TABLE if options.format == "table" else FLOW_COLUMNS)
@@ -73,11 +71,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _explain(options: argparse.Namespace, rows: Iterable[Mapping[str, Any]], reader: Reader) -> None:
+def _explain(
+    options: argparse.Namespace, rows: Iterable[Mapping[str, Any]], reader: Reader, covers: Pseudonyms | None
+) -> None:  # fmt: skip
     from egress_watch.cli.why import Why
 
     if options.format != "table":
         remedy = "leave --format out; the other formats carry the stored answer in their columns"
         raise UsageError(f"--why is for people, not for {options.format}", remedy=remedy)
+    if covers and covers.everything:
+        remedy = "leave --why out, or cover devices alone: the prefixes of a remote tell where it is"
+        raise UsageError("--why does not go with --cover all", remedy=remedy)
     why = Why(reader, load(options.config))
-    write_lines(options, (line for row in rows for line in why.lines(row)))
+    told = ((row, line) for row in rows for line in why.lines(row))
+    write_lines(options, (covers.told(line, row) if covers else line for row, line in told))

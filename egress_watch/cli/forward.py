@@ -15,10 +15,9 @@ import argparse
 import os
 import select
 import signal
-import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from egress_watch.cli.log import Log
 from egress_watch.cli.privacy import add_pseudonyms, covering
 from egress_watch.config import Config, load
 from egress_watch.errors import DATA_TROUBLE, UsageError
@@ -59,8 +58,9 @@ def run(options: argparse.Namespace) -> int:
     config = load(options.config)
     _check(config, options)
     covering(options, config)  # a key that cannot be read is told before anything else
+    log = Log("forward", config.watch.log)
     made = forwarder(
-        config, options.db, cover=lambda known: covering(options, config, known), tell=_tell, names=options.sink
+        config, options.db, cover=lambda known: covering(options, config, known), tell=log.say, names=options.sink
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: made.stop.set())
@@ -82,7 +82,7 @@ def beside(config: Config, settings: str) -> Beside | None:
         return None
     from egress_watch.forward import Beside, check
 
-    check(config.sink, covered=bool(config.privacy.key_file))
+    check(config.sink)
     return Beside(config.db, settings)
 
 
@@ -107,12 +107,3 @@ def _ended() -> bool:
     """Return whether nobody holds the other end of standard input any more."""
     ready, _, _ = select.select([0], [], [], 0)
     return bool(ready) and not os.read(0, 4096)
-
-
-def _tell(text: str) -> None:
-    from egress_watch.exports.plain import printable
-
-    written: Any = sys.stderr
-    if written is not None:
-        with suppress(OSError):
-            print(f"egress-watch: {printable(text)}", file=written, flush=True)

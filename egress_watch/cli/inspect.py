@@ -138,9 +138,12 @@ def _captures(held: Mapping[str, str], kept: Sequence[str], named: str) -> tuple
 
     Evidence holds only the first packets, so it is looked into where no capture is left.
     """
+    from egress_watch.sources.tap import LIVE
+
     found: list[str] = []
     troubles: list[CaptureError] = []
-    for path in [named] if named else held:
+    live = [path for path, mark in held.items() if mark.startswith(LIVE)]
+    for path in [named] if named else [path for path in held if path not in live]:
         if trouble := _trouble(path, set(held.values())):
             troubles.append(trouble)
         else:
@@ -149,9 +152,12 @@ def _captures(held: Mapping[str, str], kept: Sequence[str], named: str) -> tuple
         found = [path for path in kept if Path(path).is_file()]
         gone = [path for path in kept if path not in found]
         troubles += [CaptureError("the ring let it go", where=path, remedy="keep more evidence.files") for path in gone]
-    if not found:
-        raise troubles[0] if troubles else CaptureError("no capture is known", remedy="name it with --capture FILE")
-    return found, troubles
+    if found:
+        return found, troubles
+    if live and not troubles:
+        remedy = "set evidence.folder before it happens, or name a capture with --capture FILE"
+        raise CaptureError("was read live, and no packet of this flow was kept", where=live[0], remedy=remedy)
+    raise troubles[0] if troubles else CaptureError("no capture is known", remedy="name it with --capture FILE")
 
 
 def _trouble(path: str, recorded: Collection[str]) -> CaptureError | None:

@@ -48,7 +48,8 @@ class Job:
         self._inventory = inventory(config)
         config = with_networks(config)
         self._config, self._asked, self._again, self._quiet, self._jobs = config, asked, again, quiet, jobs
-        self._rules, self._broken = rules(config)
+        self._rules, self._unsound = rules(config)
+        self._broken = list(self._unsound)
         self._files = data_files(config)
         self._places = atlas(config, self._files)
         self._held: dict[str, str] = {}
@@ -92,7 +93,7 @@ class Job:
         inputs = open_inputs(paths).looked_at(self._inputs)
         through = stages(self._config, self._places, self._rules, secrets.randbits(63), self._inventory)
         marks = self._asked.marks(inputs.fingerprints())
-        recording = begin(store, self._config, self._rules, self._files, marks, self._asked.words)
+        recording = begin(store, self._config, self._rules, self._files, marks, self._asked.words, broken=self._unsound)
         gc.freeze()  # modules, rules and tables stay: collections need not go over them again and again
         gc.enable()
         with (

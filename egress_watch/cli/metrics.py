@@ -94,6 +94,7 @@ def metrics(told: Mapping[str, Any]) -> Iterator[Metric]:
     yield _labelled("flows_bytes", "verdict", "bytes of flows by verdict, both ways", both, counts=False)
     yield _labelled("alerts", "level", "alerts opened", told["alerts"])
     yield _gauge("open_alerts", "alerts that are open", sum(told["open_alerts"].values()))
+    yield _gauge("rules_set_aside", "rules that are broken or were too slow", len(told["broken_rules"]))
     yield _gauge("last_packet_timestamp_seconds", "time of the newest packet", (totals["last_ns"] or 0) / 1e9)
     yield _gauge("last_written_timestamp_seconds", "when the database was last written", told["written_ns"] / 1e9)
     yield _gauge("recording", "processes that record now", sum(bool(row["pid"]) for row in recordings))

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any
 from egress_watch import __version__, sinks
 from egress_watch.cli.judges import dated, say_if_old, say_notices, zone_of
 from egress_watch.cli.options import add_zone, row_count
+from egress_watch.cli.privacy import add_pseudonyms, covering
 from egress_watch.config import Config, load
 from egress_watch.exports.plain import printable
 from egress_watch.exports.table import encode
 
 if TYPE_CHECKING:  # at run time they would load the libraries that only a judgement needs
+    from egress_watch.exports.pseudonyms import Pseudonyms
     from egress_watch.library import DataFile
     from egress_watch.store import Difference, Law
 
@@ -51,6 +53,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--limit", type=row_count, default=None, metavar="N", help=limit)
     add_zone(command, "each recording's own")
     command.add_argument("--config", default="", metavar="FILE", help="a TOML file of settings")
+    add_pseudonyms(command)
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -60,12 +63,15 @@ def run(options: argparse.Namespace) -> int:
     from egress_watch.library import data_files
 
     config = load(options.config)
+    covering(options, config)  # a key that is none is told before anything is judged
     files = data_files(config)
     data = described(files)
     limit = options.limit if options.limit is not None else 0 if options.json else SHOWN
     say_notices()
     with _judged(options, _law(config, files, options.zone, options.as_of), data) as found:
-        sinks.write("-", _json(found, options, limit) if options.json else _lines(found, options, limit))
+        covers = covering(options, config, found.is_device)
+        write = _json if options.json else _lines
+        sinks.write("-", write(found, options, limit, covers))
     say_if_old(data)
     return 0
 
@@ -94,7 +100,16 @@ def _law(config: Config, files: Sequence[DataFile], name: str, as_of: str) -> Ca
     return law
 
 
-def _json(found: Difference, options: argparse.Namespace, limit: int) -> Iterator[str]:
+def _destinations(
+    found: Difference, options: argparse.Namespace, limit: int, covers: Pseudonyms | None
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    rows = found.destinations(limit, every=options.all)
+    return covers.rows(rows) if covers else rows
+
+
+def _json(
+    found: Difference, options: argparse.Namespace, limit: int, covers: Pseudonyms | None
+) -> Iterator[str]:  # fmt: skip
     """Yield one object over several lines, so that a long list is never held whole."""
     head = {
         "db": options.db, "written": options.write, "flows": _flows(found), "recordings": found.laws(),
@@ -102,7 +117,7 @@ def _json(found: Difference, options: argparse.Namespace, limit: int) -> Iterato
     }  # fmt: skip
     yield json.dumps(head)[:-1] + ', "destinations": ['
     comma = " "
-    for row in found.destinations(limit, every=options.all):
+    for row in _destinations(found, options, limit, covers):
         yield comma + json.dumps(row)
         comma = ","
     yield "]}"
@@ -112,7 +127,9 @@ def _flows(found: Difference) -> int:
     return sum(row["flows"] for row in found.matrix())
 
 
-def _lines(found: Difference, options: argparse.Namespace, limit: int) -> Iterator[str]:
+def _lines(
+    found: Difference, options: argparse.Namespace, limit: int, covers: Pseudonyms | None
+) -> Iterator[str]:  # fmt: skip
     changes = found.changes()
     yield printable(f"{options.db}: {_flows(found):,} flows judged again")
     for row in found.laws():
@@ -123,7 +140,7 @@ def _lines(found: Difference, options: argparse.Namespace, limit: int) -> Iterat
     for kind, words in _WORDS.items():
         yield f"{words}: {changes[kind]['destinations']:,} destinations, {changes[kind]['flows']:,} flows"
     yield ""
-    for row in found.destinations(limit, every=options.all):
+    for row in _destinations(found, options, limit, covers):
         yield from _destination(row)
     kinds = [kind for kind in _WORDS if kind != "data"] if options.all else ["verdict"]
     more = sum(changes[kind]["destinations"] for kind in kinds) - limit

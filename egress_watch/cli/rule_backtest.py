@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from egress_watch import sinks
+from egress_watch.cli.privacy import add_pseudonyms, covering
 from egress_watch.config import load
 from egress_watch.errors import USAGE
 from egress_watch.exports.plain import printable
@@ -30,6 +31,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", metavar="RULE|DIR", nargs="?", default="", help="default: the shipped rules")
     command.add_argument("--since", default="", metavar="TIME", help="a day, a time, or a span back such as 7d")
     command.add_argument("--config", default="", metavar="FILE", help="settings whose own zones the rules may name")
+    add_pseudonyms(command)
     command.add_argument("--json", action="store_true", help="one JSON object a rule")
 
 
@@ -38,13 +40,17 @@ def run(options: argparse.Namespace) -> int:
     from egress_watch.library import read_rules, rule_files
     from egress_watch.store import Reader, backtest
 
-    rules, broken = read_rules(rule_files(options.folder), load(options.config).own_zone)
+    config = load(options.config)
+    covers = covering(options, config)
+    rules, broken = read_rules(rule_files(options.folder), config.own_zone)
     with Reader(options.db) as reader:
         since_ns = time_ns(options.since, reader.newest_ns()) if options.since else 0
     titles = {rule.id: rule.title for rule in rules}
     with backtest(options.db, since_ns) as trial:
         tried = [trial.run(rule) for rule in rules]
         flows = trial.flows
+    if covers:
+        tried = [row._replace(noisiest=tuple((covers.word("ip", ip), n) for ip, n in row.noisiest)) for row in tried]
     if options.json:
         sinks.write("-", [json.dumps({**row._asdict(), "title": titles[row.rule]}) for row in tried])
     else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from egress_watch import __version__, sinks
+from egress_watch import sinks
 from egress_watch.config import Config, EvidenceSettings, load
 from egress_watch.errors import DATA_TROUBLE, USAGE, RuleError, UsageError
 from egress_watch.exports.plain import printable
@@ -89,21 +89,18 @@ def _of_capture(rules: Sequence[Rule], config: Config, options: argparse.Namespa
 
 def replayed(rules: Sequence[Rule], config: Config, capture: str) -> tuple[Counter[str], Mapping[str, str]]:
     """Return the alerts by rule that a capture gives, and the rules that broke; raises what a replay raises."""
-    from egress_watch.cli.judges import described
-    from egress_watch.library import adequate, atlas, data_files, zone
+    from egress_watch.cli.recorder import begin
+    from egress_watch.library import atlas, data_files, inventory, with_networks
     from egress_watch.sources import open_inputs
     from egress_watch.store import Reader, Store
     from egress_watch.watch import stages, watch
 
-    config = replace(config, evidence=EvidenceSettings())  # a trial leaves nothing in the ring
+    listed = inventory(config)
+    config = replace(with_networks(config), evidence=EvidenceSettings())  # a trial leaves nothing in the ring
     inputs, files = open_inputs([capture]), data_files(config)
-    law, through = zone(config.zone, config.as_of, config.own_zone), stages(config, atlas(config, files), rules)
+    through = stages(config, atlas(config, files), rules, inventory=listed)
     with Store(config.db) as store:
-        recording = store.record(
-            zone=law.id, as_of=law.as_of, data=described(files), version=__version__, inputs=inputs.fingerprints(),
-            rules=[(rule.id, rule.title, rule.level, rule.digest, rule.origin) for rule in rules],
-            adequate=adequate(config),
-        )  # fmt: skip
+        recording = begin(store, config, rules, files, inputs.fingerprints(), "")
         tally = watch(inputs.frames(), through, recording)
         recording.finish(tally, inputs.fingerprints(), failed=dict(inputs.failed))
     if inputs.failed:

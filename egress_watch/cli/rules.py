@@ -11,11 +11,15 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from egress_watch import sinks
 from egress_watch.config import OwnZone, load
 from egress_watch.errors import DATA_TROUBLE, USAGE, RuleError
 from egress_watch.exports.plain import printable
+
+if TYPE_CHECKING:
+    from egress_watch.rules import Part, Rule
 
 HELP = "check, test and try Sigma rules"
 EXAMPLES = (
@@ -58,7 +62,7 @@ def _check(options: argparse.Namespace) -> int:
     files = rule_files(options.folder)
     count, findings, explained = _found(files, own)
     if options.json:
-        sinks.write("-", [json.dumps({"where": e.where, "what": e.what, "remedy": e.remedy}) for e in findings])
+        sinks.write("-", [json.dumps(_as_json(error)) for error in findings])
     else:
         sinks.write("-", _report(count, findings, explained if options.explain else ()))
     return USAGE if findings else 0 if files else DATA_TROUBLE
@@ -67,29 +71,45 @@ def _check(options: argparse.Namespace) -> int:
 def _found(files: Sequence[Path], own: Sequence[OwnZone]) -> tuple[int, list[RuleError], list[tuple[str, str]]]:
     """Return the number of documents, what is wrong with them, and the predicate of each that is sound."""
     from egress_watch.library import country_sets, read_parts, rule_text
-    from egress_watch.rules import check, linked
+    from egress_watch.rules import checked, linked
     from egress_watch.store import prepare
 
     sets = country_sets(own)
+    ready: dict[str, list[Part]] = {}
     broken: dict[str, list[RuleError]] = {}
     for path in files:
         try:
-            broken[str(path)] = check(rule_text(path), str(path), sets)
+            ready[str(path)], broken[str(path)] = checked(rule_text(path), str(path), sets)
         except RuleError as error:
             broken[str(path)] = [error]
     sound = [path for path in files if not broken[str(path)]]
-    parts, twice = read_parts(sound, own)
+    parts, twice = read_parts(sound, own, ready=lambda _, origin: ready[origin])
     rules, unlinked = linked(parts)
     late = [*twice, *unlinked, *prepare([(rule.predicate, rule.origin) for rule in rules])]
     findings = [error for errors in broken.values() for error in errors] + late
-    return len(parts) + len(files) - len(sound), findings, [(rule.origin, rule.predicate) for rule in rules]
+    return len(parts) + len(files) - len(sound), findings, [_explained(rule) for rule in rules]
+
+
+def _as_json(error: RuleError) -> dict[str, object]:
+    """Return a finding with its place in parts too, as tools that mark lines want it."""
+    file = error.where.removesuffix(f":{error.line}:{error.column}")
+    spot = {"where": error.where, "file": file, "line": error.line, "column": error.column}
+    return {**spot, "what": error.what, "remedy": error.remedy}
+
+
+def _explained(rule: Rule) -> tuple[str, str]:
+    """Return a rule's name and what it comes to: an SQL condition, before it what a correlation counts."""
+    from egress_watch.rules.crossings import counted
+
+    head = f"{counted(rule.count)}, of the flows where\n  " if rule.count else ""
+    return f"{rule.origin}: {rule.title}", head + rule.predicate
 
 
 def _report(count: int, findings: Collection[RuleError], explained: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Yield the findings, and what each sound rule comes to where that is asked for."""
     for error in findings:
         yield from map(printable, str(error).split("\n"))
-    yield from (f"{printable(where)}\n  {printable(predicate)}" for where, predicate in explained)
+    yield from ("\n  ".join(map(printable, (name, *words.split("\n  ")))) for name, words in explained)
     yield f"{_number(count, 'rule')}, {_number(len(findings), 'finding')}" if count else "no rules here (*.yml)"
 
 

@@ -113,7 +113,7 @@ def _test(options: argparse.Namespace) -> int:
     settings = named(config, options.name, options.config)
     promise = kind(settings).promise
     covers = covering(options, config)
-    words = Words(settings, sensor_name(config.sensor), line_of(settings, covered=bool(covers)), covers)
+    words = Words(settings, sensor_name(config.sensor), line_of(settings), covers)
     message = words.trial(time.time_ns())
     sent = send(settings, [message], tries=1)
     refused = sent.refused.get(message.id)

@@ -51,7 +51,7 @@ def letter(frames: Frames, packets: Packets) -> Letter:
             places.append(Column(name, column.dtype.str, column.shape, at))
             at = _aligned(at + column.nbytes)
         columns.append(tuple(places))
-    rest = _rest(packets) | {"beacons": _moved(packets.beacons, -first)}
+    rest = _rest(packets) | {"beacons": moved(packets.beacons, -first)}
     return Letter(at, last - first, (columns[0], columns[1]), (_rest(frames), rest))
 
 
@@ -92,7 +92,8 @@ def _rest(batch: Frames | Packets) -> dict[str, Any]:
     return {one.name: getattr(batch, one.name) for one in fields(batch) if one.name not in columns}
 
 
-def _moved(beacons: Beacons, by: int) -> Beacons:
+def moved(beacons: Beacons, by: int) -> Beacons:
+    """Return where the beacons lie in a buffer that begins so many bytes earlier."""
     return beacons._replace(start=beacons.start + by, end=beacons.end + by)
 
 

@@ -69,10 +69,12 @@ def run(options: argparse.Namespace) -> int:
             from egress_watch.cli.beside import beside
 
             return beside(options.db or config.db, [word for word in options.words if word != "--tui"], wait=False)
-        live, by = _listening(seen)
+        if options.packets:
+            seen = replace(seen, readers=1)  # so many frames and no more: one counts
+        lives, by = _listening(seen)
         from egress_watch.cli.live import LiveJob
 
-        job = LiveJob(replace(config, db=options.db or config.db), live, by, settings=options.config,
+        job = LiveJob(replace(config, db=options.db or config.db), lives, by, settings=options.config,
                       quiet=options.quiet)  # fmt: skip
         return job.run(seconds=options.seconds, frames=options.packets, as_json=options.json)
     finally:
@@ -80,8 +82,8 @@ def run(options: argparse.Namespace) -> int:
         gc.enable()
 
 
-def _listening(seen: WatchSettings) -> tuple[Live, Filter | None]:
-    """Open the interfaces and give up all rights, before most of the program is loaded.
+def _listening(seen: WatchSettings) -> tuple[list[Live], Filter | None]:
+    """Open the interfaces, once for each reader, and give up all rights, before most of the program is loaded.
 
     Rights are those of a thread, and libraries start threads of their own when they are loaded.
     """
@@ -91,9 +93,14 @@ def _listening(seen: WatchSettings) -> tuple[Live, Filter | None]:
     from egress_watch.sources.live import Live
 
     by = Filter(seen.filter) if seen.filter else None
-    live = Live(seen.interfaces, ring_bytes=seen.ring_bytes, times=seen.times, filtered=by)
-    live.notes += give_up(seen.user)
-    return live, by
+    groups: dict[str, int] | None = {} if seen.readers > 1 else None
+    lives = [
+        Live(seen.interfaces, ring_bytes=seen.ring_bytes // seen.readers, spool_bytes=seen.spool_bytes,
+             times=seen.times, filtered=by, groups=groups)
+        for _ in range(seen.readers)
+    ]  # fmt: skip
+    lives[0].notes += give_up(seen.user)
+    return lives, by
 
 
 def _count(text: str) -> int:

@@ -17,10 +17,11 @@ from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.decode.columns import DONE, Rows, Walk
 from egress_watch.decode.fast import kinds, plain_first
 from egress_watch.decode.linktypes import LINKS, WRAPPED
+from egress_watch.decode.marks import marks
 from egress_watch.decode.prints import fingerprint
 from egress_watch.decode.tags import TAGS, vlan
 from egress_watch.decode.transport import transport
-from egress_watch.model import NO_BEACONS, NO_PRINTS, Beacons, Frames, Packets
+from egress_watch.model import NO_BEACONS, NO_MARKS, NO_PRINTS, Beacons, Frames, Packets
 
 MOST_TAGS = 16
 """Tags and labels in front of one IP header; more is an attack or a loop."""
@@ -109,13 +110,16 @@ def _pending(walk: Walk) -> Rows:
 
 
 def _packets(walk: Walk, frames: Frames, keep: Rows, unwrapped: dict[str, int], tables: Tables) -> Packets:
+    protocol, ports = walk.protocol[keep], (walk.src_port[keep], walk.dst_port[keep])
+    payload, payload_bytes = walk.at[keep], walk.payload_bytes[keep]
     return Packets(
         data=frames.data, time_ns=frames.time_ns[keep], src_mac=walk.src_mac[keep], dst_mac=walk.dst_mac[keep],
         vlan=walk.vlan[keep], version=walk.version[keep], src=walk.src[keep], dst=walk.dst[keep],
-        src_port=walk.src_port[keep], dst_port=walk.dst_port[keep], protocol=walk.protocol[keep],
+        src_port=ports[0], dst_port=ports[1], protocol=protocol,
         tcp_flags=walk.tcp_flags[keep], size=walk.size[keep], fragment=walk.fragment[keep],
-        fragment_id=walk.fragment_id[keep], payload=walk.at[keep], payload_bytes=walk.payload_bytes[keep],
+        fragment_id=walk.fragment_id[keep], payload=payload, payload_bytes=payload_bytes,
         print=walk.print[keep] if tables.prints else NO_PRINTS,
+        mark=marks(tables.marks, frames.data, protocol, ports, payload, payload_bytes) if tables.marks else NO_MARKS,
         skipped=reasons.tally(walk.reason), unwrapped=unwrapped, beacons=_beacons(walk, frames),
     )  # fmt: skip
 

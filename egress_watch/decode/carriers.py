@@ -20,10 +20,31 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.decode import gre, tunnels
 from egress_watch.decode.columns import DONE, Rows, Walk
+from egress_watch.decode.gre import GRE as GRE_HEADER
+from egress_watch.decode.gre import erspan, erspan3, gre, wccp
 from egress_watch.decode.link import Step
 from egress_watch.decode.network import LATER
+from egress_watch.decode.tunnels import (
+    ayiya,
+    capwap,
+    ether_ip,
+    frame,
+    geneve,
+    gtp,
+    gtp0,
+    ipv4,
+    ipv6,
+    l2tp,
+    l2tp3,
+    lisp,
+    mpls,
+    teredo,
+    tzsp,
+    vxlan,
+    vxlan_gpe,
+)  # fmt: skip
+from egress_watch.fast import MarkTables
 from egress_watch.model import COLLECTORS, MIRRORS, NONE, Words
 
 UDP, GRE = 17, 47
@@ -48,42 +69,42 @@ class Carrier(NamedTuple):
 
 
 NOTHING = Carrier("", lambda _walk, _rows: None)
-PLAIN_GRE = Carrier("gre", gre.gre)
+PLAIN_GRE = Carrier("gre", gre)
 
 PROTOCOLS: dict[int, Carrier] = {
-    4: Carrier("ip in ip", tunnels.ipv4),
-    41: Carrier("ipv6 in ip", tunnels.ipv6),
+    4: Carrier("ip in ip", ipv4),
+    41: Carrier("ipv6 in ip", ipv6),
     GRE: PLAIN_GRE,
-    97: Carrier("ethernet in ip", tunnels.ether_ip),
-    115: Carrier("l2tpv3", tunnels.l2tp3),
-    137: Carrier("mpls in ip", tunnels.mpls),
-    143: Carrier("ethernet in srv6", tunnels.frame),
+    97: Carrier("ethernet in ip", ether_ip),
+    115: Carrier("l2tpv3", l2tp3),
+    137: Carrier("mpls in ip", mpls),
+    143: Carrier("ethernet in srv6", frame),
 }
 """IP protocol number (IANA) to what it carries."""
 
 GRE_TYPES: dict[int, Carrier] = {
-    0x22EB: Carrier("erspan iii", gre.erspan3, Mirror.ALWAYS),
-    0x6558: Carrier("ethernet in gre", gre.gre, Mirror.TO_COLLECTOR),  # NVGRE as well (RFC 7637)
-    0x883E: Carrier("wccp", gre.wccp),
-    0x88BE: Carrier("erspan", gre.erspan, Mirror.ALWAYS),
+    0x22EB: Carrier("erspan iii", erspan3, Mirror.ALWAYS),
+    0x6558: Carrier("ethernet in gre", gre, Mirror.TO_COLLECTOR),  # NVGRE as well (RFC 7637)
+    0x883E: Carrier("wccp", wccp),
+    0x88BE: Carrier("erspan", erspan, Mirror.ALWAYS),
 }
 """EtherType in a GRE header, where it is more than a plain tunnel."""
 
 PORTS: dict[int, Carrier] = {
-    1701: Carrier("l2tp", tunnels.l2tp, answers=True),
-    2152: Carrier("gtp-u", tunnels.gtp, answers=True),
-    3544: Carrier("teredo", tunnels.teredo, answers=True),
-    3386: Carrier("gtp version 0", tunnels.gtp0, answers=True),
-    4341: Carrier("lisp", tunnels.lisp),
-    4754: Carrier("gre in udp", gre.gre),
-    4789: Carrier("vxlan", tunnels.vxlan, Mirror.TO_COLLECTOR),
-    4790: Carrier("vxlan-gpe", tunnels.vxlan_gpe, Mirror.TO_COLLECTOR),
-    5072: Carrier("ayiya", tunnels.ayiya, answers=True),
-    5247: Carrier("capwap", tunnels.capwap, answers=True),
-    6081: Carrier("geneve", tunnels.geneve, Mirror.TO_COLLECTOR),
-    6635: Carrier("mpls in udp", tunnels.mpls),
-    8472: Carrier("vxlan", tunnels.vxlan, Mirror.TO_COLLECTOR),  # what Linux used before there was a number
-    37008: Carrier("tzsp", tunnels.tzsp, Mirror.ALWAYS),
+    1701: Carrier("l2tp", l2tp, answers=True),
+    2152: Carrier("gtp-u", gtp, answers=True),
+    3544: Carrier("teredo", teredo, answers=True),
+    3386: Carrier("gtp version 0", gtp0, answers=True),
+    4341: Carrier("lisp", lisp),
+    4754: Carrier("gre in udp", gre),
+    4789: Carrier("vxlan", vxlan, Mirror.TO_COLLECTOR),
+    4790: Carrier("vxlan-gpe", vxlan_gpe, Mirror.TO_COLLECTOR),
+    5072: Carrier("ayiya", ayiya, answers=True),
+    5247: Carrier("capwap", capwap, answers=True),
+    6081: Carrier("geneve", geneve, Mirror.TO_COLLECTOR),
+    6635: Carrier("mpls in udp", mpls),
+    8472: Carrier("vxlan", vxlan, Mirror.TO_COLLECTOR),  # what Linux used before there was a number
+    37008: Carrier("tzsp", tzsp, Mirror.ALWAYS),
 }
 """UDP port to what it carries (IANA where not said otherwise)."""
 
@@ -112,9 +133,11 @@ class Policy:
 class Tables:
     """A policy as look-up tables: what a packet carries, by protocol and by either port."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, marks: MarkTables | None = None) -> None:
         self.opens = policy.unwrap != NONE
         self.prints = policy.prints
+        self.marks = marks
+        """Which payloads somebody wants to look at, None where nobody said."""
         self.mirrors_only = policy.unwrap == MIRRORS
         wanted = {one for one in CARRIERS[1:] if one.mirror or not self.mirrors_only} | {PLAIN_GRE}
         self.protocol = _table(256, PROTOCOLS, wanted)
@@ -233,8 +256,8 @@ def _candidates(walk: Walk, tables: Tables) -> Rows:
 def _gre_kinds(walk: Walk, rows: Rows, carrier: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the carriers, those of GRE by what it says it holds."""
     inside = carrier == NUMBER[PLAIN_GRE]
-    inside &= walk.at[rows] + gre.GRE.itemsize <= walk.end[rows]
-    kind = walk.read(rows[inside], gre.GRE)["type"]
+    inside &= walk.at[rows] + GRE_HEADER.itemsize <= walk.end[rows]
+    kind = walk.read(rows[inside], GRE_HEADER)["type"]
     found = carrier[inside]
     for number, one in GRE_TYPES.items():
         found[kind == number] = NUMBER[one]

@@ -39,7 +39,7 @@ def kinds(readers: Mapping[int, object], vlan: object, others: tuple[int, ...]) 
 def plain_first(frames: Frames, kinds: Flags, tables: Tables, walked: Walked) -> Packets:
     """Return the packets of all frames: the plain ones at once, the others as ``walked`` reads them."""
     fast = accelerator()
-    easy = (fast.frames if fast else plain)(frames, kinds, tables.busy, prints=tables.prints)
+    easy = (fast.frames if fast else plain)(frames, kinds, tables.busy, prints=tables.prints, marks=tables.marks)
     skipped = tally(easy.reason)
     if not len(easy.left):
         columns: dict[str, Any] = easy.columns

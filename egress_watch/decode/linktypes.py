@@ -7,54 +7,87 @@ from __future__ import annotations
 
 import numpy as np
 
-from egress_watch.decode import link, wan, wireless
 from egress_watch.decode.columns import Rows, Walk
-from egress_watch.decode.link import Step
+from egress_watch.decode.link import (
+    Step,
+    cooked,
+    cooked2,
+    ethernet,
+    ipv4,
+    ipv6,
+    loopback,
+    prepended,
+    raw,
+    tagged,
+)  # fmt: skip
 from egress_watch.decode.reasons import CUT_LINK, LINK
+from egress_watch.decode.wan import (
+    arcnet,
+    arcnet_bsd,
+    fddi,
+    fibre_channel,
+    filter_log,
+    firewire,
+    frame_relay,
+    hdlc,
+    ipsec_log,
+    juniper_ethernet,
+    llc_only,
+    net_log,
+    ppp,
+    ppp_daemon,
+    ppp_direction,
+    ppp_ethernet,
+    slip,
+    solaris,
+    sun_atm,
+    token_ring,
+)  # fmt: skip
+from egress_watch.decode.wireless import avs, prism, radiotap, wifi
 
 INFORMATION = np.dtype([("version", "u1"), ("flags", "u1"), ("length", "<u2"), ("link", "<u4")])
 TAP = np.dtype([("length", "<u4"), ("kind", "<u4"), ("link", "<u4")])
 
 LINKS: dict[int, Step] = {
-    0: link.loopback,
-    1: link.ethernet,
-    6: wan.token_ring,
-    7: wan.arcnet_bsd,
-    8: wan.slip,
-    9: wan.ppp,
-    10: wan.fddi,
-    12: link.raw,  # DLT_RAW as some systems write it
-    14: link.raw,  # DLT_RAW as OpenBSD writes it
-    50: wan.ppp,
-    51: wan.ppp_ethernet,
-    100: wan.llc_only,
-    101: link.raw,
-    104: wan.hdlc,
-    105: wireless.wifi,
-    107: wan.frame_relay,
-    108: link.loopback,
-    109: wan.ipsec_log,
-    113: link.cooked,
-    117: wan.filter_log,
-    119: wireless.prism,
-    122: wan.fibre_channel,
-    123: wan.sun_atm,
-    127: wireless.radiotap,
-    129: wan.arcnet,
-    138: wan.firewire,
-    163: wireless.avs,
-    166: wan.ppp_daemon,
-    178: wan.juniper_ethernet,
-    204: wan.ppp_direction,
-    226: wan.solaris,
-    228: link.ipv4,
-    229: link.ipv6,
-    239: wan.net_log,
-    276: link.cooked2,
-    281: link.tagged(4),  # Broadcom's tag behind the addresses
-    282: link.prepended,  # the same before the frame
-    284: link.tagged(4),  # Marvell's
-    285: link.tagged(8),  # Marvell's, with an EtherType of its own
+    0: loopback,
+    1: ethernet,
+    6: token_ring,
+    7: arcnet_bsd,
+    8: slip,
+    9: ppp,
+    10: fddi,
+    12: raw,  # DLT_RAW as some systems write it
+    14: raw,  # DLT_RAW as OpenBSD writes it
+    50: ppp,
+    51: ppp_ethernet,
+    100: llc_only,
+    101: raw,
+    104: hdlc,
+    105: wifi,
+    107: frame_relay,
+    108: loopback,
+    109: ipsec_log,
+    113: cooked,
+    117: filter_log,
+    119: prism,
+    122: fibre_channel,
+    123: sun_atm,
+    127: radiotap,
+    129: arcnet,
+    138: firewire,
+    163: avs,
+    166: ppp_daemon,
+    178: juniper_ethernet,
+    204: ppp_direction,
+    226: solaris,
+    228: ipv4,
+    229: ipv6,
+    239: net_log,
+    276: cooked2,
+    281: tagged(4),  # Broadcom's tag behind the addresses
+    282: prepended,  # the same before the frame
+    284: tagged(4),  # Marvell's
+    285: tagged(8),  # Marvell's, with an EtherType of its own
 }
 """LINKTYPE_ value to its reader."""
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from egress_watch.devices import dhcp, dhcp6, lldp, mdns, web
 from egress_watch.devices.facts import Reading
 from egress_watch.fast import accelerator
-from egress_watch.model import Fact, Flags, Packets, Words
+from egress_watch.model import DEVICES, Fact, Flags, Packets, Wish, Words
 
 __all__ = ["Devices"]
 
@@ -44,6 +44,12 @@ _FIRST_BYTES[[start[0] for start in web.STARTS]] = 1
 _LEAST_BYTES = 8
 _TCP_KINDS = 128
 """Kinds of what may say something: the number of a reader of UDP, or from here on of one of web.STARTS."""
+_WANTED = _BY_PORT, _FIRST_BYTES, _STARTS
+WISHES = [
+    Wish(_UDP, ports=tuple(np.flatnonzero(_BY_PORT).tolist())),
+    Wish(_TCP, first_bytes=tuple(np.flatnonzero(_FIRST_BYTES).tolist())),
+]
+"""Which payloads may say what a device is."""
 _SOURCES = dict(enumerate([reader[0] for reader in _UDP_READERS], 1))
 _SOURCES |= dict(enumerate(map(web.source_of, web.STARTS), _TCP_KINDS))
 _READ = {kind: web.read_tcp if kind >= _TCP_KINDS else _UDP_READERS[kind - 1][2] for kind in _SOURCES}
@@ -97,7 +103,9 @@ class Devices:
     def _bearers(self, packets: Packets) -> Iterator[_Bearer]:
         """Return the packets worth a look, in their order."""
         fast = accelerator()
-        rows, kind = fast.devices(packets, _BY_PORT, _FIRST_BYTES, _STARTS) if fast else _by_columns(packets)
+        rows = packets.marked(DEVICES)
+        if len(rows):
+            rows, kind = fast.devices(packets, rows, *_WANTED) if fast else _by_columns(packets, rows)
         if not len(rows):
             return iter(())
         told = self._ours(packets.src[rows]) | _ANYWHERE[kind]
@@ -144,23 +152,18 @@ _ANYWHERE = np.array([_SOURCES.get(kind) in _FROM_ANYWHERE for kind in range(256
 """By kind: whether its reader listens to addresses that are not ours."""
 
 
-def _by_columns(packets: Packets) -> tuple[NDArray[np.intp], Flags]:
-    """Return the rows that are worth a look, and the kind of each."""
-    kind = np.maximum(_BY_PORT[packets.dst_port], _BY_PORT[packets.src_port])
-    udp = np.flatnonzero((kind > 0) & (packets.protocol == _UDP))
-    tcp, starts = _greeting(packets, np.flatnonzero(packets.protocol == _TCP))
-    kind[tcp] = starts
-    rows = np.sort(np.concatenate([udp, tcp]))
+def _by_columns(packets: Packets, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], Flags]:
+    """Return which of these rows are worth a look, and the kind of each."""
     rows = rows[(packets.fragment[rows] == 0) & (packets.payload_bytes[rows] >= _LEAST_BYTES)]
-    return rows, kind[rows]
+    kind = np.maximum(_BY_PORT[packets.dst_port[rows]], _BY_PORT[packets.src_port[rows]])
+    kind[packets.protocol[rows] != _UDP] = 0
+    tcp = np.flatnonzero(packets.protocol[rows] == _TCP)
+    kind[tcp] = _greeting(packets, rows[tcp])
+    return rows[kind > 0], kind[kind > 0]
 
 
-def _greeting(packets: Packets, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], Flags]:
-    """Return those TCP rows whose payload begins with one of web.STARTS, and their kinds; a byte tells most others."""
-    rows = rows[_FIRST_BYTES.take(packets.data.take(packets.payload[rows])) > 0]
-    if not len(rows):
-        return rows, np.empty(0, np.uint8)
+def _greeting(packets: Packets, rows: NDArray[np.intp]) -> Flags:
+    """Return the kinds of these TCP rows, 0 where the payload begins with none of web.STARTS."""
     windows: NDArray[np.void] = np.ndarray((len(packets.data) - 3,), "V4", buffer=packets.data, strides=(1,))
     same = windows[packets.payload[rows]].view(np.uint32)[:, None] == _STARTS
-    found = same.any(axis=1)
-    return rows[found], (same[found].argmax(axis=1) + _TCP_KINDS).astype(np.uint8)
+    return np.where(same.any(axis=1), same.argmax(axis=1) + _TCP_KINDS, 0).astype(np.uint8)

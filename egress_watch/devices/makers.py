@@ -19,6 +19,9 @@ BITS = (24, 28, 36)
 LOCAL, GROUP = 1 << 41, 1 << 40
 """Bits of the first byte of a MAC: locally administered, and group (IEEE 802-2014, clause 8.2)."""
 
+COMPANY_ID = 0xA
+"""The second digit of a MAC whose beginning is a Company ID: its owner lets software make up the rest (IEEE 802c)."""
+
 _Column = NDArray[np.uint64]
 
 
@@ -48,6 +51,10 @@ class Makers:
         return [self._names[number] for number in found.tolist()]
 
 
-def made_up(mac: int) -> bool:
-    """Return whether a MAC was given by software: locally administered, as randomised ones are, and of no group."""
-    return bool(mac & LOCAL) and not mac & GROUP
+def made_up(mac: int, registered: str = "") -> bool:
+    """Return whether a MAC was given by software: locally administered, as randomised ones are, and of no group.
+
+    A few old blocks have that bit and are somebody's all the same; a Company ID, as in da:a1:19 of Android, is not.
+    """
+    given = bool(registered) and mac >> 40 & 0xF != COMPANY_ID
+    return bool(mac & LOCAL) and not mac & GROUP and not given

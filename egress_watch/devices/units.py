@@ -63,6 +63,16 @@ class Unit:
         return sorted(newest, key=lambda ip: (-newest[ip], ip))
 
     @property
+    def seen(self) -> list[dict[str, Any]]:
+        """When it had which address in which VLAN, by its packets, the earliest first."""
+        spans: dict[tuple[str, int], tuple[int, int]] = {}
+        for row in self.sightings:
+            first_ns, last_ns = spans.get((row["ip"], row["vlan"]), (row["first_ns"], row["last_ns"]))
+            spans[row["ip"], row["vlan"]] = min(first_ns, row["first_ns"]), max(last_ns, row["last_ns"])
+        rows = [{"ip": ip, "vlan": vlan, "first_ns": a, "last_ns": b} for (ip, vlan), (a, b) in spans.items()]
+        return sorted(rows, key=lambda row: (row["first_ns"], row["ip"], row["vlan"]))
+
+    @property
     def first_ns(self) -> int:
         """When it was first seen or heard."""
         return min(int(row["first_ns"]) for row in (*self.sightings, *self.facts, *self.passing))

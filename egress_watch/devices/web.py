@@ -48,7 +48,8 @@ def read_ssdp(payload: bytes) -> Reading:
 
 
 def _field(field: bytes, payload: bytes) -> list[Trait]:
-    head = payload[:MOST_HEADER_BYTES].partition(b"\r\n\r\n")[0]
+    end = payload.find(b"\r\n\r\n", 0, MOST_HEADER_BYTES)
+    head = payload[: end if end >= 0 else MOST_HEADER_BYTES]
     at = head.lower().find(field)  # several times faster than an expression
     line = _LINE.match(head, at + len(field)) if at >= 0 else None
     return trait(SOFTWARE, line[0]) if line else []

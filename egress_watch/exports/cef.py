@@ -22,12 +22,13 @@ ALSO = ("version", "rule", "title", "level", "severity", "zone_as_of")
 LIMITS = {
     "name": 512, "version": 31, "externalId": 40, "msg": 1023, "dhost": 1023, "dvchost": 100, "app": 31, "proto": 31,
     "cat": 1023, "act": 63, "deviceExternalId": 255, "flexString1": 1023, "flexString2": 1023, "reason": 1023,
+    "destinationServiceName": 1023,
 }  # fmt: skip
 LIMIT = 4000
 """Characters that a field may have, where LIMITS names no other."""
 LABELS = {
     "c6a2": "Source IPv6 Address", "c6a3": "Destination IPv6 Address", "cs1": "DstCountry", "cs2": "Operator",
-    "cs3": "Owner", "cs4": "OwnerSeat", "cs5": "Laws", "cs6": "Verdict", "cn1": "DstASN", "cn2": "Vlan",
+    "cs3": "EpisodeId", "cs4": "OwnerSeat", "cs5": "Laws", "cs6": "Verdict", "cn1": "DstASN", "cn2": "Vlan",
     "cn3": "FlowRow", "flexString1": "Zone", "flexString2": "DataFiles",
     "flexNumber1": "Frames", "flexNumber2": "FramesLost", "deviceCustomDate1": "NewestPacket",
     "deviceCustomDate2": "Since", "cfp1": "Waiting", "cfp2": "DataAgeDays", "cfp3": "IntervalSeconds",
@@ -81,7 +82,8 @@ FIELDS = (
     Field("bytes_in", "in"),
     Field("country", "cs1"),
     Field("operator", "cs2"),
-    Field("owner", "cs3"),
+    Field("owner", "destinationServiceName"),
+    Field("episode_id", "cs3"),
     Field("owner_seat", "cs4"),
     Field("laws", "cs5"),
     Field("verdict", "cs6"),

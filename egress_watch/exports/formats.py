@@ -17,6 +17,7 @@ from egress_watch.exports.ipfix import IPFIX
 from egress_watch.exports.leef import LEEF
 from egress_watch.exports.ocsf import OCSF
 from egress_watch.exports.parquet import PARQUET
+from egress_watch.exports.pseudonyms import Pseudonyms
 from egress_watch.exports.record import COLUMNS
 from egress_watch.exports.zeek import ZEEK, ZEEK_JSON
 
@@ -26,4 +27,9 @@ CSV = Format("csv", "comma-separated values with a header", lambda records, kind
 FORMATS: tuple[Format, ...] = (ECS, OCSF, CEF, LEEF, EVE, NDJSON, CSV, ZEEK, ZEEK_JSON, PARQUET, IPFIX)
 
 ANY_WORD = ("ndjson", "csv", "parquet")
-"""Formats where a pseudonym may stand for an address; the others have fields that must hold addresses."""
+"""Formats where a pseudonym may be any word; the others have fields that must hold addresses."""
+
+
+def fitting(covers: Pseudonyms | None, name: str) -> Pseudonyms | None:
+    """Return who covers records of a format: with words, or with what has the shape of addresses."""
+    return covers.shaped() if covers and name not in ANY_WORD else covers

@@ -6,8 +6,10 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 
 from __future__ import annotations
 
-from egress_watch.fast.library import Accelerator, Drained, Easy, Records, load, packet_columns
+from egress_watch.fast.distinct import Kinds, by_columns, table
+from egress_watch.fast.library import Accelerator, Drained, Easy, MarkTables, Records, load, packet_columns
 from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
+from egress_watch.model import Words
 
 _loaded = load()
 
@@ -23,16 +25,25 @@ def turn_off() -> None:
     _loaded = None
 
 
+def distinct(words: Words) -> Kinds:
+    """Return which rows of a table (n, width) are alike."""
+    return _loaded.distinct(words) if _loaded else by_columns(words)
+
+
 __all__ = [
     "NO_NAMES",
     "Accelerator",
     "Drained",
     "Easy",
+    "Kinds",
+    "MarkTables",
     "NameFinder",
     "NameTables",
     "PlainNames",
     "Records",
     "accelerator",
+    "distinct",
     "packet_columns",
+    "table",
     "turn_off",
 ]

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { TCP = 6, UDP = 17, LEAST_BYTES = 8, AHEAD = 16, TCP_KINDS = 128 };
+enum { TCP = 6, UDP = 17, LEAST_BYTES = 8, TCP_KINDS = 128 };
 
 /* DeviceSift in egress_watch/fast/layout.py. */
 struct sift {
@@ -19,7 +19,9 @@ struct sift {
     int64_t *row;        /* out, with room for all packets */
     uint8_t *kind;       /* the reader of UDP, or TCP_KINDS and more: which of the starts */
     const uint8_t *data;
-    int64_t size, packets;
+    int64_t size;
+    const int64_t *rows; /* which packets are looked at */
+    int64_t row_count;
     const uint16_t *src_port, *dst_port;
     const uint8_t *protocol, *fragment;
     const int64_t *payload, *payload_bytes;
@@ -38,14 +40,12 @@ static uint8_t kind_of(const struct sift *s, const uint8_t *payload) {
 
 /* Return how many packets are worth a look. */
 int64_t ew_devices(struct sift *s) {
-    int64_t packet, count = 0;
+    int64_t one, count = 0;
 
-    for (packet = 0; packet < s->packets; packet++) {
-        int64_t at = s->payload[packet], size = s->payload_bytes[packet];
+    for (one = 0; one < s->row_count; one++) {
+        int64_t packet = s->rows[one], at = s->payload[packet], size = s->payload_bytes[packet];
         uint8_t kind = 0;
 
-        if (packet + AHEAD < s->packets && s->payload_bytes[packet + AHEAD] >= LEAST_BYTES)
-            __builtin_prefetch(s->data + s->payload[packet + AHEAD]);
         if (s->fragment[packet] || size < LEAST_BYTES || at < 0 || at > s->size - size)
             continue;
         if (s->protocol[packet] == TCP) {

@@ -51,9 +51,9 @@ class FrameBatch(Structure):
 
     _fields_ = (
         _columns("data") + _numbers("size", "frames")
-        + _columns("start", "caught", "frame_time_ns", "link", "kinds", "ports")
+        + _columns("start", "caught", "frame_time_ns", "link", "kinds", "ports", "port_marks", "first_marks")
         + _columns("time_ns", "src_mac", "dst_mac", "vlan", "version", "src", "dst", "src_port", "dst_port", "protocol",
-                   "tcp_flags", "packet_bytes", "fragment", "fragment_id", "payload", "payload_bytes", "print")
+                   "tcp_flags", "packet_bytes", "fragment", "fragment_id", "payload", "payload_bytes", "print", "mark")
         + _columns("left", "place", "reason") + _numbers("left_count", "reason_count")
     )  # fmt: skip
 
@@ -81,12 +81,21 @@ class Copies(Structure):
     )  # fmt: skip
 
 
+class Alike(Structure):
+    """``struct alike`` in distinct.c."""
+
+    _fields_ = (
+        _columns("words") + _numbers("width", "rows") + _columns("index") + _numbers("index_size")
+        + _columns("first", "which")
+    )  # fmt: skip
+
+
 class DeviceSift(Structure):
     """``struct sift`` in devices.c."""
 
     _fields_ = (
         _columns("ports", "first", "starts") + _numbers("start_count") + _columns("row", "kind", "data")
-        + _numbers("size", "packets")
+        + _numbers("size") + _columns("rows") + _numbers("row_count")
         + _columns("src_port", "dst_port", "protocol", "fragment", "payload", "payload_bytes")
     )  # fmt: skip
 
@@ -99,7 +108,7 @@ class NameSift(Structure):
         + _numbers("room", "text_room", "address_room") + _columns("left", "wanting", "row", "time_ns", "reader")
         + _columns("connection", "bytes", "text", "addresses", "address", "ttl_s")
         + _numbers("left_count", "count", "text_bytes", "address_count")
-        + _numbers("first_row") + _columns("data") + _numbers("size", "packets")
+        + _numbers("first_row") + _columns("data") + _numbers("size") + _columns("rows") + _numbers("row_count")
         + _columns("src", "dst", "src_port", "dst_port", "protocol", "payload", "payload_bytes", "packet_ns")
     )  # fmt: skip
 

@@ -15,7 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
-from egress_watch.fast.layout import BlockWalk, Copies, DeviceSift, FlowPiece, FrameBatch, PcapWalk, RingWalk, place_of
+from egress_watch.fast.distinct import Kinds
+from egress_watch.fast.layout import (
+    Alike,
+    BlockWalk,
+    Copies,
+    DeviceSift,
+    FlowPiece,
+    FrameBatch,
+    PcapWalk,
+    RingWalk,
+    place_of,
+)
 from egress_watch.fast.names import NameFinder, NameTables
 from egress_watch.model import Bytes, Flags, Frames, Ints, Packets, Words
 
@@ -69,7 +80,7 @@ PACKET_COLUMNS: dict[str, type[np.generic]] = {
     "time_ns": np.int64, "src_mac": np.uint64, "dst_mac": np.uint64, "vlan": np.uint16, "version": np.uint8,
     "src": np.uint64, "dst": np.uint64, "src_port": np.uint16, "dst_port": np.uint16, "protocol": np.uint8,
     "tcp_flags": np.uint8, "size": np.int64, "fragment": np.uint8, "fragment_id": np.uint32, "payload": np.int64,
-    "payload_bytes": np.int64, "print": np.uint64,
+    "payload_bytes": np.int64, "print": np.uint64, "mark": np.uint8,
 }  # fmt: skip
 """Column of `model.Packets` to its kind."""
 
@@ -81,11 +92,21 @@ Seen = tuple[Words, Ints]
 """(65536,) each: the last fingerprint of a place, and its time."""
 
 
-def packet_columns(count: int, *, prints: bool) -> dict[str, NDArray[Any]]:
-    """Return columns of `model.Packets` with room for so many rows, not filled in, fingerprints where wanted."""
+class MarkTables(NamedTuple):
+    """What tells who may want to look at a payload (see `decode.marks`)."""
+
+    ports: Flags
+    """(65536,)"""
+    first: Flags
+    """(256,)"""
+
+
+def packet_columns(count: int, *, prints: bool, marks: bool) -> dict[str, NDArray[Any]]:
+    """Return columns of `model.Packets` with room for so many rows, not filled in; the last two where wanted."""
+    wanted = {"print": prints, "mark": marks}
     return {
         name: np.empty((count, 2) if name in {"src", "dst"} else count, kind)
-        for name, kind in PACKET_COLUMNS.items() if prints or name != "print"
+        for name, kind in PACKET_COLUMNS.items() if wanted.get(name, True)
     }  # fmt: skip
 
 
@@ -94,7 +115,7 @@ class Accelerator:
 
     def __init__(self, library: CDLL) -> None:
         self._library = library
-        names = ("pcap", "pcapng", "ring", "frames", "flows", "copies", "devices", "row_bytes")
+        names = ("pcap", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "row_bytes")
         for name in names:
             getattr(library, f"ew_{name}").restype = c_int64
         library.ew_names.restype = None
@@ -110,12 +131,13 @@ class Accelerator:
         """
         room = max(size - at, 0) // LIKELY_BYTES + 1
         while True:
-            columns = [np.empty(room, np.int64) for _ in range(4)]
-            places = map(place_of, columns)
+            columns = np.empty((4, room), np.int64)  # one call in place of four
+            first = place_of(columns)
+            places = range(first, first + columns.nbytes, columns.strides[0])
             walk = PcapWalk(place_of(data), at, size, header, most, tick_ns, big, swap, *places, room, 0)
             count = self._library.ew_pcap(byref(walk))
             if count < room:  # else there may be more than there was room for
-                start, caught, wire, time_ns = (column[:count] for column in columns)
+                start, caught, wire, time_ns = columns[:, :count]
                 return Records(start, caught, wire, time_ns, walk.at, walk.length)
             room *= 4
 
@@ -141,14 +163,16 @@ class Accelerator:
         start, caught, wire, time_ns = (column[:count] for column in columns)
         return Drained(start, caught, wire, time_ns, walk.used, walk.at, walk.status)
 
-    def frames(self, frames: Frames, kinds: Flags, ports: Flags, *, prints: bool) -> Easy:
+    def frames(
+        self, frames: Frames, kinds: Flags, ports: Flags, *, prints: bool, marks: MarkTables | None = None
+    ) -> Easy:
         """Read the plain frames: Ethernet, VLAN tags, IPv4 or IPv6, and TCP, UDP or ICMP.
 
         ``kinds`` (65536,) says of each EtherType: 0 nobody reads it, 1 it is a VLAN tag, 2 it is left. ``ports``
         (65536,) is 1 for UDP ports whose packets are left.
         """
         count = len(frames)
-        columns = packet_columns(count, prints=prints)
+        columns = packet_columns(count, prints=prints, marks=marks is not None)
         left, place, reason = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int32)
         given = [np.ascontiguousarray(column, np.int64) for column in (frames.start, frames.caught, frames.time_ns)]
         link = np.ascontiguousarray(frames.link, np.int32)
@@ -156,6 +180,7 @@ class Accelerator:
         into_places += [place_of(column) for column in (left, place, reason)]
         read: list[NDArray[Any]] = [*given, link, kinds, ports]
         from_places = [place_of(column) for column in read]
+        from_places += [place_of(column) for column in marks or ()] or [0, 0]
         batch = FrameBatch(place_of(frames.data), len(frames.data), count, *from_places, *into_places, 0, 0)
         rows = self._library.ew_frames(byref(batch))
         easy = {name: column[:rows] for name, column in columns.items()}
@@ -174,20 +199,32 @@ class Accelerator:
         given = Copies(place_of(seen[0]), place_of(seen[1]), count, *places, window_ns, moment_ns, place_of(row))
         return row[: self._library.ew_copies(byref(given))]
 
-    def devices(self, packets: Packets, ports: Flags, first: Flags, starts: NDArray[np.uint32]) -> tuple[Ints, Flags]:
-        """Return the rows of packets that may say what a device is, and the kind of each.
+    def devices(
+        self, packets: Packets, rows: Ints, ports: Flags, first: Flags, starts: NDArray[np.uint32]
+    ) -> tuple[Ints, Flags]:
+        """Return which of these rows of packets may say what a device is, and the kind of each.
 
         ``ports`` (65536,) holds the kinds by UDP port, ``first`` (256,) is 1 for the first bytes of ``starts``, which
         are the first four bytes of what TCP may begin with, as they lie in memory; their kinds are 128 and more.
         """
-        count = len(packets)
+        count = len(rows)
         row, kind = np.empty(count, np.int64), np.empty(count, np.uint8)
         read = {name: np.ascontiguousarray(getattr(packets, name), of) for name, of in DEVICE_COLUMNS.items()}
         places = {name: place_of(column) for name, column in read.items()}
         given = DeviceSift(place_of(ports), place_of(first), place_of(starts), len(starts), place_of(row),
-                           place_of(kind), place_of(packets.data), len(packets.data), count, **places)  # fmt: skip
+                           place_of(kind), place_of(packets.data), len(packets.data), place_of(rows), count,
+                           **places)  # fmt: skip
         found = self._library.ew_devices(byref(given))
         return row[:found], kind[:found]
+
+    def distinct(self, words: Words) -> Kinds:
+        """Return the kinds of rows (n, width)."""
+        rows, width = words.shape
+        words = np.ascontiguousarray(words, np.uint64)
+        index = np.full(1 << (2 * rows).bit_length(), -1, np.int32)
+        first, which = np.empty(rows, np.int64), np.empty(rows, np.int64)
+        given = Alike(place_of(words), width, rows, place_of(index), len(index), place_of(first), place_of(which))
+        return Kinds(first[: self._library.ew_distinct(byref(given))], which)
 
     def names(self, tables: NameTables) -> NameFinder:
         """Return what finds names by these tables."""

@@ -41,7 +41,9 @@ struct sift {
     /* the packets, as model.Packets, and the number of the first */
     int64_t first_row;
     const uint8_t *data;
-    int64_t size, packets;
+    int64_t size;
+    const int64_t *rows; /* which packets are looked at */
+    int64_t row_count;
     const uint64_t *src, *dst;
     const uint16_t *src_port, *dst_port;
     const uint8_t *protocol;
@@ -365,16 +367,16 @@ static void sift_packet(struct sift *s, int64_t row, uint8_t wanting) {
 
 /* Go through all packets; how many were read, and how many are left, is in the structure. */
 void ew_names(struct sift *s) {
-    int64_t row;
+    int64_t one;
 
     s->left_count = 0;
-    for (row = 0; row < s->packets; row++) {
-        int64_t at = s->payload[row], size = s->payload_bytes[row];
+    for (one = 0; one < s->row_count; one++) {
+        int64_t row = s->rows[one], at = s->payload[row], size = s->payload_bytes[row];
         uint8_t wanting = s->protocols[s->protocol[row]], port = s->ports[s->src_port[row]];
         uint16_t two;
 
-        if (row + AHEAD < s->packets && s->payload_bytes[row + AHEAD] >= 2)
-            __builtin_prefetch(s->data + s->payload[row + AHEAD]);
+        if (one + AHEAD < s->row_count)
+            __builtin_prefetch(s->data + s->payload[s->rows[one + AHEAD]]);
         if (!wanting || size < 2 || at < 0 || at > s->size - size || !(wanting & (s->first[s->data[at]] | port)))
             continue;
         memcpy(&two, s->data + at, 2);

@@ -92,16 +92,19 @@ class NameFinder:
         struct = self._struct
         return bool(2 * max(struct.count, struct.address_count) > ROOM or 2 * struct.text_bytes > TEXT_BYTES)
 
-    def find(self, packets: Packets, row: int) -> tuple[NDArray[np.int64], Flags]:
-        """Read packets, the first of which has this number; return rows left to other readers, and the bits of those.
+    def find(self, packets: Packets, rows: NDArray[np.intp], row: int) -> tuple[NDArray[np.int64], Flags]:
+        """Read these rows of packets; return those left to other readers, and the bits of those readers.
+
+        ``row`` is the number of the first packet.
 
         Names that were read wait for `take`.
         """
-        struct, count = self._struct, len(packets)
+        struct, count = self._struct, len(rows)
         if count > len(self._left):
             self._left, self._wanting = np.empty(count, np.int64), np.empty(count, np.uint8)
             struct.left, struct.wanting = place_of(self._left), place_of(self._wanting)
-        struct.data, struct.size, struct.packets = place_of(packets.data), len(packets.data), count
+        struct.data, struct.size = place_of(packets.data), len(packets.data)
+        struct.rows, struct.row_count = place_of(rows), count
         struct.first_row = row
         kept = [np.ascontiguousarray(getattr(packets, name), kind) for name, (_, kind) in _COLUMNS.items()]
         for (name, _), column in zip(_COLUMNS.values(), kept, strict=True):

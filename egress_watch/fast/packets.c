@@ -35,6 +35,7 @@ static uint32_t little32(const uint8_t *at) {
 /* ---- pcap (draft-ietf-opsawg-pcap) ---------------------------------------------------------------------------- */
 
 enum { SWAP_NO, SWAP_YES, SWAP_MAYBE };
+enum { LINE_BYTES = 64, WARM_BYTES = 1024 }; /* so far ahead of the walk, memory is asked for: each length is waited for */
 
 /* What is to be walked; PcapWalk in egress_watch/fast/__init__.py. */
 struct pcap {
@@ -53,7 +54,7 @@ static inline uint32_t number_of(const uint8_t *at, int64_t big) { return big ? 
 
 /* Read the whole records from walk->at on and return how many; walk->at is then the first one not read. */
 int64_t ew_pcap(struct pcap *walk) {
-    int64_t big = walk->big, at = walk->at, count = 0;
+    int64_t big = walk->big, at = walk->at, warm = at, count = 0;
 
     walk->length = 0;
     while (walk->size - at >= walk->header && count < walk->room) {
@@ -64,6 +65,8 @@ int64_t ew_pcap(struct pcap *walk) {
             caught = wire;
             wire = other;
         }
+        for (; warm < walk->size && warm - at < WARM_BYTES; warm += LINE_BYTES)
+            __builtin_prefetch(walk->data + warm);
         if (caught > walk->most || caught > walk->size - at - walk->header) {
             walk->length = caught;
             break;
@@ -115,7 +118,7 @@ int64_t ew_pcapng(struct blocks *walk) {
 /* ---- frames ---------------------------------------------------------------------------------------------------- */
 
 enum { ETHERNET = 1, LOWEST_ETHERTYPE = 0x600, MOST_TAGS = 4 };
-enum { ICMP = 1, TCP = 6, UDP = 17, ICMPV6 = 58 };
+enum { ICMP = 1, TCP = 6, UDP = 17, ICMPV6 = 58, LEAST_WISHED_BYTES = 2 };
 enum { UNREAD, TAG, READ }; /* what `kinds` says of an EtherType: nobody reads it; a VLAN tag; another reader's */
 enum { LEFT = -1 };         /* what read_frame says of a frame that it leaves to the columns */
 enum { AHEAD = 8 };         /* frames whose memory is asked for before they are read */
@@ -129,6 +132,7 @@ struct batch {
     const int32_t *link;
     const uint8_t *kinds; /* (65536,) UNREAD, TAG or READ */
     const uint8_t *ports; /* (65536,) 1 for UDP ports whose packets may carry others, and are left to the columns */
+    const uint8_t *port_marks, *first_marks; /* (65536,) and (256,) see decode/marks.py; NULL where nobody wishes */
     /* out, each with room for all frames */
     int64_t *time_ns;
     uint64_t *src_mac, *dst_mac;
@@ -142,6 +146,7 @@ struct batch {
     uint32_t *fragment_id;
     int64_t *payload, *payload_bytes;
     uint64_t *print;       /* NULL where nobody asked for fingerprints */
+    uint8_t *mark;
     int64_t *left, *place; /* frames left to the columns, and the row kept free for each */
     int32_t *reason;       /* EtherTypes of frames that are no packet */
     int64_t left_count, reason_count;
@@ -194,6 +199,16 @@ static uint64_t fingerprint(const struct batch *b, int64_t row, int64_t at, int6
     return (mixed & ~(uint64_t)1) | 2;
 }
 
+/* Who may want to look at the payload of this row: egress_watch/decode/marks.py. */
+static uint8_t mark_of(const struct batch *b, int64_t row, uint8_t protocol) {
+    int shift = protocol == TCP ? 0 : 4;
+
+    if (b->payload_bytes[row] < LEAST_WISHED_BYTES || (protocol != TCP && protocol != UDP))
+        return 0;
+    return (b->port_marks[b->src_port[row]] | b->port_marks[b->dst_port[row]] >> 2 |
+            b->first_marks[b->data[b->payload[row]]]) >> shift & 3;
+}
+
 /* Read the transport header at `at`, of which the bytes up to `end` are there; false where it is another's work. */
 static int read_transport(struct batch *b, int64_t row, int64_t at, int64_t end, uint8_t protocol, uint32_t ident) {
     const uint8_t *header = b->data + at;
@@ -225,6 +240,8 @@ static int read_transport(struct batch *b, int64_t row, int64_t at, int64_t end,
     b->payload_bytes[row] = end - b->payload[row];
     if (b->print)
         b->print[row] = fingerprint(b, row, at, end, ident);
+    if (b->port_marks)
+        b->mark[row] = mark_of(b, row, protocol);
     return 1;
 }
 

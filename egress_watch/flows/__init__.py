@@ -102,7 +102,7 @@ class FlowTable:
         at = 0
         while at < len(packets):
             stop = min(len(packets), at + SWEEP_PACKETS - self._count % SWEEP_PACKETS)
-            yield take(packets, slice(at, stop))
+            yield take(packets, slice(at, stop)) if stop - at < len(packets) else packets
             at = stop
 
     def _take(self, packets: Packets, clock: Ints) -> None:

@@ -48,8 +48,9 @@ class Duplicates:
         if not len(copies):
             return packets
         keep = np.delete(np.arange(len(packets)), copies)
+        columns = {name: column[keep] for name in _COLUMNS if len(column := getattr(packets, name))}
         skipped = packets.skipped | {DUPLICATE: packets.skipped.get(DUPLICATE, 0) + len(copies)}
-        return replace(packets, skipped=skipped, **{name: getattr(packets, name)[keep] for name in _COLUMNS})
+        return replace(packets, skipped=skipped, **columns)
 
     def _turn(self, time_ns: NDArray[np.int64], origin: str) -> None:
         if not len(time_ns):

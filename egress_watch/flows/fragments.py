@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from egress_watch.model import NO_PRINTS, Ints, Packets
+from egress_watch.model import NO_MARKS, NO_PRINTS, Ints, Packets
 
 HOLD_NS = 30_000_000_000
 MOST_DATAGRAMS = 8192
@@ -26,7 +26,9 @@ FIRST, LATER = 1, 2
 
 Datagram = tuple[int, int, int, int, int, int]
 _COLUMNS = [
-    column.name for column in fields(Packets) if column.name not in ("data", "skipped", "unwrapped", "print", "beacons")
+    column.name
+    for column in fields(Packets)
+    if column.name not in ("data", "skipped", "unwrapped", "print", "mark", "beacons")
 ]
 _NO_DATA = np.zeros(0, np.uint8)
 
@@ -129,7 +131,7 @@ def take(packets: Packets, rows: slice | np.ndarray[tuple[int], np.dtype[np.intp
     """Return these rows of the packets; a slice shares memory, an index copies and lets go of the buffer."""
     columns: dict[str, Any] = {name: getattr(packets, name)[rows] for name in _COLUMNS}
     data = packets.data if isinstance(rows, slice) else _NO_DATA
-    return replace(packets, data=data, skipped={}, print=NO_PRINTS, **columns)
+    return replace(packets, data=data, skipped={}, print=NO_PRINTS, mark=NO_MARKS, **columns)
 
 
 def joined(parts: list[Packets]) -> Packets:

@@ -31,7 +31,7 @@ class Forwarder:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         """Open the sinks; raises ConfigError, UsageError for what cannot work."""
-        check(sinks, covered=bool(cover(lambda _: False)))
+        check(sinks)
         self._path, self._sensor, self._cover, self._tell = path, sensor, cover, tell
         self._lanes = [Lane(settings, tell) for settings in sinks]
         self._threads: list[Thread] = []
@@ -62,18 +62,18 @@ class Forwarder:
         try:
             with Outbox(self._path) as outbox:
                 covers = self._cover(outbox.is_device)
-                line = line_of(lane.settings, covered=bool(covers))
+                line = line_of(lane.settings)
                 lane.run(outbox, Words(lane.settings, self._sensor, line, covers), self.stop, once=once)
         except EgressWatchError as error:
             lane.trouble = error.what
             self._tell(f"sink {lane.settings.name}: {error.what}")
 
 
-def check(sinks: Sequence[SinkSettings], *, covered: bool) -> None:
+def check(sinks: Sequence[SinkSettings]) -> None:
     """Raise ConfigError for the first sink whose settings cannot work; nothing is opened, no secret is read."""
     checked(sinks)
     for settings in sinks:
-        line_of(settings, covered=covered)
+        line_of(settings)
 
 
 def forwarder(

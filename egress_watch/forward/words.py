@@ -15,7 +15,7 @@ from egress_watch import __version__
 from egress_watch.config import SinkSettings
 from egress_watch.errors import ConfigError
 from egress_watch.exports.format import Format
-from egress_watch.exports.formats import ANY_WORD, FORMATS
+from egress_watch.exports.formats import FORMATS, fitting
 from egress_watch.exports.pseudonyms import Pseudonyms
 from egress_watch.exports.record import ALERT, FLOW, Origin, Record, gap, heartbeat, news, record, trial
 from egress_watch.exports.severity import SEVERITIES, severity
@@ -43,6 +43,10 @@ class Words:
     sensor: str
     line: Callable[[Record], str]
     covers: Pseudonyms | None = None
+
+    def __post_init__(self) -> None:
+        """Let pseudonyms have the shape that the format asks for."""
+        self.covers = fitting(self.covers, self.settings.format)
 
     def read(self, outbox: Outbox, stream: str, after: int) -> list[Row]:
         """Return the next rows of a stream, up to a batch."""
@@ -86,8 +90,8 @@ class Words:
 
     def message(self, made: Record) -> Message:
         """Return a record as a message, covered where pseudonyms are asked for."""
-        if self.covers:  # the community id is a plain hash of both ends: who tries all addresses finds them
-            made = self.covers.row(made) | ({"community_id": None} if "community_id" in made else {})
+        if self.covers:
+            made = self.covers.record(made)
         level, device = made["level"], made.get("device_ip") or ""
         body = self.line(made).encode("utf-8", "backslashreplace")
         known = made["event_id"], made["kind"], made["time_ns"], level, device, self.sensor, body
@@ -99,7 +103,7 @@ def sensor_name(given: str = "") -> str:
     return given or os.uname().nodename
 
 
-def line_of(settings: SinkSettings, *, covered: bool) -> Callable[[Record], str]:
+def line_of(settings: SinkSettings) -> Callable[[Record], str]:
     """Return how a sink's format writes a record; raises ConfigError for one that cannot be sent so."""
     where = f"sink {settings.name}"
     known: dict[str, Format] = {one.name: one for one in FORMATS if one.line}
@@ -110,9 +114,6 @@ def line_of(settings: SinkSettings, *, covered: bool) -> Callable[[Record], str]
     for stream in settings.records:
         if KINDS[stream] not in form.kinds:
             raise ConfigError(f"format: {form.name} holds no {stream}", where=where, remedy="take another, or ecs")
-    if covered and form.name not in ANY_WORD:
-        remedy = "take ndjson, or leave the key of pseudonyms out"
-        raise ConfigError(f"format: {form.name} has fields that must hold addresses", where=where, remedy=remedy)
     return form.line
 
 

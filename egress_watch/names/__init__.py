@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
 from egress_watch.fast import PlainNames
-from egress_watch.model import END_REASONS, Flows, Packets
+from egress_watch.model import Flows, Packets, Wish
 from egress_watch.names import dns, dns_tcp, dtls, http, llmnr, mdns, plain, quic, tls
-from egress_watch.names.bearers import Sieve, Stretch, bearers, connections, stretch_of
+from egress_watch.names.asked import ADDRESS, Records, records
+from egress_watch.names.bearers import Sieve, Stretch, bearers, stretch_of
 from egress_watch.names.book import HEARD, NAME, RANK, START, UNTIL, Book, Run, find
 from egress_watch.names.reader import (
     Bearer,
@@ -36,6 +36,7 @@ from egress_watch.names.reader import (
     StreamReader,
 )  # fmt: skip
 from egress_watch.names.streams import Streams
+from egress_watch.texts import Texts, sparse
 
 MESSAGES: list[MessageReader] = [dns, mdns, llmnr]
 STREAMS: list[StreamReader] = [dns_tcp, tls, http]
@@ -44,8 +45,6 @@ PLAINEST: tuple[MessageReader, ...] = (tls, http, dns)
 """Whose plainest packets the accelerator reads."""
 
 SECOND_NS = 1_000_000_000
-CONNECTION_NS = 600 * SECOND_NS
-"""How far before a flow record the name of its connection may lie, where the record does not show a SYN."""
 LEAST_TTL_S = 300
 """Programs keep an address for longer than a short TTL says."""
 MOST_TTL_S = 86_400
@@ -62,14 +61,7 @@ TRUST = (OUTER, tls.SOURCE, quic.SOURCE, dtls.SOURCE, http.SOURCE, dns.SOURCE, m
 _SOURCES = (*TRUST, "")
 _RANK = {source: rank for rank, source in enumerate(TRUST)}
 _LOCAL_RANKS = (_RANK[mdns.SOURCE], _RANK[llmnr.SOURCE])
-_ADDRESS = slice(16, 32)
-"""The server's address in the key of a connection; the 32 bytes up to its end are who talks to whom."""
 _ASKER_BYTES = 16
-_SYN = 2
-_CONTINUED = [END_REASONS.index("active"), END_REASONS.index("evicted")]
-_Flow = tuple[bytes, int, int, int, bool]
-"""Of a flow record: its connection, with the device as client, so that no remote gets the name by which it called a
-device; its first and last packet; how old its connection's name may be; whether more records of it will follow."""
 _NOTHING: Run = (0, 0, "", len(TRUST), 0)
 
 
@@ -81,13 +73,18 @@ class Names:
         self._refused: dict[str, int] = {}
         self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES], PLAINEST)
         self._plainest = {self._sieve.bit(reader): reader for reader in PLAINEST}
-        self._texts = {bit: (plain.TEXTS[reader], _RANK[reader.SOURCE]) for bit, reader in self._plainest.items()}
+        ranked = {bit: (reader.SOURCE, _RANK[reader.SOURCE]) for bit, reader in self._plainest.items()}
+        self._texts = {bit: (plain.TEXTS[source], rank) for bit, (source, rank) in ranked.items()}
         self._later: list[Heard] = []
         self._streams = Streams(waiting)
         self._dialogues: dict[Reader, Dialogue] = {reader: reader.open(waiting) for reader in DIALOGUES}
         self._row = 0
         # The first book also holds what flow records that were cut hand on to the next record.
         self._connections, self._asked, self._known, self._local = (Book(limit) for _ in range(4))
+
+    def wishes(self) -> list[Wish]:
+        """Return which payloads may carry names."""
+        return self._sieve.wishes()
 
     @property
     def heard(self) -> dict[str, int]:
@@ -157,15 +154,13 @@ class Names:
         A record cut while its connection went on hands its name to the next record.
         """
         self.catch_up()
-        found = [_NOTHING] * len(flows)
-        others = [""] * len(flows)
-        rows = list(_rows(flows))
-        # By time, so that a record comes before the one it continues in.
-        for at in np.argsort(flows.first_ns, kind="stable").tolist():
-            found[at], others[at] = self._name(rows[at])
+        rows, some = records(flows, self._connections.lines, self._known.lines, self._local.lines)
+        runs, others = self._named(some)
+        ranks, heard_ns = np.full(len(flows), len(TRUST)), np.zeros(len(flows), np.int64)
+        ranks[rows], heard_ns[rows] = [run[RANK] for run in runs], [run[HEARD] for run in runs]
         return replace(
-            flows, name=tuple([run[NAME] for run in found]), name_source=tuple([_SOURCES[run[RANK]] for run in found]),
-            name_ns=np.array([run[HEARD] for run in found], np.int64), other_names=tuple(others),
+            flows, name=sparse([run[NAME] for run in runs], rows, len(flows)), name_source=Texts(ranks, _SOURCES),
+            name_ns=heard_ns, other_names=sparse(list(others.values()), rows[list(others)], len(flows)),
         )  # fmt: skip
 
     def _books(self) -> tuple[Book, ...]:
@@ -247,27 +242,32 @@ class Names:
         if rank in _LOCAL_RANKS:
             self._local.note(said.address, run)
             return
-        self._asked.note(bearer.connection[_ADDRESS] + said.address, run)  # an answer goes to the one who asked
+        self._asked.note(bearer.connection[ADDRESS] + said.address, run)  # an answer goes to the one who asked
         self._known.note(said.address, run)
 
-    def _name(self, flow: _Flow) -> tuple[Run, str]:
-        """Return the best name of a flow record and its others, and hand the name on where another will follow."""
-        connection, first_ns, last_ns, since_ns, continued = flow
-        remote = connection[_ADDRESS]
-        line, known = self._connections.lines.get(connection), self._known.lines.get(remote)
-        run = find(line, since_ns, last_ns) if line else None
-        if run is None and known:
-            asked = self._asked.lines.get(connection[: _ADDRESS.stop])
-            run = (find(asked, first_ns, first_ns) if asked else None) or find(known, first_ns, first_ns)
-        if run is None and (local := self._local.lines.get(remote)):
-            run = find(local, first_ns, first_ns)
-        if run is None:
-            return _NOTHING, ""
-        if continued:
-            self._connections.note(connection, (last_ns, last_ns, run[NAME], run[RANK], run[HEARD]))
-        if not known or (len(known) == 1 and known[0][NAME] == run[NAME]):
-            return run, ""
-        return run, _others(known, run[NAME], first_ns)
+    def _named(self, some: Records) -> tuple[list[Run], dict[int, str]]:
+        """Return the best name of each record, and the others of those that have some.
+
+        A name is handed on where another record will follow.
+        """
+        runs: list[Run] = []
+        others: dict[int, str] = {}
+        goes_on = any(some.continued)
+        for connection, line, known, local, first_ns, last_ns, since_ns, continued in zip(*some, strict=True):
+            if goes_on and not line:  # a record before this one may have left a name
+                line = self._connections.lines.get(connection)  # noqa: PLW2901
+            run = find(line, since_ns, last_ns) if line else None
+            if run is None and known:
+                told = self._asked.lines.get(connection[: ADDRESS.stop])
+                run = (find(told, first_ns, first_ns) if told else None) or find(known, first_ns, first_ns)
+            if run is None and local:
+                run = find(local, first_ns, first_ns)
+            if run and continued:
+                self._connections.note(connection, (last_ns, last_ns, run[NAME], run[RANK], run[HEARD]))
+            if run and known and (len(known) > 1 or known[0][NAME] != run[NAME]):
+                others[len(runs)] = _others(known, run[NAME], first_ns)
+            runs.append(run or _NOTHING)
+        return runs, others
 
 
 def _row(heard: Heard) -> int:
@@ -282,17 +282,6 @@ def _others(line: list[Run], name: str, when_ns: int) -> str:
     """Return the newest names that held at a time beside the best one, with a space between them."""
     held = [run[NAME] for run in reversed(line) if run[START] <= when_ns <= run[UNTIL] and run[NAME] != name]
     return " ".join(list(dict.fromkeys(held))[:OTHER_NAMES]) if held else ""
-
-
-def _rows(flows: Flows) -> Iterator[_Flow]:
-    """Return the flows as rows."""
-    ports = np.stack((flows.device_port, flows.remote_port), axis=1)
-    shown = (flows.flags_out | flows.flags_in) & _SYN != 0
-    since_ns = np.where(shown, flows.first_ns, flows.first_ns - CONNECTION_NS)
-    continued = np.isin(flows.end_reason, _CONTINUED)
-    columns = (flows.first_ns, flows.last_ns, since_ns, continued)
-    keys = connections(flows.device, flows.remote, ports, flows.protocol)
-    return zip(keys, *(column.tolist() for column in columns), strict=True)
 
 
 def _count(counts: dict[str, int], key: str, number: int = 1) -> None:

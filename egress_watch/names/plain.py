@@ -9,21 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from egress_watch.fast import PlainNames
-from egress_watch.names import dns, http, tls
+from egress_watch.names.dns import SOURCE as DNS
+from egress_watch.names.http import SOURCE as HTTP
+from egress_watch.names.http import bare
 from egress_watch.names.reader import Bearer, Heard, MessageReader, Reading, Refusal, Said
 from egress_watch.names.text import host
 from egress_watch.names.text import plain as domain
+from egress_watch.names.tls import SOURCE as TLS
 
 _ASKER_BYTES = 16
 Text = Callable[[bytes], str]
-TEXTS: dict[MessageReader, Text] = {tls: host, http: http.bare, dns: domain}
-"""What makes a text of a name that the accelerator found, by reader; each raises Refusal where it is none."""
+TEXTS: dict[str, Text] = {TLS: host, HTTP: bare, DNS: domain}
+"""What makes a text of a name that the accelerator found, by source; each raises Refusal where it is none."""
 
 
 def reading(found: PlainNames, number: int, reader: MessageReader) -> Reading:
     """Return one of the names as its reader would have."""
     try:
-        name = TEXTS[reader](found.name[number])
+        name = TEXTS[reader.SOURCE](found.name[number])
     except Refusal as refusal:
         return [], str(refusal)
     if not name:

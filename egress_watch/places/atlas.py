@@ -9,15 +9,18 @@ file has for them, and there are few different sets of records. So location and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 
+from egress_watch.fast import distinct, table
 from egress_watch.model import Flows, Ints, Judged, Place, Verdict, Words
 from egress_watch.places.carried import MECHANISMS, carried
 from egress_watch.places.knowledge import Knowledge
 from egress_watch.places.owners import NOBODY, Group
 from egress_watch.places.sheet import Sheet, sheet
 from egress_watch.places.spots import NO_WORD, Clues, Spot, answer, spot
+from egress_watch.texts import Texts, texts_of
 
 Row = tuple[bytes, str, str]
 """An address, its two words as bytes, the name it is spoken of by, and the zone to judge under, "" for the first."""
@@ -50,17 +53,25 @@ class Atlas:
         ``zones`` names the zone for each; "" and one the atlas does not know stand for its first.
         """
         self._trim()
-        under = [zone if zone in self._zones else "" for zone in zones] or [""] * len(names)
-        known, rows = self._rows, list(zip(_keys(addresses), names, under, strict=True))
-        numbers = [known.get(row, -1) for row in rows]
-        if -1 in numbers:
-            self._learn([row for row in dict.fromkeys(rows) if row not in known])
-            numbers = [known[row] for row in rows]
-        return np.array(numbers, np.int64)
+        spoken, under = texts_of(names), texts_of(zones)
+        columns = (addresses[:, 0], addresses[:, 1], spoken.codes, *((under.codes,) if len(under) else ()))
+        first, which = distinct(table(columns, len(names)))
+        words = [zone if zone in self._zones else "" for zone in under.texts]
+        zone = [words[code] for code in under.codes[first].tolist()] if len(under) else repeat("")
+        rows = list(zip(_keys(addresses[first]), Texts(spoken.codes[first], spoken.texts), zone, strict=False))
+        return np.array(self._numbers_of(rows), np.int64)[which]
 
     def sheet(self, address: tuple[int, int], name: str = "") -> Sheet:
         """Return the evidence sheet of one address, as spoken of by ``name``."""
         return sheet(self._know, address, name)
+
+    def _numbers_of(self, rows: Sequence[Row]) -> list[int]:
+        known = self._rows
+        numbers = [known.get(row, -1) for row in rows]
+        if -1 in numbers:
+            self._learn([row for row in dict.fromkeys(rows) if row not in known])
+            numbers = [known[row] for row in rows]
+        return numbers
 
     def _learn(self, rows: Sequence[Row]) -> None:
         addresses = np.frombuffer(b"".join(address for address, _, _ in rows), np.uint64).reshape(-1, 2)

@@ -6,12 +6,12 @@ Never: a file, a database or the clock; the caller brings the text and runs the 
 
 from __future__ import annotations
 
-from egress_watch.rules.compile import check, parse, parts
+from egress_watch.rules.compile import check, checked, parse, parts
 from egress_watch.rules.episodes import Batch, Hits, RuleSet, evaluate, told
 from egress_watch.rules.fields import FIELDS, Field, schema
 from egress_watch.rules.links import Correlation, Filter, Part, Rule, linked
 
 __all__ = [
-    "FIELDS", "Batch", "Correlation", "Field", "Filter", "Hits", "Part", "Rule", "RuleSet", "check", "evaluate",
-    "linked", "parse", "parts", "schema", "told",
+    "FIELDS", "Batch", "Correlation", "Field", "Filter", "Hits", "Part", "Rule", "RuleSet", "check", "checked",
+    "evaluate", "linked", "parse", "parts", "schema", "told",
 ]  # fmt: skip

@@ -55,21 +55,28 @@ def parts(text: str, origin: str, sets: Mapping[str, Sequence[str]] = NO_SETS) -
     for document in documents:
         for finding in findings(document, sets):
             raise finding.error(origin)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return [_part(document, origin, digest, sets) for document in documents]
+    return _compiled(documents, text, origin, sets)
 
 
 def check(text: str, origin: str, sets: Mapping[str, Sequence[str]] = NO_SETS) -> list[RuleError]:
     """Return what is wrong with ``text`` in the order of its lines; empty where `parts` would succeed."""
+    return checked(text, origin, sets)[1]
+
+
+def checked(text: str, origin: str, sets: Mapping[str, Sequence[str]] = NO_SETS) -> tuple[list[Part], list[RuleError]]:
+    """Return what `parts` and `check` do, for one reading: documents where nothing is wrong, else all that is."""
     try:
         documents = read(text, origin)
         some = islice((found for document in documents for found in findings(document, sets)), LIMIT_FINDINGS)
         found = sorted(set(some), key=lambda finding: (finding.line, finding.column, finding.what))
-        if not found:
-            parts(text, origin, sets)
+        return ([], [one.error(origin) for one in found]) if found else (_compiled(documents, text, origin, sets), [])
     except RuleError as error:
-        return [error]
-    return [finding.error(origin) for finding in found]
+        return [], [error]
+
+
+def _compiled(documents: Sequence[Node], text: str, origin: str, sets: Mapping[str, Sequence[str]]) -> list[Part]:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return [_part(document, origin, digest, sets) for document in documents]
 
 
 def _part(document: Node, origin: str, digest: str, sets: Mapping[str, Sequence[str]]) -> Part:

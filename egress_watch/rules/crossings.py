@@ -42,6 +42,12 @@ def _why(count: Count, found: Crossing, by: dict[str, str | int | None]) -> str:
     return f"{device}{f' ({group})' if group else ''}: {within}"
 
 
+def counted(count: Count) -> str:
+    """Return in words what a correlation counts and from where on it speaks."""
+    what = count.kind if count.kind == "event_count" else f"{count.kind} of {count.field}"
+    return f"{what} by {', '.join(count.group_by)} within {span(count.timespan_s)}, from {count.least:,} on"
+
+
 def span(seconds: int) -> str:
     """Return a time in words, in the largest unit that it is a whole number of."""
     return next((f"{seconds // unit} {word}" for unit, word in SPANS if seconds % unit == 0), f"{seconds} s")

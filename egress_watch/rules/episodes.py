@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from egress_watch.errors import RuleError
+from egress_watch.fast import distinct, table
 from egress_watch.model import Alert, Count, Crossing, Ints, Judged, Place, Verdict, Words, address_text
 from egress_watch.rules.crossings import crossed
 
@@ -51,6 +52,7 @@ class RuleSet:
         self.rules: tuple[Rule, ...] = tuple(rules)
         self.broken: dict[str, str] = {}
         """Reason by rule id, for whoever shows the rules."""
+        self._news: dict[str, str] = {}
         origins: dict[str, str] = {}
         for rule in self.rules:
             if rule.id in origins:
@@ -70,18 +72,26 @@ class RuleSet:
         ends = _Ends(batch)
         for rule, found in zip(rules, batch.matching([rule.predicate for rule in rules]), strict=True):
             if isinstance(found, RuleError):
-                self.broken[rule.id] = str(found)
+                self._set_aside(rule, found)
             elif rule.count:
                 crossing += self._correlated(rule, rule.count, found, batch)
             elif len(found):
                 hits.append(Hits(rule, found, batch, ends))
         return [*hits, *crossing]
 
+    def news(self) -> dict[str, str]:
+        """Return what broke since this was asked last."""
+        news, self._news = self._news, {}
+        return news
+
+    def _set_aside(self, rule: Rule, why: RuleError) -> None:
+        self.broken[rule.id] = self._news[rule.id] = str(why)
+
     def _correlated(self, rule: Rule, count: Count, rows: Ints, batch: Batch) -> list[Alert]:
         """Return the episodes of a rule that counts over time."""
         found = batch.counted(rule.id, rows, count)
         if isinstance(found, RuleError):
-            self.broken[rule.id] = str(found)
+            self._set_aside(rule, found)
             return []
         return [crossed(rule, count, crossing) for crossing in found]
 
@@ -113,18 +123,18 @@ class _Ends:
 
     def __init__(self, batch: Batch) -> None:
         judged = batch.judged
-        some, self._answer = np.unique(judged.judgement, return_inverse=True)
+        first, self._answer = distinct(table((judged.judgement,), len(judged.judgement)))
+        some = judged.judgement[first]
         self._answers = [_Answer(judged.places[one], judged.verdicts[one]) for one in some.tolist()]
         whom: dict[tuple[str, str, str], int] = {}
         numbers = [whom.setdefault(answer.whom, len(whom)) for answer in self._answers]
-        self.pair: Ints = batch.devices * len(whom) + np.array(numbers, np.int64)[self._answer]
+        self.whom: Ints = np.array(numbers, np.int64)[self._answer]
+        """(n,) Which of ``whoms`` each flow went to."""
+        self.whoms = list(whom)
+        """Owners with country and network."""
+        self.pair: Ints = batch.devices * len(whom) + self.whom
         """(n,) The same for flows of one device with one owner (or unlisted network) and country."""
         self._flows = judged.flows
-
-    def whom(self, devices: Ints, rows: Ints) -> Iterator[tuple[int, str, str, str]]:
-        """Yield device, owner, country and network of some rows."""
-        answers = map(self._answers.__getitem__, self._answer[rows].tolist())
-        return ((device, *answer.whom) for device, answer in zip(devices.tolist(), answers, strict=True))
 
     def told(self, rows: Ints) -> Iterator[tuple[str, str, str, _Answer]]:
         """Yield device, remote, the remote's name and what was answered, in words, of some rows."""
@@ -147,26 +157,21 @@ class Hits:
         self.flow, self.device = batch.ids[rows], batch.devices[rows]
         self.first_ns, self.last_ns = flows.first_ns[rows], flows.last_ns[rows]
         self.bytes_out, self.bytes_in = flows.bytes_out[rows], flows.bytes_in[rows]
-        pairs = ends.pair[rows]
-        self._order = np.argsort(pairs, kind="stable")
-        begins = np.diff(pairs[self._order], prepend=-1) != 0
-        self._starts = np.flatnonzero(begins)
-        self._stops = np.append(self._starts[1:], len(rows))
-        self.episode = np.empty(len(rows), np.int64)
-        """(n,) The number of each hit's episode, from 0."""
-        self.episode[self._order] = np.cumsum(begins) - 1
-        self.head = self._order[self._starts]
-        """(episodes,) The first hit of each."""
+        kinds = distinct(table((ends.pair[rows],), len(rows)))
+        self.episode, self.head = kinds.which, kinds.first
+        """(n,) The number of each hit's episode, from 0; and (episodes,) the first hit of each."""
+        self._order, self._stops = kinds.order(), np.cumsum(kinds.counts())
+        self._starts = np.append(0, self._stops[:-1])
+        self._kinds = kinds
 
-    def whom(self) -> Iterator[tuple[int, str, str, str]]:
-        """Yield the device, owner, country and network of each episode."""
-        return self._ends.whom(self.device[self.head], self._rows[self.head])
+    def whom(self) -> tuple[Sequence[tuple[str, str, str]], Ints]:
+        """Return owners with country and network, and which of them each episode is about."""
+        return self._ends.whoms, self._ends.whom[self._rows[self.head]]
 
     def alerts(self) -> Iterator[Alert]:
         """Yield the episodes, in the order of their first flows."""
-        begun = np.argsort(self.head)
-        summed = zip(*(column[begun].tolist() for column in self._sums()), strict=True)
-        newest = self._rows[self._order[self._stops[begun] - 1]]
+        summed = zip(*(column.tolist() for column in self._sums()), strict=True)
+        newest = self._rows[self._order[self._stops - 1]]
         for (*numbers, start, stop), words in zip(summed, self._ends.told(newest), strict=True):
             each = partial(self._each, self._order[start:stop]) if stop - start > 1 else None
             yield _alert(self._rule, numbers, *words, each)
@@ -187,13 +192,11 @@ class Hits:
 
     def _sums(self) -> Sequence[Ints]:
         """Return the numbers of an `Alert` for each episode, and where its hits lie in their order."""
-        order, starts = self._order, self._starts
-        sums = (np.add.reduceat(column[order], starts) for column in (self.bytes_out, self.bytes_in))
+        of, head = self._kinds, self.head
         return (
-            self.device[self.head], np.minimum.reduceat(self.first_ns[order], starts),
-            np.maximum.reduceat(self.last_ns[order], starts), self._stops - starts, *sums, self.flow[self.head],
-            self.flow[order[self._stops - 1]], self.last_ns[self.head], self.bytes_out[self.head],
-            self.bytes_in[self.head], np.maximum.reduceat(self.first_ns[order], starts), starts, self._stops,
+            self.device[head], of.least(self.first_ns), of.most(self.last_ns), of.counts(), of.sums(self.bytes_out),
+            of.sums(self.bytes_in), self.flow[head], self.flow[self._order[self._stops - 1]], self.last_ns[head],
+            self.bytes_out[head], self.bytes_in[head], of.most(self.first_ns), self._starts, self._stops,
         )  # fmt: skip
 
     def _each(self, hits: Ints) -> Iterator[Alert]:

@@ -61,6 +61,8 @@ class Http:
         self.address = address(settings)
         self._headers = {"User-Agent": f"egress-watch/{__version__}", **headers}
         self._pool = _pool(settings, self.address)
+        self.proved = False
+        """Whether it has ever taken a record."""
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send one request; raises SinkDown where no whole answer comes in time."""
@@ -130,11 +132,20 @@ def spoken(answer: Answer) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def narrowed(deliver: Callable[[Sequence[Message]], Receipt], messages: Sequence[Message], why: str) -> Receipt:
-    """Go on after a batch was refused: with its first half, until the one record that is meant stands alone."""
-    if len(messages) == 1:
-        return Receipt(1, {0: why})
-    return deliver(messages[: len(messages) // 2])
+def narrowed(
+    http: Http, deliver: Callable[[Sequence[Message]], Receipt], messages: Sequence[Message], why: str
+) -> Receipt:
+    """Go on after a batch was refused: with its first half, until the one record that is meant stands alone.
+
+    Whoever never took a record may be somebody else at a wrong address, who refuses all there are: nothing is set aside
+    for him. So the last record is tried first; where it is taken it comes again later, as a double.
+    """
+    alone, doubtful = len(messages) == 1, not http.proved and not why.startswith("413")  # which speaks of size alone
+    if doubtful and alone:
+        raise SinkDown(f"answers {why}, and has taken no record so far: are its address and format right?")
+    if doubtful:
+        deliver(messages[-1:])
+    return Receipt(1, {0: why}) if alone else deliver(messages[: len(messages) // 2])
 
 
 def plain(text: object, longest: int = 200) -> str:

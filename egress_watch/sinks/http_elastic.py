@@ -53,8 +53,9 @@ class Elastic:
         body = b"".join(b"%b\n%b\n" % (self._action(message), message.body) for message in messages)
         answer = self._http.post(self._path, body, {"Content-Type": "application/x-ndjson"})
         if not taken(answer):
-            return narrowed(self.deliver, messages, f"{answer.status} {_error(spoken(answer).get('error'))}")
-        said = spoken(answer)
+            why = f"{answer.status} {_error(spoken(answer).get('error'))}".strip()
+            return narrowed(self._http, self.deliver, messages, why)
+        self._http.proved, said = True, spoken(answer)
         if said.get("errors") is False:  # no item failed, the API says; some that speak it list no more than one
             return Receipt(len(messages), said=f"{len(messages)} created")
         return _receipt(_items(said, messages), answer)

@@ -49,6 +49,7 @@ class Splunk:
         said = spoken(answer)
         if not taken(answer):
             return self._refused(messages, answer, said)
+        self._http.proved = True
         if not self._acknowledged:
             return Receipt(len(messages), said="taken, not acknowledged")
         waited_s = self._wait(said.get("ackId"))
@@ -72,12 +73,12 @@ class Splunk:
         code = said.get("code")
         if code in OURS:
             raise SinkDown(f"answers {answer.status}: it {OURS[code]}")
-        why, place = f"{answer.status} {plain(said.get('text', ''))}", said.get("invalid-event-number")
+        why, place = f"{answer.status} {plain(said.get('text', ''))}".strip(), said.get("invalid-event-number")
         if type(place) is int and 0 < place < len(messages):
             return self.deliver(messages[:place])  # they may have been indexed, but nobody acknowledged them
         if place == 0:
             return Receipt(1, {0: why})
-        return narrowed(self.deliver, messages, why)
+        return narrowed(self._http, self.deliver, messages, why)
 
     def _wait(self, number: object) -> float:
         """Ask until the indexers have it; return the seconds, raises SinkDown where they do not say so in time."""

@@ -42,8 +42,9 @@ class Webhook:
         body = self._body(messages)
         answer = self._http.post(self._path, body, self._headers(messages, body))
         if answer.status == 409 or taken(answer):
+            self._http.proved = True
             return Receipt(len(messages), said=f"answers {answer.status}")
-        return narrowed(self.deliver, messages, f"{answer.status}")
+        return narrowed(self._http, self.deliver, messages, f"{answer.status}")
 
     def close(self) -> None:
         """Let go of the connection."""

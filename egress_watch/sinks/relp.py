@@ -23,6 +23,8 @@ from egress_watch.sinks.wire import RECEIVE_BYTES, address, connected, down, hea
 
 PORT = 2514
 """No number is assigned; rsyslog's documents use this one."""
+MOST_REFUSALS = 3
+"""RELP does not say whether an error is for good or of the moment, such as a full queue: so many times it is sent."""
 
 
 class Relp:
@@ -35,6 +37,8 @@ class Relp:
         self._where = "{} port {}".format(*address(settings, PORT))
         self._connection: socket.socket | None = None
         self._session = RelpSession()
+        self._refusals = ("", 0)
+        """The message refused last, and how often in a row."""
         check_facility(settings)
 
     def deliver(self, messages: Sequence[Message]) -> Receipt:
@@ -49,13 +53,20 @@ class Relp:
                     sent += room
                 self._hear(connection)
                 for answer in self._session.done():
-                    if answer.refused:
+                    if answer.refused and self._for_good(messages[done].id, answer.refused):
                         refused[done] = answer.refused
                     done += 1
         except SinkDown as error:
             self.close()
             raise SinkDown(error.what, receipt=Receipt(done, refused)) from error
         return Receipt(done, refused, "answered 200 to each message")
+
+    def _for_good(self, number: str, said: str) -> bool:
+        """Return True where the receiver refuses a message for the last time; raises SinkDown before that."""
+        self._refusals = (number, self._refusals[1] + 1 if self._refusals[0] == number else 1)
+        if self._refusals[1] < MOST_REFUSALS:
+            raise SinkDown(f"{self._where}: {said}")
+        return True
 
     def _send(self, connection: socket.socket, messages: Sequence[bytes]) -> None:
         with down(self._where):

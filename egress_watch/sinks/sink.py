@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from egress_watch.config import SinkSettings
+from egress_watch.model import PROMISES
 
 NONE: Mapping[int, str] = MappingProxyType({})
 
@@ -83,14 +84,7 @@ class Promise(NamedTuple):
     about: str
 
 
-BEST_EFFORT = Promise("best effort", "handed to the network or the terminal; nobody says whether it came")
-CONNECTION_ACKNOWLEDGED = Promise(
-    "connection-acknowledged", "the receiver's process read it all before it closed; its own queue may still lose it"
-)
-RECEIVER_ACKNOWLEDGED = Promise(
-    "receiver-acknowledged", "the receiver said of each batch that it has it; as safe as what the receiver writes to"
-)
-WRITTEN = Promise("written", "on this machine's disk (fsync) before it counts as delivered")
+BEST_EFFORT, CONNECTION_ACKNOWLEDGED, RECEIVER_ACKNOWLEDGED, WRITTEN = (Promise(*one) for one in PROMISES.items())
 
 
 class Kind(NamedTuple):

@@ -4,7 +4,8 @@ In: names of interfaces. Out: `Frames`, and for each minute and interface its `H
 silence, or an end because an interface went away: it is waited for.
 
 Several interfaces are read in turns, and each batch is in order of time. At least every BEAT_S there is a batch, empty
-where need be, so that the reader can stop and what has waited can be written.
+where need be, so that the loop can stop and what has waited can be written. A thread reads (`spool`), so the rings are
+emptied while the loop stores.
 
 **The clock.** Flows are timed by packets alone, and where no packet comes none would ever end. So once all rings are
 empty, a batch carries `Frames.clock_ns`: the time by the clock, GRACE_NS ago. The kernel stamps a frame when it comes
@@ -24,26 +25,33 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.errors import UsageError
+from egress_watch.errors import CaptureError, UsageError
 from egress_watch.fast import Drained
 from egress_watch.model import PAD_BYTES, Bytes, Frames, Happening, Health
 from egress_watch.sources.columns import Columns
 from egress_watch.sources.filter import Filter
+from egress_watch.sources.minutes import Minutes
 from egress_watch.sources.nics import counters, nic, slot_bytes, state
 from egress_watch.sources.packet_socket import PacketSocket, RingError
 from egress_watch.sources.sniffed import Sniffed
-from egress_watch.sources.window import BATCH_FRAMES, FAST_PIECE_BYTES, Rooms
+from egress_watch.sources.spool import Spool
+from egress_watch.sources.window import BATCH_FRAMES, FAST_PIECE_BYTES, MOST_ROOMS, Rooms
 
 BEAT_S = 0.25
 REST_S = 0.02
 """How long frames may gather in the ring where few come: a batch of one costs as much as one of a thousand."""
 FEW = 2048
+BEHIND_S = 0.25
+"""The same where the loop is behind: it gains more from large batches than from early ones."""
 LOOK_S = 1.0
 """Counters and states of the interfaces are looked at so often."""
 GRACE_NS = 1_000_000_000
-MINUTE_NS = 60_000_000_000
+SPOOL_BYTES = 1 << 29
+LEAST_WAITING = 4
+"""Batches that wait for the loop, at least, whatever their size."""
 HARDWARE = "hardware"
 TIME_NS = Columns._fields.index("time_ns")
+ONE_READER = "set watch.readers to 1"
 
 
 class Listening(Protocol):
@@ -83,26 +91,30 @@ class _Watched:
     bound: bool = True
     """Whether the socket is that of the interface of this name as it is now."""
     totals: dict[str, int] = field(default_factory=dict)
-    minute: Health | None = None
 
 
 class Live:
     """Interfaces that are listened to from now on; all rights that this needs are used up here.
 
     UsageError where an interface is not there, cannot be read, or the right is missing. ``notes`` says what is slower
-    or smaller than asked for.
+    or smaller than asked for. Those that are given the same ``groups`` share what comes, each flow's packets together;
+    it holds the number of the group by interface.
     """
 
     def __init__(
-        self, interfaces: Sequence[str], *, ring_bytes: int, times: str = "kernel", filtered: Filter | None = None,
+        self, interfaces: Sequence[str], *, ring_bytes: int, spool_bytes: int = SPOOL_BYTES, times: str = "kernel",
+        filtered: Filter | None = None, groups: dict[str, int] | None = None,
     ) -> None:  # fmt: skip
         self.interfaces = tuple(dict.fromkeys(interfaces))
         self.notes: list[str] = []
-        self._filter, self._ring_bytes, self._times = filtered, ring_bytes, times
-        self._rooms = Rooms()
-        self._health: list[Health] = []
-        self._happened: list[Happening] = []
-        self._seen_status = 0
+        self.failed = ""
+        self._filter, self._ring_bytes, self._times, self._groups = filtered, ring_bytes, times, groups
+        self._room_bytes = (FAST_PIECE_BYTES + PAD_BYTES) * len(self.interfaces)
+        self._most = max(spool_bytes // self._room_bytes, LEAST_WAITING)
+        self._rooms = Rooms(self._most + MOST_ROOMS)
+        self._spool: Spool | None = None
+        self._minutes = Minutes()
+        self._seen_status = self._end_ns = 0
         self._watched = [self._open(name) for name in self.interfaces]
         self._poll = select.poll()
         for one in self._watched:
@@ -112,27 +124,23 @@ class Live:
         """Whether the last round took so much that there is no use in letting frames gather."""
 
     def frames(self, most: int = 0) -> Iterator[Frames]:
-        """Yield batches for ever, or until there were ``most`` frames."""
-        left = most or 1 << 62
-        while left > 0:
-            begun_ns = time.time_ns()
-            frames = self._round(min(left, BATCH_FRAMES), begun_ns)
-            left -= len(frames)
+        """Yield batches until `end`, or until there were ``most`` frames."""
+        self._spool = Spool(self.rounds(most), self._most)
+        for frames in self._spool.frames():
+            self._minutes.count(frames, self.interfaces)
             yield frames
-            if left > 0 and not (self._waiting() and self._much):
-                self._wait(len(frames))
+
+    def end(self) -> None:
+        """Read no frame that comes from now on; those that are here already are still given."""
+        self._end_ns = self._end_ns or time.time_ns()
 
     def health(self) -> list[Health]:
         """Return what there is to add to the minutes of the interfaces since this was last asked."""
-        told, self._health = [*self._health, *(one.minute for one in self._watched if one.minute)], []
-        for one in self._watched:
-            one.minute = None
-        return told
+        return self._minutes.health()
 
     def happened(self) -> list[Happening]:
         """Return what became of the interfaces since this was last asked."""
-        told, self._happened = self._happened, []
-        return told
+        return self._minutes.happened()
 
     def states(self) -> list[tuple[str, str]]:
         """Return the interfaces and their states."""
@@ -144,8 +152,10 @@ class Live:
 
     def close(self) -> None:
         """Let go of all interfaces."""
-        for one in self._watched:
-            one.listening.close()
+        if self._spool:
+            self._spool.stop()  # nobody may read a ring that is gone
+        while self._watched:
+            self._watched.pop().listening.close()
 
     def _open(self, name: str) -> _Watched:
         found = nic(name)
@@ -161,33 +171,44 @@ class Live:
                 hardware_times=self._times == HARDWARE, steps=steps,
             )  # fmt: skip
         except RingError as error:
+            if self._groups is not None:
+                raise UsageError(f"no ring ({error.strerror}), so no readers can share it", where=name,
+                                 remedy=ONE_READER) from error  # fmt: skip
             slow = Sniffed(name, expression=self._filter.expression if self._filter else "")
-            self.notes.append(f"{name}: no ring ({error.strerror}): read through scapy, far slower, losses not counted")
+            self.notes.append(f"{name}: no ring ({error.strerror}): read through scapy, far slower")
             return _Watched(slow, found.link, found.state, totals=counters(name))
+        if self._groups is not None:
+            self._groups[name] = _joined(ring, self._groups.get(name, 0))
         if ring.bytes < self._ring_bytes // 2:
             self.notes.append(f"{name}: memory for a ring of {ring.bytes:,} bytes only")
         return _Watched(ring, found.link, found.state, totals=counters(name))
 
+    def rounds(self, most: int = 0) -> Iterator[Frames]:
+        """As `frames`, but nobody reads ahead, and nothing is counted; this is what the thread does."""
+        left = most or 1 << 62
+        while left > 0:
+            begun_ns = time.time_ns()
+            frames = self._round(min(left, BATCH_FRAMES), begun_ns)
+            left -= len(frames)
+            yield frames
+            if self._end_ns and (frames.clock_ns or int(frames.time_ns[-1]) > self._end_ns):
+                return
+            if left > 0 and not (self._waiting() and self._much):
+                self._wait(len(frames))
+
     def _round(self, most: int, begun_ns: int) -> Frames:
         """Take what is there from each interface, up to its share."""
-        shares = len(self._watched)
-        share = max(most // shares, 1)
-        size = (FAST_PIECE_BYTES + PAD_BYTES) * shares
-        data, used = self._rooms.room(size), 0
+        share = max(most // len(self._watched), 1)
+        data, used = self._rooms.room(self._room_bytes), 0
         found: list[Columns] = []
-        much = False
+        self._much = False
         for number, one in enumerate(self._watched):
-            room = data[: used + FAST_PIECE_BYTES]
-            taken = one.listening.take(room, used, share)
-            much |= len(taken.start) >= FEW or taken.used - used > FAST_PIECE_BYTES // 2
-            used = taken.used
+            taken = one.listening.take(data[: used + FAST_PIECE_BYTES], used, share)
             count = len(taken.start)
+            self._much |= count >= FEW or taken.used - used > FAST_PIECE_BYTES // 2
             self._seen_status |= taken.status
-            kinds = np.full(count, one.link, np.int32), np.full(count, number, np.int32)
-            found.append(Columns(*taken[:4], *kinds))
-            if count:
-                self._note(one, taken, begun_ns)
-        self._much = much
+            used = taken.used
+            found.append(Columns(*taken[:4], np.full(count, one.link, np.int32), np.full(count, number, np.int32)))
         data[used : used + PAD_BYTES] = 0
         lost = self._look() if time.monotonic() >= self._next_look_s else 0
         clock_ns = 0 if self._waiting() else begun_ns - GRACE_NS
@@ -200,7 +221,8 @@ class Live:
     def _wait(self, count: int) -> None:
         """Wait for frames; a few are given time to become more."""
         if count:
-            time.sleep(REST_S if count < FEW else 0)
+            behind = self._spool is not None and len(self._spool) > 1
+            time.sleep(BEHIND_S if behind else REST_S if count < FEW else 0)
             return
         wait_s = min(BEAT_S, max(self._next_look_s - time.monotonic(), 0.001))
         ready = self._poll.poll(wait_s * 1000)
@@ -217,7 +239,7 @@ class Live:
             totals = counters(name)
             grown = {kind: max(count - one.totals.get(kind, 0), 0) for kind, count in totals.items()}
             one.totals = totals
-            self._add(one, now_ns, lost=dropped, **grown)
+            self._minutes.add(name, now_ns, lost=dropped, **grown)
             lost += dropped
             self._follow(one, now_ns)
         return lost
@@ -227,40 +249,34 @@ class Live:
         name, trouble = one.listening.interface, one.listening.trouble()
         now = state(name)
         one.bound &= trouble != "ENODEV" and now != "gone"
+        if not one.bound and now != "gone" and self._groups is not None:
+            remedy = f"start anew, as the service does by itself, or {ONE_READER}"
+            raise CaptureError("came back as another one, which several readers cannot share", where=name,
+                               remedy=remedy)  # fmt: skip
         if not one.bound and now != "gone":
             with suppress(OSError):
                 one.listening.listen()
                 one.bound, one.totals = True, counters(name)
-                self._happened.append(Happening(now_ns, name, "back"))
+                self._minutes.note(Happening(now_ns, name, "back"))
         if now != one.state:
-            self._happened.append(Happening(now_ns, name, now))
+            self._minutes.note(Happening(now_ns, name, now))
             one.state = now
             self._reopened(one)
         elif trouble:
-            self._happened.append(Happening(now_ns, name, f"was down for a moment ({trouble})"))
+            self._minutes.note(Happening(now_ns, name, f"was down for a moment ({trouble})"))
 
     def _reopened(self, one: _Watched) -> None:
         with suppress(KeyError, OSError, ValueError):  # scapy's socket is another one after it came back
             self._poll.register(one.listening.fileno(), select.POLLIN)
 
-    def _note(self, one: _Watched, taken: Drained, begun_ns: int) -> None:
-        """Count frames in the minute in which they were read."""
-        lag_ns = max(begun_ns - int(taken.time_ns[0]), 0)
-        self._add(one, begun_ns, frames=len(taken.start), size=int(taken.wire.sum()), lag_ns=lag_ns)
 
-    def _add(
-        self, one: _Watched, now_ns: int, frames: int = 0, size: int = 0, lost: int = 0, lag_ns: int = 0,
-        overruns: int = 0, dropped: int = 0, errors: int = 0,
-    ) -> None:  # fmt: skip
-        minute_ns = now_ns - now_ns % MINUTE_NS
-        if one.minute and one.minute.minute_ns != minute_ns:
-            self._health.append(one.minute)
-            one.minute = None
-        was = one.minute or Health(minute_ns, one.listening.interface, 0, 0, 0, 0, 0, 0, 0)
-        one.minute = Health(
-            minute_ns, was.interface, was.frames + frames, was.bytes + size, was.lost + lost, was.overruns + overruns,
-            was.dropped + dropped, was.errors + errors, max(was.lag_ns, lag_ns),
-        )  # fmt: skip
+def _joined(ring: PacketSocket, group: int) -> int:
+    try:
+        return ring.join(group)
+    except OSError as error:
+        ring.close()
+        raise UsageError(f"several readers cannot share it: {error.strerror}", where=ring.interface,
+                         remedy=f"bring it up first, or {ONE_READER}") from error  # fmt: skip
 
 
 def _merged(found: Sequence[Columns]) -> Columns:

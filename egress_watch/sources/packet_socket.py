@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from egress_watch.model import Bytes
 
 SOL_PACKET = 263
-ADD_MEMBERSHIP, RX_RING, STATISTICS, VERSION, TIMESTAMP, IGNORE_OUTGOING = 1, 5, 6, 10, 17, 23
+ADD_MEMBERSHIP, RX_RING, STATISTICS, VERSION, TIMESTAMP, FANOUT, IGNORE_OUTGOING = 1, 5, 6, 10, 17, 18, 23
+FANOUT_ROLLOVER, FANOUT_UNIQUE = 0x1000 << 16, 0x2000 << 16
+"""Flags beside PACKET_FANOUT_HASH, which is 0: go on with the next ring where one is full; find a free number."""
 MR_PROMISC, V2, ETH_P_ALL = 1, 1, 3
 SO_ATTACH_FILTER, SO_TIMESTAMPNS = 26, 35
 RAW_HARDWARE = 1 << 6
@@ -106,6 +108,14 @@ class PacketSocket:
         self._socket.bind((self.interface, ETH_P_ALL))
         index = socket.if_nametoindex(self.interface)
         self._socket.setsockopt(SOL_PACKET, ADD_MEMBERSHIP, struct.pack("iHH8s", index, MR_PROMISC, 0, b""))
+
+    def join(self, group: int) -> int:
+        """Share the interface's frames with the other sockets of a group, by flow; return its number.
+
+        A new group where ``group`` is 0. OSError where the interface is down: the kernel then lets nobody join.
+        """
+        self._set(FANOUT, group | FANOUT_ROLLOVER if group else FANOUT_ROLLOVER | FANOUT_UNIQUE)
+        return int(self._socket.getsockopt(SOL_PACKET, FANOUT)) & 0xFFFF
 
     def close(self) -> None:
         """Let go; the interface leaves promiscuous mode by itself. Nothing may be taken any more."""

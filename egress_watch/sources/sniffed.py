@@ -7,6 +7,7 @@ scapy is GPL-2.0 and not installed with this program; the extra ``egress-watch[s
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +19,8 @@ from egress_watch.model import Bytes
 
 MOST_BYTES = 65_535
 BUFFER_BYTES = 1 << 23
+SOL_PACKET, STATISTICS = 263, 6
+"""From linux/if_packet.h; other systems refuse the question."""
 
 
 class Sniffed:
@@ -63,7 +66,10 @@ class Sniffed:
         return self._more
 
     def lost(self) -> int:
-        """Return 0: scapy does not ask the kernel how many frames its socket had no room for."""
+        """Return the frames for which the socket had no room since this was last asked, 0 where nobody counts them."""
+        with suppress(OSError):
+            _, drops = struct.unpack("II", self._socket.ins.getsockopt(SOL_PACKET, STATISTICS, 8))
+            return int(drops)
         return 0
 
     def trouble(self) -> str:
@@ -74,7 +80,11 @@ class Sniffed:
         """Begin to listen, or go on with a new interface of the same name; raises OSError while there is none."""
         if self._socket:
             self._socket.close()
-        self._socket = self._conf.L2listen(iface=self.interface, filter=self._expression or None, promisc=True)
+        try:
+            self._socket = self._conf.L2listen(iface=self.interface, filter=self._expression or None, promisc=True)
+        except ValueError as error:  # scapy asks select(), which knows no descriptor beyond 1,023
+            raise UsageError(f"scapy cannot listen: {error}", where=self.interface,
+                             remedy="open fewer files before, or give it memory for a ring") from error  # fmt: skip
         self._socket.ins.setblocking(False)
 
     def close(self) -> None:

@@ -56,6 +56,10 @@ class Sampler:
         return _sealed(self._hash.copy(), self.size_bytes)
 
 
+LIVE = "live "
+"""What stands in front where packets came from an interface: it is the fingerprint of no file."""
+
+
 def file_fingerprint(path: str) -> str:
     """Return the fingerprint of a regular file; raises OSError."""
     digest = blake2b(digest_size=DIGEST_BYTES)

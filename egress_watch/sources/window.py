@@ -75,7 +75,8 @@ class Rooms:
     Fresh memory costs a page fault every 4 KiB: together as much as copying the bytes from the page cache.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_ROOMS) -> None:
+        self._most = most
         self._rooms: list[Bytes] = []
 
     def room(self, size: int) -> Bytes:
@@ -85,7 +86,7 @@ class Rooms:
                 return self._rooms[number][:size]
         piece_bytes = _piece_bytes()
         fresh = np.empty(max(size, piece_bytes + CARRY_BYTES) if size > piece_bytes else size, np.uint8)
-        self._rooms = [*self._rooms, fresh][-MOST_ROOMS:]
+        self._rooms = [*self._rooms, fresh][-self._most :]
         return fresh[:size]
 
 

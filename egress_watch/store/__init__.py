@@ -17,10 +17,11 @@ from egress_watch.store.file import open_for_writing, transaction
 from egress_watch.store.gaps import rewind
 from egress_watch.store.lasting import Lasting
 from egress_watch.store.reader import Reader
-from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin, write_rules
+from egress_watch.store.recording import FINISHED, RUNNING, Recording, alive, begin
 from egress_watch.store.rejudging import Law, compare, rewrite
 from egress_watch.store.retention import Limits
 from egress_watch.store.schema import NEWEST
+from egress_watch.store.set_aside import Unsound, write_rules
 from egress_watch.store.sums import CUBES, step_back
 from egress_watch.store.trial import holds, prepare, register_regexp
 
@@ -67,22 +68,23 @@ class Store:
 
     def record(
         self, *, zone: str, as_of: str, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]], version: str,
-        inputs: Mapping[str, str], narrowed: str = "", adequate: Iterable[str] = (),
+        inputs: Mapping[str, str], narrowed: str = "", adequate: Iterable[str] = (), unsound: Unsound = (),
         pace: Pace = Pace(), limits: Limits | None = None,  # noqa: B008 - a constant
     ) -> Recording:  # fmt: skip
         """Begin a recording of these inputs (path to fingerprint).
 
         An unfinished recording that shares an input is replaced: its process was killed or stopped, and all it held
         comes again. ``data`` describes the data files that judge; ``rules`` are rows of id, title, level, digest and
-        origin; ``narrowed`` says what part of the inputs is recorded, "" for all of them; ``adequate`` are the
-        countries that data may go to under EU law on the zone's day; ``pace`` is that of its alerts. With ``limits`` it
-        keeps within them, and a full disk does not end it (`store.lasting`).
+        origin, and ``unsound`` says by place what kept others from running; ``narrowed`` says what part of the inputs
+        is recorded, "" for all of them; ``adequate`` are the countries that data may go to under EU law on the zone's
+        day; ``pace`` is that of its alerts. With ``limits`` it keeps within them, and a full disk does not end it
+        (`store.lasting`).
         """
         with transaction(self._db, self.path):
             for number in self._unfinished(inputs.values()):
                 self._remove(number)
             judged_by = dataset(self._db, data)
-            write_rules(self._db, rules)
+            write_rules(self._db, rules, unsound)
             number = begin(
                 self._db, zone=zone, as_of=as_of, dataset=judged_by, version=version, inputs=inputs, narrowed=narrowed,
                 adequate=" ".join(adequate),

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from egress_watch.errors import UsageError
-from egress_watch.store.file import open_for_writing, transaction
-from egress_watch.store.recording import storable
+from egress_watch.store.file import open_for_writing, storable, transaction
 
 MOST_DAYS = 366
 BY = ("rule", "device", "owner", "country")

@@ -18,13 +18,17 @@ import numpy as np
 from sqlite_utils import Database
 
 from egress_watch.errors import RuleError
+from egress_watch.fast import distinct, table
 from egress_watch.model import Count, Crossing, Ints, Judged
 from egress_watch.store.facts import FIRST_COUNTRY, FIRST_OWNER, FIRST_PROVIDER
-from egress_watch.store.kinds import KNOWN, Kinds, alike
+from egress_watch.store.kinds import KNOWN, Kinds
 from egress_watch.store.reading import reads
 from egress_watch.store.rollup import Rollup
 
 RULE_LIMIT_S = 2.0
+"""Seconds of the processor that a rule may take over one batch: a machine that is busy is no fault of a rule."""
+TOGETHER_LIMIT_S = 5.0
+"""Seconds of all rules together; then each is asked alone, so that the slow one is known and the loop goes on."""
 STEPS_BETWEEN_LOOKS = 10_000
 RULES_TOGETHER = 32
 """Predicates of one statement: a bit each of SQLite's 64."""
@@ -64,11 +68,11 @@ class Matcher:
         found: dict[int, Ints | RuleError] = {}
         known = [predicates[at] for at in self._known]
         try:
-            with limited(batch.db, RULE_LIMIT_S * max(1, len(known))), _at_one_moment(batch.db):
+            with limited(batch.db, min(RULE_LIMIT_S * max(1, len(known)), TOGETHER_LIMIT_S)), _at_one_moment(batch.db):
                 numbers = batch.numbers(self._kinds.numbers())
                 answers: Sequence[Ints | RuleError] = self._kinds.matching(numbers, batch.ids, batch.ask)
         except RuleError:
-            answers = batch.each(known)
+            answers = batch.each(known, together=1)
         found |= dict(zip(self._known, answers, strict=True))
         others = [at for at in range(len(predicates)) if at not in found]
         found |= dict(zip(others, batch.each([predicates[at] for at in others]), strict=True))
@@ -124,10 +128,10 @@ class Batch:
         found = {row[0]: row[1:] for row in self.db.conn.execute(select, (json.dumps(wanted),))}
         return [found[one] for one in wanted]
 
-    def each(self, predicates: Sequence[str]) -> list[Ints | RuleError]:
+    def each(self, predicates: Sequence[str], together: int = RULES_TOGETHER) -> list[Ints | RuleError]:
         """Return the rows for which each predicate holds, by asking it of every single flow."""
-        starts = range(0, len(predicates), RULES_TOGETHER)
-        return [found for at in starts for found in self._each(predicates[at : at + RULES_TOGETHER])]
+        starts = range(0, len(predicates), together)
+        return [found for at in starts for found in self._each(predicates[at : at + together])]
 
     def _number(self, name: str) -> Ints:
         if name in Numbers._fields:
@@ -141,16 +145,18 @@ class Batch:
             found = self.devices << 16 | self.judged.flows.vlan if listed else np.zeros(len(self.ids), np.int64)
         elif name == "dealing":
             listing = self._number("listing")
-            found = alike((listing, self._rows.place), len(self.ids))[1] if listing.any() else listing
+            dealing = table((listing, self._rows.place), len(self.ids))
+            found = distinct(dealing).which if listing.any() else listing
         else:
             found = getattr(self.judged.flows, name).astype(np.int64)
         return found
 
     def _ages_s(self) -> Ints:
         """Return the seconds since each flow's device was first seen."""
-        some, which = np.unique(self.devices, return_inverse=True)
-        seen = dict(self.db.conn.execute(_FIRST_SEEN, (json.dumps(some.tolist()),)).fetchall())
-        since = np.array([seen[one] for one in some.tolist()], np.int64)
+        first, which = distinct(table((self.devices,), len(self.devices)))
+        some = self.devices[first].tolist()
+        seen = dict(self.db.conn.execute(_FIRST_SEEN, (json.dumps(some),)).fetchall())
+        since = np.array([seen[one] for one in some], np.int64)
         ages: Ints = np.maximum(0, self.judged.flows.first_ns - since[which]) // SECOND_NS
         return ages
 
@@ -167,7 +173,7 @@ class Batch:
         # A WHEN leaves the rest of a condition alone once it is decided; the same condition as a value does not.
         bits = " | ".join(f"CASE WHEN ({predicate}) THEN {1 << n} ELSE 0 END" for n, predicate in enumerate(predicates))
         select = f"SELECT id, {bits} FROM flows WHERE id BETWEEN {self.first:d} AND {self.last:d}"  # noqa: S608 - ours
-        with limited(self.db, RULE_LIMIT_S * len(predicates)):
+        with limited(self.db, min(RULE_LIMIT_S * len(predicates), TOGETHER_LIMIT_S)):
             answers = np.fromiter(chain.from_iterable(self.db.conn.execute(select)), np.int64).reshape(-1, 2)
         rows = np.searchsorted(self.ids, answers[:, 0])
         return [rows[answers[:, 1] >> bit & 1 > 0] for bit in range(len(predicates))]
@@ -175,9 +181,12 @@ class Batch:
 
 @contextmanager
 def limited(db: Database, limit_s: float) -> Iterator[None]:
-    """Cut off what SQLite does in the block after a time; raises RuleError for that and any trouble of a rule."""
-    deadline = time.monotonic() + limit_s
-    db.conn.set_progress_handler(lambda: time.monotonic() > deadline, STEPS_BETWEEN_LOOKS)
+    """Cut off what SQLite does in the block after so much time of this thread.
+
+    Raises RuleError for that and any trouble of a rule.
+    """
+    deadline = time.thread_time() + limit_s
+    db.conn.set_progress_handler(lambda: time.thread_time() > deadline, STEPS_BETWEEN_LOOKS)
     try:
         yield
     except sqlite3.Error as error:

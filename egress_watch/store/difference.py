@@ -90,6 +90,10 @@ class Difference:
         changed = next(self._rows("SELECT EXISTS (SELECT 1 FROM temp.change)"))[0]
         return bool(changed) or any(then.as_of != now[1] for then, now in self.recordings)
 
+    def is_device(self, ip: str) -> bool:
+        """Return whether an address was ever seen on our side."""
+        return bool(next(self._rows("SELECT EXISTS (SELECT 1 FROM device WHERE ip = ?)", (ip,)))[0])
+
     def laws(self) -> list[dict[str, Any]]:
         """Return one row for each way recordings were judged: zones, days and data, then and now."""
         rows: dict[tuple[Any, ...], list[int]] = {}

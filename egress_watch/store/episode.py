@@ -13,7 +13,15 @@ LATEST_NS = 2**63 - 1
 GRAVITY = {level: n for n, level in enumerate(("informational", "low", "medium", "high", "critical"))}
 EPISODE, STORM = "episode", "storm"
 
-Key = tuple[str, int, str, str, str, str]
+Key = tuple[str, int]
+"""A rule, and whom it speaks of: a row of the device table and a number of `Whoms`, or `SUMMARY`."""
+Whom = tuple[str, str, str]
+"""Owner, country and network."""
+SUMMARY = -1
+"""Stands for the rule's storm."""
+DEVICE_SHIFT = 32
+WHOM = (1 << DEVICE_SHIFT) - 1
+NOBODY: Whom = ("", "", "")
 
 
 class Episode(NamedTuple):
@@ -51,9 +59,24 @@ class Episode(NamedTuple):
         return self.row, kind, cause, time_ns, self.level, self.hits, self.bytes_out, self.bytes_in
 
 
-def key_of(alert: Alert) -> Key:
-    """Return what tells an episode from others of its recording."""
-    return alert.rule, alert.device, alert.owner, alert.country, alert.network, EPISODE
+class Whoms:
+    """Numbers for owners with country and network; there are no more of them than the data files have."""
+
+    def __init__(self) -> None:
+        self.told: list[Whom] = []
+        self._numbers: dict[Whom, int] = {}
+
+    def number(self, whom: Whom) -> int:
+        """Return the number of whom a hit speaks of."""
+        number = self._numbers.setdefault(whom, len(self.told))
+        if number == len(self.told):
+            self.told.append(whom)
+        return number
+
+    def key(self, alert: Alert) -> Key:
+        """Return what tells an alert's episode from others of its recording."""
+        number = self.number((alert.owner, alert.country, alert.network))
+        return alert.rule, alert.device << DEVICE_SHIFT | number
 
 
 def gravity(level: str) -> int:

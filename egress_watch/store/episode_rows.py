@@ -5,6 +5,8 @@ In: nothing. Out: SQL with its columns in order. Never: a value within a stateme
 
 from __future__ import annotations
 
+from egress_watch.store.bulk import Bulk
+
 LIVING = (
     "level", "first_ns", "last_ns", "hits", "bytes_out", "bytes_in", "remote_ip", "verdict", "last_flow", "why",
     "due_ns", "updates", "told_bytes", "closed_ns",
@@ -23,8 +25,12 @@ SELECT id, {", ".join(LIVING)} FROM alert WHERE recording = ? AND rule = ? AND o
 """  # noqa: S608 - constants
 EVENT = """INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-FOLD = """INSERT INTO folded VALUES (?, ?, ?, ?, ?) ON CONFLICT(alert, device) DO UPDATE
-SET hits = hits + excluded.hits, bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in"""
+FOLD = Bulk(
+    "INSERT INTO folded",
+    "?, ?, ?, ?, ?",
+    """ON CONFLICT(alert, device) DO UPDATE
+SET hits = hits + excluded.hits, bytes_out = bytes_out + excluded.bytes_out, bytes_in = bytes_in + excluded.bytes_in""",
+)
 ENDED = "FROM alert WHERE recording = :recording AND closed_ns IS NULL AND last_ns < :before AND last_flow < :flow"
 TELL_ENDED = f"""
 INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)

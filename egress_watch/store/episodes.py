@@ -11,16 +11,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
-from itertools import chain, groupby, islice
+from itertools import chain, groupby, islice, repeat
 
 import numpy as np
 from sqlite_utils import Database
 
 from egress_watch.model import Alert, Flags, Ints, Pace
 from egress_watch.store.clock import NEVER, Clock
-from egress_watch.store.episode import EPISODE, LATEST_NS, STORM, Episode, Key, gravity, key_of, later
+from egress_watch.store.episode import (
+    DEVICE_SHIFT,
+    EPISODE,
+    LATEST_NS,
+    NOBODY,
+    STORM,
+    SUMMARY,
+    WHOM,
+    Episode,
+    Key,
+    Whoms,
+    gravity,
+    later,
+)  # fmt: skip
 from egress_watch.store.episode_rows import CLOSE, END, EVENT, FIND, FOLD, GROW, OLDEST, OPEN, TELL_ENDED
-from egress_watch.store.storm import Hits, by_device, undecided
+from egress_watch.store.storm import Hits, by_device, together, undecided
 
 NO_FLOWS: Ints = np.empty(0, np.int64)
 LIMIT = 200_000
@@ -42,6 +55,7 @@ class Episodes:
     def __init__(self, db: Database, recording: int, dataset: int, limit: int = LIMIT, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
         self._db, self._recording, self._limit, self._pace = db, recording, limit, pace
         self.judged_by(dataset)
+        self._whoms = Whoms()
         self._open: dict[Key, Episode] = {}
         self._births: dict[tuple[str, int], int] = {}
         """New episodes by rule and hour of packet time."""
@@ -77,7 +91,8 @@ class Episodes:
         self._db.conn.executemany(CLOSE, closed)  # before any opens, since it makes way for those that come again
         self._db.conn.executemany(self._insert, [(*self._rows[row], *words) for row, words in born.items()])
         self._db.conn.executemany(EVENT, self._events)
-        self._db.conn.executemany(FOLD, self._folded)
+        if self._folded:
+            FOLD.write(self._db, together(self._folded))
         if self._sweeps():
             self._sweep()
 
@@ -96,7 +111,7 @@ class Episodes:
         if self._sweeps():
             self._swept_ns = self._clock.now_ns
             self._open = {key: one for key, one in self._open.items() if not self._is_over(one, LATEST_NS)}
-            storms = {episode.row for key, episode in self._open.items() if key[-1] == STORM}
+            storms = {episode.row for key, episode in self._open.items() if key[1] == SUMMARY}
             self._in_storm = {key: row for key, row in self._in_storm.items() if row in storms or self._full}
         self._clock.keep()
         self._begin_batch()
@@ -134,7 +149,7 @@ class Episodes:
         self._born: dict[int, tuple[object, ...]] = {}
         self._born_in: dict[tuple[str, int], int] = {}
         self._events: list[tuple[object, ...]] = []
-        self._folded: list[tuple[int, ...]] = []
+        self._folded: list[Ints] = []
         self._fresh_in_storm: dict[Key, int] = {}
 
     def _of_a_rule(self, alerts: Iterable[Alert], folding: Iterator[int] | None = None) -> None:
@@ -161,8 +176,8 @@ class Episodes:
 
     def _at_once(self, hits: Hits) -> bool:
         """Take a rule's hits, in a storm without a row for each; return False where they must come in turn."""
-        keys: list[Key] = [(hits.rule, *whom, EPISODE) for whom in hits.whom()]
-        known, summary = [self._known(key) for key in keys], self._known((hits.rule, 0, "", "", "", STORM))
+        keys, summary = self._keys(hits), self._known((hits.rule, SUMMARY))
+        known = [self._known(key) for key in keys]
         if self._may_end([*known, summary], hits) or len(self._in_storm) + len(keys) >= LIMIT:
             return False
         folded = self._without_room(hits, keys, known, summary)[hits.episode]
@@ -172,6 +187,12 @@ class Episodes:
         else:
             self._of_a_rule(hits.alerts())
         return True
+
+    def _keys(self, hits: Hits) -> list[Key]:
+        """Return the keys of a rule's episodes."""
+        told, which = hits.whom()
+        numbers = np.array([self._whoms.number(whom) for whom in told], np.int64)[which]
+        return list(zip(repeat(hits.rule), (hits.device[hits.head] << DEVICE_SHIFT | numbers).tolist(), strict=False))
 
     def _may_end(self, episodes: Iterable[Episode | None], hits: Hits) -> bool:
         """Return whether any of a rule's episodes, or one that begins with these hits, may end before the last."""
@@ -188,37 +209,37 @@ class Episodes:
         fresh = fresh[np.argsort(hits.head[fresh])]
         hours = (hits.last_ns[hits.head[fresh]] // HOUR_NS).tolist()
         room = {hour: self._left(hits.rule, hour) for hour in set(hours)}
-        if any(left > 0 for left in room.values()):
-            for episode, hour in zip(fresh.tolist(), hours, strict=True):
-                row = self._fresh_in_storm.get(keys[episode]) or self._in_storm.get(keys[episode])
-                if room[hour] > 0 and not (row and summary and summary.row == row):
-                    room[hour] -= 1
-                    folded[episode] = False
+        for episode, hour in zip(fresh.tolist(), hours, strict=True) if max(room.values(), default=0) > 0 else ():
+            key = keys[episode]
+            row = (self._fresh_in_storm.get(key) or self._in_storm.get(key)) if summary else None
+            if room[hour] > 0 and not (row and summary and summary.row == row):
+                room[hour] -= 1
+                folded[episode] = False
         return folded
 
     def _folding(self, hits: Hits) -> Iterator[int]:
         """Count hits in their rule's summary, all at once between two decisions; yield the flow before each of them."""
-        at, key = 0, (hits.rule, 0, "", "", "", STORM)
+        at, key = 0, (hits.rule, SUMMARY)
         while at < len(hits.flow):
             episode = self._known(key)
             if episode and (stop := undecided(self._pace, episode, hits, at)) > at:
                 grown = episode.grown(self._as_storm(hits.together(at, stop)))
                 self._write(key, grown)
-                self._folded += [(grown.row, *sums) for sums in by_device(hits, slice(at, stop))]
+                self._folded.append(by_device(hits, slice(at, stop), grown.row))
                 at = stop
             else:
                 yield int(hits.flow[at])
                 self._fold(hits.together(at, at + 1))
                 at += 1
         if summary := self._known(key):
-            self._fresh_in_storm |= {(hits.rule, *whom, EPISODE): summary.row for whom in hits.whom()}
+            self._fresh_in_storm |= dict.fromkeys(self._keys(hits), summary.row)
 
     def _apart(self, alert: Alert) -> Iterator[Alert]:
         """Take an alert at once where no decision falls between its hits, else yield them to be taken in turn."""
         if alert.each is None:
             self._take(alert)
             return
-        episode, key = self._known(key_of(alert)), key_of(alert)
+        episode, key = self._known(self._whoms.key(alert)), self._whoms.key(alert)
         if episode is None and self._may_open(key, alert, alert.head_ns):
             episode = self._as_opened(alert)
         if episode is None or self._decides(episode, alert):
@@ -243,7 +264,7 @@ class Episodes:
 
     def _take(self, hit: Alert) -> None:
         """Take hits that are one for every decision."""
-        key = key_of(hit)
+        key = self._whoms.key(hit)
         if episode := self._going_on(key, hit):
             self._grow(key, episode, hit)
         elif self._may_open(key, hit, hit.head_ns or hit.last_ns):
@@ -278,10 +299,8 @@ class Episodes:
             self._newest, alert.level, alert.first_ns, alert.last_ns, alert.hits, alert.bytes_out, alert.bytes_in,
             alert.remote_ip, alert.verdict, alert.last_flow, alert.why, later(head_ns, STEPS_NS[0]), 0, head_bytes,
         )  # fmt: skip
-        rule, _, owner, country, network, _ = key
-        self._born[self._newest] = (
-            rule, alert.device, owner, country, network, kind, alert.title, alert.first_flow,
-        )  # fmt: skip
+        whom = self._whoms.told[key[1] & WHOM] if kind == EPISODE else NOBODY
+        self._born[self._newest] = alert.rule, alert.device, *whom, kind, alert.title, alert.first_flow
         self._events.append(self._first_told(episode, alert, kind, head_ns))
         self._write(key, episode)
         if kind == EPISODE:
@@ -297,7 +316,7 @@ class Episodes:
     def _fold(self, hit: Alert) -> None:
         """Count a hit in its rule's summary: too many episodes began in this hour."""
         told = self._as_storm(hit)
-        key = hit.rule, 0, "", "", "", STORM
+        key = hit.rule, SUMMARY
         if episode := self._going_on(key, hit):
             self._grow(key, episode, told)
         else:
@@ -305,8 +324,8 @@ class Episodes:
         summary = self._fresh[key]
         assert summary
         if len(self._in_storm) + len(self._fresh_in_storm) < LIMIT:
-            self._fresh_in_storm[key_of(hit)] = summary.row
-        self._folded.append((summary.row, hit.device, hit.hits, hit.bytes_out, hit.bytes_in))
+            self._fresh_in_storm[self._whoms.key(hit)] = summary.row
+        self._folded.append(np.array([[summary.row, hit.device, hit.hits, hit.bytes_out, hit.bytes_in]]))
 
     def _as_storm(self, hit: Alert) -> Alert:
         words = f"storm: more than {self._pace.storm:,} new episodes in an hour; newest: {hit.why}"
@@ -336,7 +355,7 @@ class Episodes:
     def _may_open(self, key: Key, hit: Alert, time_ns: int) -> bool:
         """Return whether a hit may open an episode: its rule has room, and it is not in a storm that goes on."""
         row = self._fresh_in_storm.get(key) or self._in_storm.get(key)
-        storm = self._going_on((hit.rule, 0, "", "", "", STORM), hit) if row else None
+        storm = self._going_on((hit.rule, SUMMARY), hit) if row else None
         return (not storm or storm.row != row) and self._room(hit.rule, time_ns)
 
     def _room(self, rule: str, time_ns: int) -> bool:
@@ -353,7 +372,9 @@ class Episodes:
             return self._fresh[key]
         if (episode := self._open.get(key)) or not self._full:
             return episode
-        rule, device, owner, country, network, kind = key
-        values = self._recording, rule, owner, country, network, kind, device, device or LATEST_NS
+        rule, number = key
+        device, kind = (0, STORM) if number == SUMMARY else (number >> DEVICE_SHIFT, EPISODE)
+        whom = self._whoms.told[number & WHOM] if device else NOBODY
+        values = self._recording, rule, *whom, kind, device, device or LATEST_NS
         found = self._db.conn.execute(FIND, values).fetchone()
         return Episode(*found) if found else None

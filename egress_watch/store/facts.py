@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from sqlite_utils import Database
 
+from egress_watch.fast import distinct, table
 from egress_watch.model import Ints, Judged, Place
 
 FIRST_COUNTRY, FIRST_OWNER, FIRST_PROVIDER = 1, 2, 4
@@ -47,7 +48,7 @@ class Contacts:
         self._pairs: set[int] = set()
         self._seen: dict[int, int] = {}
 
-    def facts(self, judged: Judged, devices: Ints) -> list[int]:
+    def facts(self, judged: Judged, devices: Ints) -> Ints:
         """Return the bits of each flow, of ``devices`` (n,) rows, and note what is new; called in a transaction."""
         facts = np.zeros(len(devices), np.int64)
         self._devices(judged.flows.first_ns, devices)
@@ -63,8 +64,7 @@ class Contacts:
                     facts[flow] |= 1 << kind
                     fresh.append((*key, first_ns, self._recording))
         self._db.conn.executemany(_BEGIN, fresh)
-        bits: list[int] = facts.tolist()
-        return bits
+        return facts
 
     def forget(self) -> None:
         """Drop what is remembered: the transaction that made it was rolled back, or too much has gathered."""
@@ -78,22 +78,20 @@ class Contacts:
 
     def _devices(self, first_ns: Ints, devices: Ints) -> None:
         """Note when a device was first seen, where that is earlier than known."""
-        some, which = np.unique(devices, return_inverse=True)
-        first = np.full(len(some), np.iinfo(np.int64).max)
+        met, which = distinct(table((devices,), len(devices)))
+        first = np.full(len(met), np.iinfo(np.int64).max)
         np.minimum.at(first, which, first_ns)
-        earlier = [
-            (ns, device)
-            for device, ns in zip(some.tolist(), first.tolist(), strict=True)
-            if ns < self._seen.get(device, ns + 1)
-        ]
+        some = zip(devices[met].tolist(), first.tolist(), strict=True)
+        earlier = [(ns, device) for device, ns in some if ns < self._seen.get(device, ns + 1)]
         self._db.conn.executemany(_SEEN, earlier)
         self._seen |= {device: ns for ns, device in earlier}
 
     def _new_pairs(self, judged: Judged, devices: Ints) -> Iterator[tuple[int, int]]:
         """Yield the first flow of each device with each answer that was not met before, in the flows' order."""
         flows = np.flatnonzero(judged.flows.bytes_out >= CONTACT_BYTES)
-        pairs, first = np.unique(devices[flows] << 32 | judged.judgement[flows], return_index=True)
-        found = sorted(zip(flows[first].tolist(), pairs.tolist(), strict=True))
+        pairs = devices[flows] << 32 | judged.judgement[flows]
+        first = distinct(table((pairs,), len(pairs))).first
+        found = zip(flows[first].tolist(), pairs[first].tolist(), strict=True)
         return ((flow, pair) for flow, pair in found if pair not in self._pairs)
 
     def _look_up(self, devices: set[int]) -> None:

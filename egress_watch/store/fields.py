@@ -104,7 +104,7 @@ VALUES = {
     "law": "SELECT value FROM place, json_each(place.laws)", "segment": "SELECT segment FROM asset",
     "site": "SELECT site FROM asset", "role": "SELECT role FROM asset", "remote": "SELECT ip FROM remote",
     "device": "SELECT ip FROM device UNION SELECT device_name FROM asset UNION SELECT mac FROM device",
-    "name": "SELECT name FROM name", "rule": "SELECT title FROM rule",
+    "name": "SELECT name FROM name", "rule": "SELECT title FROM rule WHERE digest <> ''",
     "port": "SELECT DISTINCT port FROM sum_pair WHERE width_s = 0",
     "recording": "SELECT id FROM recording",
 }  # fmt: skip

@@ -201,3 +201,8 @@ def _migrate(db: Database, path: str) -> None:
             if (version := _version(db, path)) < NEWEST:
                 MIGRATIONS[version](db)
                 db.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def storable(text: str) -> str:
+    """Return a text that UTF-8 can hold: the name of a file may be any bytes (PEP 383), the others are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

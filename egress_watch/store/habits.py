@@ -10,15 +10,15 @@ after a later hour has begun counts in that one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from sqlite_utils import Database
 
+from egress_watch.fast import distinct, table
 from egress_watch.model import Ints, Judged
+from egress_watch.store.kinds import NO_HABIT
 
 HOUR_NS = 3_600_000_000_000
 ENOUGH_HOURS = 24
@@ -59,6 +59,16 @@ class _State(NamedTuple):
         return max(self.peak, LEAST_BYTES) if self.hours + self.before >= ENOUGH_HOURS else 0
 
 
+class _Stretch(NamedTuple):
+    """Flows of one device in one hour, that stand together."""
+
+    device: int
+    hour: int
+    sent: int
+    start: int
+    stop: int
+
+
 class Habits:
     """Knows up to ``limit`` devices of one recording; beyond it all are written down, and read again when they come."""
 
@@ -69,22 +79,19 @@ class Habits:
         self._kept = 0
         """The newest hour in which all were written down: a recorder that is killed loses one hour of habits."""
 
-    def times(self, judged: Judged, devices: Ints) -> list[int | None]:
-        """Return of each flow how many times the habit its device has sent in the hour by then; None: not known.
+    def times(self, judged: Judged, devices: Ints) -> Ints:
+        """Return of each flow how many times the habit its device has sent in the hour by then, NO_HABIT: not known.
 
         Called in a transaction.
         """
         self._before = {}
-        found: list[int | None] = [None] * len(devices)
+        found = np.full(len(devices), NO_HABIT)
         outside = np.array([place.location_status != "local" for place in judged.places], bool)
         rows = np.flatnonzero(outside[judged.judgement]) if len(devices) else np.empty(0, np.int64)
-        rows = rows[np.argsort(devices[rows], kind="stable")]
+        rows = rows[distinct(table((devices[rows],), len(rows))).order()]
         hours = np.maximum(judged.flows.last_ns[rows], 0) // HOUR_NS
-        columns = zip(
-            devices[rows].tolist(), rows.tolist(), hours.tolist(), judged.flows.bytes_out[rows].tolist(), strict=True
-        )  # fmt: skip
-        for device, some in groupby(columns, itemgetter(0)):
-            self._of_device(device, list(some), found)
+        for stretch in _stretches(devices[rows], hours, judged.flows.bytes_out[rows]):
+            self._of_hour(stretch, rows, judged.flows.bytes_out, found)
         newest = int(hours.max(initial=0))
         if newest > self._kept or len(self._known) > self._limit:
             self._kept = max(newest, self._kept)
@@ -111,20 +118,18 @@ class Habits:
         rows = [(self._recording, device, *state[:-1]) for device, state in self._known.items()]
         self._db.conn.executemany(_KEEP, rows)
 
-    def _of_device(self, device: int, flows: Sequence[tuple[int, int, int, int]], found: list[int | None]) -> None:
-        """Count the flows of a device (itself, row, hour, bytes), and write down what is known of each."""
+    def _of_hour(self, stretch: _Stretch, rows: Ints, bytes_out: Ints, found: Ints) -> None:
+        """Count a stretch of flows, and write down what is known of each."""
+        device, hour, sent, start, stop = stretch
         old = self._known.get(device)
-        state = old or self._stored(device, flows[0][2])
-        self._before[device] = old
-        sent, usual = state.hour_bytes, state.usual
-        for _, row, hour, bytes_out in flows:
-            if hour > state.hour:
-                state = state._replace(hour_bytes=sent).at(hour)
-                sent, usual = 0, state.usual
-            sent += bytes_out
-            if usual:
-                found[row] = sent // usual
-        self._known[device] = state._replace(hour_bytes=sent)
+        state = old or self._stored(device, hour)
+        self._before.setdefault(device, old)
+        if hour > state.hour:
+            state = state.at(hour)
+        if usual := state.usual:
+            some = rows[start:stop]
+            found[some] = (state.hour_bytes + np.cumsum(bytes_out[some])) // usual
+        self._known[device] = state._replace(hour_bytes=state.hour_bytes + sent)
 
     def _stored(self, device: int, hour: int) -> _State:
         own = self._db.conn.execute(_OWN, (self._recording, device)).fetchone()
@@ -133,3 +138,18 @@ class Habits:
             newest, sent, full, own_peak = own
             return _State(newest, sent, full, max(own_peak, peak), hours)
         return _State(hour, 0, 0, peak, hours)
+
+
+def _stretches(devices: Ints, hours: Ints, bytes_out: Ints) -> Iterator[_Stretch]:
+    """Yield the stretches of flows that stand by device; what ends after a later hour has begun counts in that one."""
+    if not len(devices):
+        return iter(())
+    begins = np.diff(devices, prepend=-1) != 0
+    # Rising by device, so that one running maximum serves all.
+    base = (np.cumsum(begins) - 1) * (LATEST_HOUR + 1)
+    by_then = np.maximum.accumulate(base + hours) - base
+    start = np.flatnonzero(begins | (np.diff(by_then, prepend=-1) != 0))
+    sums = np.add.reduceat(bytes_out, start)
+    stop = np.append(start[1:], len(devices))
+    columns = (devices[start], by_then[start], sums, start, stop)
+    return map(_Stretch._make, zip(*(column.tolist() for column in columns), strict=True))

@@ -9,12 +9,16 @@ are as exact as the flows.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlite_utils import Database
 
+from egress_watch.fast import distinct, table
 from egress_watch.model import Flows, Ints
+from egress_watch.store.bulk import Bulk
 
 HOUR_NS = 3_600_000_000_000
 _SUMS = ("packets_out", "bytes_out", "packets_in", "bytes_in")
@@ -32,11 +36,11 @@ class _Table(NamedTuple):
     of_a_flow: str
     """The same of a row of flow, in SQL."""
 
-    def add(self) -> str:
-        """Return the statement that adds sums of a recording."""
+    def add(self, recording: int) -> Bulk:
+        """Return what adds sums of a recording."""
         columns = ("recording", "hour", *self.keys, "flows", *_SUMS)
-        values = f"{{recording:d}}, {', '.join('?' * (len(columns) - 1))}"
-        return f"INSERT INTO {self.name}({', '.join(columns)}) VALUES ({values}) ON CONFLICT DO UPDATE SET {_PLUS}"  # noqa: S608 - ours
+        marks = f"{recording:d}, {', '.join('?' * (len(columns) - 1))}"
+        return Bulk(f"INSERT INTO {self.name}({', '.join(columns)})", marks, f"ON CONFLICT DO UPDATE SET {_PLUS}")
 
     def again(self) -> str:
         """Return the statement that takes the sums of a recording anew."""
@@ -55,18 +59,19 @@ def add(db: Database, recording: int, flows: Flows, devices: Ints, places: Ints,
     """Add a batch of flows; ``devices``, ``places`` and ``assets`` (n,) are rows of their tables, 0 for no asset."""
     if len(flows):
         hours = np.maximum(flows.last_ns, 0) // HOUR_NS
-        _add(db, recording, flows, BY_DEVICE, np.stack((hours, devices, flows.vlan, places), axis=1))
-        _add(db, recording, flows, BY_SEGMENT, np.stack((hours, assets, places), axis=1))
+        _add(db, recording, flows, BY_DEVICE, (hours, devices, flows.vlan, places))
+        _add(db, recording, flows, BY_SEGMENT, (hours, assets, places))
 
 
-def _add(db: Database, recording: int, flows: Flows, table: _Table, keys: Ints) -> None:
-    order = np.lexsort(keys.T[::-1])
-    keys = keys[order]
-    begin = np.flatnonzero(np.concatenate(([True], (keys[1:] != keys[:-1]).any(axis=1))))
-    counts = np.diff(begin, append=len(keys))
-    sums = (np.add.reduceat(getattr(flows, name)[order], begin) for name in _SUMS)
-    rows = zip(*keys[begin].T.tolist(), counts.tolist(), *(column.tolist() for column in sums), strict=True)
-    db.conn.executemany(table.add().format(recording=recording), rows)
+def _add(db: Database, recording: int, flows: Flows, of: _Table, keys: Sequence[NDArray[Any]]) -> None:
+    kinds = distinct(table(keys, len(flows)))
+    columns = [
+        *(key[kinds.first] for key in keys),
+        kinds.counts(),
+        *(kinds.sums(getattr(flows, name)) for name in _SUMS),
+    ]
+    near = np.lexsort((columns[1], columns[0]))  # neighbours lie on one page
+    of.add(recording).write(db, np.stack(columns, axis=1, dtype=np.int64)[near])
 
 
 def again(db: Database, recording: int) -> None:
@@ -75,6 +80,6 @@ def again(db: Database, recording: int) -> None:
     Hours that retention has taken flows out of stay as they are: what was said then.
     """
     values = {"recording": recording, "thinned": db.conn.execute(_THINNED, (recording,)).fetchone()[0]}
-    for table in (BY_DEVICE, BY_SEGMENT):
-        db.conn.execute(_FORGET.format(table=table.name), values)
-        db.conn.execute(table.again(), values)
+    for of in (BY_DEVICE, BY_SEGMENT):
+        db.conn.execute(_FORGET.format(table=of.name), values)
+        db.conn.execute(of.again(), values)

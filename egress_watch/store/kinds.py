@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from egress_watch.fast import distinct, table
 from egress_watch.model import Ints
 from egress_watch.store.reading import VALUE, Reads, cuts
 
@@ -76,11 +77,12 @@ class Codes:
         codes = self._remembered(rows)
         unknown = np.flatnonzero(codes == UNKNOWN)
         if len(unknown):
-            some, first, which = np.unique(rows[unknown], return_index=True, return_inverse=True)
+            some = rows[unknown]
+            first, which = distinct(table((some,), len(some)))
             found = ask(self._expressions, ids[unknown[first]])
             fresh = np.array([self.number(one) for one in found], np.int64)
             codes[unknown] = fresh[which]
-            self._remember(some, fresh)
+            self._remember(some[first], fresh)
         return codes
 
     def number(self, told: tuple[Any, ...]) -> int:
@@ -132,7 +134,7 @@ class Kinds:
         columns = [_class(numbers[column], cut) for column, cut in self._cuts.items()]
         for row, codes in self._of_rows.items():
             columns.append(codes.of(numbers[row], ids, ask) if codes else numbers[row])
-        first, kind = alike(columns, len(ids))
+        first, kind = distinct(table(columns, len(ids)))
         kinds = list(zip(*(column[first].tolist() for column in columns), strict=True)) or [()] * len(first)
         self._learn(kinds, ids[first], ask)
         answers = np.array([self._answers[one] for one in kinds], bool).reshape(len(kinds), len(self._predicates))
@@ -147,33 +149,6 @@ class Kinds:
             wholes = [f"CASE WHEN ({predicate}) THEN 1 ELSE 0 END" for predicate in self._predicates]
             for at, found in zip(new, ask(wholes, ids[new]), strict=True):
                 self._answers[kinds[at]] = found
-
-
-def alike(columns: Sequence[Ints], count: int) -> tuple[Ints, Ints]:
-    """Return the first flow of each kind, and each flow's kind: a position there; alike are those equal everywhere."""
-    order, begin = runs(columns, count)
-    which = np.empty(count, np.int64)
-    which[order] = np.repeat(np.arange(len(begin)), np.diff(begin, append=count))
-    return order[begin], which
-
-
-def runs(columns: Sequence[Ints], count: int) -> tuple[Ints, Ints]:
-    """Return an order in which flows that are equal in all columns stand together, and where each kind begins in it.
-
-    Within a kind the order stays.
-    """
-    kind, most = np.zeros(count, np.int64), 1
-    for column in columns if count else ():
-        part, least, span = column, int(column.min()), int(column.max()) - int(column.min()) + 1
-        if most * span >= 1 << 62:
-            kind, most = np.unique(kind, return_inverse=True)[1], count
-            part, least, span = np.unique(column, return_inverse=True)[1], 0, count
-        kind, most = kind * span + (part - least), most * span
-    if most <= 1 << 16:
-        kind = kind.astype(np.uint16)  # which NumPy sorts by digits, in a tenth of the time
-    order = np.argsort(kind, kind="stable")
-    kind = kind[order]
-    return order, np.flatnonzero(np.concatenate((np.ones(min(1, count), bool), kind[1:] != kind[:-1])))
 
 
 def _codes(row: str, comparisons: Sequence[str]) -> Codes | None:

@@ -101,6 +101,10 @@ class Lasting(Recording):
         """Store what devices said of themselves, later where there is no room."""
         self._sooner_or_later(partial(super().tell, list(facts), refused))
 
+    def broken(self, rules: Mapping[str, str]) -> None:
+        """Note the rules that could not run to their end, later where there is no room."""
+        self._sooner_or_later(partial(super().broken, dict(rules)))
+
     def beat(self, tally: Tally, minutes: Iterable[Health], happened: Iterable[Happening]) -> None:
         """Store the counters and what happened, later where there is no room."""
         self._sooner_or_later(partial(super().beat, tally, list(minutes), list(happened)))

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from egress_watch.errors import StoreError, UsageError
-from egress_watch.store.file import open_for_writing, transaction, trouble
+from egress_watch.store.file import open_for_writing, storable, transaction, trouble
 from egress_watch.store.forwarding import WAITING, states
 from egress_watch.store.gaps import TABLES, skip
 from egress_watch.store.reader import BEGAN, plain
-from egress_watch.store.recording import alive, storable, writer
+from egress_watch.store.recording import alive, writer
 from egress_watch.store.standing import pulse
 
 MOST_REFUSALS = 1_000

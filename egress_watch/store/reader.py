@@ -182,8 +182,8 @@ class Reader:
         return self._rows("SELECT * FROM alert_event WHERE alert = :alert ORDER BY id", {"alert": alert})
 
     def acts(self, alert: int) -> list[dict[str, Any]]:
-        """Return what people did with an alert, the oldest first, mutes that hide it now with them."""
-        query = """SELECT * FROM act WHERE alert = :alert
+        """Return what people did with an alert, the oldest first, with all about mutes that came of it or hide it."""
+        query = """SELECT * FROM act WHERE alert = :alert OR mute IN (SELECT mute FROM act WHERE alert = :alert)
           OR mute = (SELECT mute FROM alerts WHERE id = :alert) ORDER BY id"""
         return self._rows(query, {"alert": alert})
 

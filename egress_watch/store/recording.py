@@ -5,19 +5,16 @@ In: `Judged` batches, `Tally`, `Alert` rows. Out: a committed `Batch` that rules
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from struct import Struct
-from typing import Any
 
 import numpy as np
 from sqlite_utils import Database
 
 from egress_watch.errors import StoreError
+from egress_watch.fast import distinct, table
 from egress_watch.model import (
-    NAME_SOURCES,
     Alert,
     Damage,
     Fact,
@@ -30,23 +27,20 @@ from egress_watch.model import (
     Link,
     Pace,
     Tally,
-    Words,
-    address_text,
-    mac_text,
 )
-from egress_watch.store import hours, retention
-from egress_watch.store.answers import PLACE_COLUMNS, Answer, dataset, place_row
-from egress_watch.store.batch import Batch, Matcher, Numbers
+from egress_watch.store.answers import dataset
+from egress_watch.store.batch import Batch, Matcher
 from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
-from egress_watch.store.facts import Contacts
-from egress_watch.store.file import transaction
-from egress_watch.store.habits import Habits
+from egress_watch.store.file import storable, transaction
+from egress_watch.store.flow_rows import FlowRows, device_words, keys_of
 from egress_watch.store.health import write_health
+from egress_watch.store.hours import HOUR_NS
+from egress_watch.store.hours import add as add_hours
 from egress_watch.store.kept import links, write_kept
-from egress_watch.store.kinds import NO_HABIT
-from egress_watch.store.lookups import Lookup
+from egress_watch.store.retention import note as note_newest
 from egress_watch.store.rollup import Rollup
+from egress_watch.store.set_aside import Unsound, note_broken, write_rules
 from egress_watch.store.steady import Steady
 from egress_watch.store.storm import Hits
 from egress_watch.store.sums import Sums
@@ -61,14 +55,6 @@ _TALLY = (
     "frames", "packets", "packet_bytes", "lost", "flows", "evicted", "late_fragments", "first_ns", "last_ns",
     "unstored", "unstored_packets",
 )  # fmt: skip
-_WORDS_2, _WORDS_3 = Struct("=2Q"), Struct("=3Q")
-_SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
-_FLOW = """
-INSERT INTO flow(recording, id, device, first_ns, duration_ns, protocol, device_port, remote_port, vlan, packets_out,
-  bytes_out, packets_in, bytes_in, flags_out, flags_in, end_reason, remote, name, name_source, name_ms, alias,
-  place, facts, habit)
-VALUES ({recording:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
 
 
 class Recording:
@@ -80,20 +66,11 @@ class Recording:
         self._episodes = Episodes(db, row, judged_by, pace=pace)
         self._rules_done = -1
         self.clock, self._marked_ns = Steady(), 0
-        self._devices = Lookup[bytes](db, "device", ("ip", "mac"), _device_row)
-        self._remotes = Lookup[bytes](db, "remote", ("ip",), lambda key: (address_text(*_WORDS_2.unpack(key)),))
-        self._names = Lookup[str](db, "name", ("name",), lambda name: (name,))
-        self._aliases = Lookup[str](db, "alias", ("names",), lambda names: (json.dumps(names.split(" ")),))
-        self._places = Lookup[tuple[str, Answer]](db, "place", PLACE_COLUMNS, self._place_row, unique=1)
+        self._rows = FlowRows(db, row, judged_by, zone)
         self._asset_rows: list[int] = []
         """Row of the table asset of each listing of the inventory."""
         self._enlisted: set[tuple[bytes, int, int]] = set()
-        self._contacts, self._rollup, self._matcher = Contacts(db, row), Rollup(db, row), Matcher()
-        self._sums = Sums(db)
-        self._habits = Habits(db, row)
-        self._remembered = (
-            self._devices, self._remotes, self._names, self._aliases, self._places, self._contacts, self._habits,
-        )  # fmt: skip
+        self._rollup, self._matcher, self._sums = Rollup(db, row), Matcher(), Sums(db)
 
     def write(self, judged: Judged, tally: Tally, assets: Ints | None = None) -> Batch | None:
         """Store one batch with the counters so far, in one transaction, and return it for the rules.
@@ -109,12 +86,10 @@ class Recording:
                 batch = self._insert(judged, assets)
                 self._count(tally)
         except BaseException:
-            for memory in self._remembered:
-                memory.forget()
+            self._rows.forget()
             self._sums.forget()
             raise
-        for memory in self._remembered:
-            memory.trim()
+        self._rows.trim()
         return batch
 
     def alert(self, found: Iterable[Hits | Alert], batch: Batch) -> None:
@@ -152,25 +127,27 @@ class Recording:
         """Return what there is to tell of the database itself; see `store.lasting`."""
         return []
 
-    def reload(self, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]]) -> None:
-        """Judge by other data files and rules from now on; both as for `Store.record`."""
+    def reload(self, data: Sequence[Mapping[str, str]], rules: Iterable[Sequence[str]], unsound: Unsound = ()) -> None:
+        """Judge by other data files and rules from now on; all as for `Store.record`."""
         with transaction(self._db, self._path):
-            self._dataset = dataset(self._db, data)
-            write_rules(self._db, rules)
-            self._db.conn.execute("UPDATE recording SET dataset = ? WHERE id = ?", (self._dataset, self.id))
-        self._episodes.judged_by(self._dataset)
-        self._places.forget()
+            judged_by = dataset(self._db, data)
+            write_rules(self._db, rules, unsound)
+            self._db.conn.execute("UPDATE recording SET dataset = ? WHERE id = ?", (judged_by, self.id))
+        self._episodes.judged_by(judged_by)
+        self._rows.judged_by(judged_by)
 
     def enlist(self, flows: Flows, rows: Ints, listings: Sequence[Sequence[object]]) -> Ints:
         """Store what the inventory says of the flows' devices: ``rows`` (n,) index ``listings``, which only grow.
 
         Returns (n,) rows of the table asset.
         """
-        keys = zip(_device_keys(flows), flows.vlan.tolist(), rows.tolist(), strict=True)
-        if fresh := [one for one in dict.fromkeys(keys) if one not in self._enlisted]:
+        devices = device_words(flows)
+        first = distinct(table((*devices.T, flows.vlan, rows), len(flows))).first
+        met = zip(keys_of(devices[first]), flows.vlan[first].tolist(), rows[first].tolist(), strict=True)
+        if fresh := {one: at for at, one in zip(first.tolist(), met, strict=True) if one not in self._enlisted}:
             with transaction(self._db, self._path):
                 known = [*self._asset_rows, *asset_rows(self._db, listings[len(self._asset_rows) :])]
-                numbers = self._devices.numbers([device for device, _, _ in fresh])
+                numbers = self._rows.devices(devices[list(fresh.values())]).tolist()
                 placed = zip(numbers, fresh, strict=True)
                 of = [(self.id, number, vlan, known[row]) for number, (_, vlan, row) in placed]
                 self._db.conn.executemany("INSERT OR REPLACE INTO listing VALUES (?, ?, ?, ?)", of)
@@ -187,10 +164,10 @@ class Recording:
         """
         with transaction(self._db, self._path):
             self._count(tally)
-            self._habits.keep()
+            self._rows.keep()
             self._episodes.end(tally.last_ns)
             self._sums.settle()
-            retention.note(self._db, self._newest(), self.clock.now_ns())
+            note_newest(self._db, self._newest(), self.clock.now_ns())
             self._rollup.end()
             note_inputs(self._db, self.id, fingerprints, failed)
             self._db.conn.execute("UPDATE recording SET state = ?, writer = NULL WHERE id = ?", (state, self.id))
@@ -198,25 +175,17 @@ class Recording:
     def broken(self, rules: Mapping[str, str]) -> None:
         """Note the rules that could not run to their end, with the reason."""
         with transaction(self._db, self._path):
-            self._db.conn.executemany("UPDATE rule SET broken = ? WHERE id = ?", [(why, i) for i, why in rules.items()])
+            note_broken(self._db, rules)
 
     def _insert(self, judged: Judged, assets: Ints | None = None) -> Batch:
         """Insert the flows, with ids above all others: another process may have written meanwhile."""
-        newest = self._newest()
-        ids, devices = flow_ids(judged.flows.last_ns, newest), self._devices.numbers(_device_keys(judged.flows))
-        of, columns = np.array(devices, np.int64), self._columns(judged)
-        facts, habits = self._contacts.facts(judged, of), self._habits.times(judged, of)
-        rows = zip(ids.tolist(), devices, *columns, facts, habits, strict=True)
-        self._db.conn.executemany(_FLOW.format(recording=self.id), rows)
+        newest, flows = self._newest(), judged.flows
+        ids, numbers = flow_ids(flows.last_ns, newest), self._rows.numbers(judged)
+        self._rows.write(ids, flows, numbers)
         self._sums.grow(len(ids))
         self._mark(int(ids[-1]) if len(ids) else newest)
-        remote, name, source, _, alias, place = columns[-6:]
         assets = np.zeros(len(ids), np.int64) if assets is None else assets
-        hours.add(self._db, self.id, judged.flows, of, np.array(place, np.int64), assets)
-        heard, others = ([number or 0 for number in column] for column in (name, alias))
-        known = [NO_HABIT if times is None else times for times in habits]
-        parts = (remote, heard, source, others, place, facts, known)
-        numbers = Numbers(of, *(np.array(column, np.int64) for column in parts))
+        add_hours(self._db, self.id, flows, numbers.device, numbers.place, assets)
         return Batch(self._db, self.id, judged, ids, numbers, newest, self._matcher, self._rollup)
 
     def _newest(self) -> int:
@@ -227,35 +196,9 @@ class Recording:
     def _mark(self, newest: int) -> None:
         """Write down once an hour, by the clock, how far the flows have come."""
         now_ns = self.clock.now_ns()
-        if not 0 <= now_ns - self._marked_ns < hours.HOUR_NS:
+        if not 0 <= now_ns - self._marked_ns < HOUR_NS:
             self._marked_ns = now_ns
-            retention.note(self._db, newest, self._marked_ns)
-
-    def _columns(self, judged: Judged) -> list[Sequence[Any]]:
-        """Return the values of `_FLOW` behind id and device, in its order."""
-        flows = judged.flows
-        numbers = (
-            flows.first_ns, flows.last_ns - flows.first_ns, flows.protocol, flows.device_port, flows.remote_port,
-            flows.vlan, flows.packets_out, flows.bytes_out, flows.packets_in, flows.bytes_in, flows.flags_out,
-            flows.flags_in, flows.end_reason,
-        )  # fmt: skip
-        return [
-            *(column.tolist() for column in numbers), self._remotes.numbers(_keys(flows.remote)),
-            _numbers(self._names, flows.name, len(flows)),
-            [_SOURCES[source] for source in flows.name_source] or [0] * len(flows), _name_ages_ms(flows),
-            _numbers(self._aliases, flows.other_names, len(flows)), self._place_numbers(judged),
-        ]  # fmt: skip
-
-    def _place_numbers(self, judged: Judged) -> list[int]:
-        rows = np.unique(judged.judgement).tolist()
-        zones = judged.zones or [""] * len(judged.places)
-        answers = [(zones[row], (judged.places[row], judged.verdicts[row])) for row in rows]
-        numbers = dict(zip(rows, self._places.numbers(answers), strict=True))
-        return [numbers[row] for row in judged.judgement.tolist()]
-
-    def _place_row(self, key: tuple[str, Answer]) -> Sequence[object]:
-        zone, answer = key
-        return place_row(zone or self._zone, self._dataset, answer)
+            note_newest(self._db, newest, self._marked_ns)
 
     def _count(self, tally: Tally) -> None:
         settings = ", ".join(f"{name} = ?" for name in _TALLY)
@@ -275,22 +218,6 @@ class Recording:
         )
 
 
-def _numbers(texts: Lookup[str], words: Sequence[str], count: int) -> Sequence[int | None]:
-    """Return the row of each of ``count`` words, None where there is none; no words at all stand for empty ones."""
-    if not (told := [word for word in words if word]):
-        return [None] * count
-    numbers = dict(zip(told, texts.numbers(told), strict=True))
-    return [numbers.get(word) for word in words]
-
-
-def _name_ages_ms(flows: Flows) -> Sequence[int | None]:
-    """Return how long before a flow's first packet its name was heard, in ms; below 0 where it was heard later."""
-    if not len(flows.name_ns):
-        return [None] * len(flows)
-    ages: list[int | None] = ((flows.first_ns - flows.name_ns) // MILLISECOND_NS * (flows.name_ns != 0)).tolist()
-    return ages
-
-
 def _damage_row(recording: int, damage: Damage) -> tuple[int, str, int, str, int]:
     return recording, storable(damage.origin), damage.offset, storable(damage.reason), damage.lost_bytes
 
@@ -308,12 +235,6 @@ def begin(
     return number
 
 
-def write_rules(db: Database, rules: Iterable[Sequence[str]]) -> None:
-    """Remember rules by id, title, level, digest and origin; called within a transaction."""
-    rows = [tuple(map(storable, row)) for row in rules]
-    db.conn.executemany("INSERT OR REPLACE INTO rule VALUES (?, ?, ?, ?, ?, NULL)", rows)
-
-
 def note_inputs(
     db: Database, recording: int, fingerprints: Mapping[str, str], failed: Mapping[str, str] = NONE
 ) -> None:
@@ -323,11 +244,6 @@ def note_inputs(
         for path, fingerprint in fingerprints.items()
     ]
     db.conn.executemany("INSERT OR REPLACE INTO input VALUES (?, ?, ?, ?)", rows)
-
-
-def storable(text: str) -> str:
-    """Return a text that UTF-8 can hold: the name of a file may be any bytes (PEP 383), the others are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def writer(pid: int) -> str:
@@ -370,18 +286,3 @@ def flow_ids(last_ns: Ints, newest: int) -> Ints:
     steps = np.arange(len(last_ns))
     ids: Ints = np.maximum.accumulate(np.maximum(wanted, newest + 1) - steps) + steps
     return ids
-
-
-def _device_row(key: bytes) -> tuple[str, str]:
-    high, low, mac = _WORDS_3.unpack(key)
-    return address_text(high, low), mac_text(mac)
-
-
-def _device_keys(flows: Flows) -> list[bytes]:
-    return _keys(np.concatenate((flows.device, flows.device_mac[:, None]), axis=1))
-
-
-def _keys(words: Words) -> list[bytes]:
-    """Return the rows of an array of words as bytes: of all keys of a Python dict they are the cheapest to make."""
-    keys: list[bytes] = np.ascontiguousarray(words).view(f"V{8 * words.shape[1]}")[:, 0].tolist()
-    return keys

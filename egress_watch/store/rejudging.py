@@ -22,13 +22,13 @@ from sqlite_utils import Database
 
 from egress_watch.errors import StoreError, UsageError
 from egress_watch.model import Ints, Place, Verdict, Words, address_words
-from egress_watch.store import hours
-from egress_watch.store import sums as over_time
 from egress_watch.store.answers import PLACE_COLUMNS, SAID, Answer, dataset, known_dataset, place_row, said
 from egress_watch.store.difference import Difference, Said, Then, kind_of
 from egress_watch.store.file import open_for_reading, open_for_writing, transaction, trouble
+from egress_watch.store.hours import again as sum_hours_again
 from egress_watch.store.lookups import Lookup
 from egress_watch.store.recording import RUNNING, alive
+from egress_watch.store.sums import again as sum_again
 
 PAGE_GROUPS = 20_000
 WINDOW_FLOWS = 200_000
@@ -248,8 +248,8 @@ class _Rejudging:
         for window in self._windows() if changed else ():
             self._move(window)
         for number in changed:
-            hours.again(self._db, number)
-        over_time.again(self._db, changed)
+            sum_hours_again(self._db, number)
+        sum_again(self._db, changed)
 
     def _differs(self, then: Then) -> bool:
         return (then.as_of, then.dataset) != (self._laws[then.recording].as_of, self._dataset)

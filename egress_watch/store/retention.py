@@ -17,10 +17,12 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from egress_watch.store import sums
 from egress_watch.store.file import transaction, trouble
 from egress_watch.store.gaps import note_unsent, overtake
 from egress_watch.store.hours import HOUR_NS
+from egress_watch.store.sums import add as sum_flows
+from egress_watch.store.sums import trim as trim_sums
+from egress_watch.store.sums import up_to as summed_up_to
 
 DAY_NS = 24 * HOUR_NS
 SLICE_FLOWS = 20_000
@@ -186,8 +188,8 @@ def _take(db: Database, path: str, up_to: int, because: str, many: int) -> Taken
         last, flows = db.conn.execute(_SLICE, (up_to, many)).fetchone()
         if not flows:
             return Taken()
-        if sums.up_to(db) < last:
-            sums.add(db)
+        if summed_up_to(db) < last:
+            sum_flows(db)
         db.conn.execute(_THIN, (last,))
         overtake(db, "flows", last)
         db.conn.execute("DELETE FROM flow WHERE id <= ?", (last,))
@@ -207,7 +209,7 @@ def _take_hours(db: Database, path: str, before: int, many: int) -> Iterator[Tak
                 yield Taken(hours=hours)
         with transaction(db, path):
             db.conn.execute("DELETE FROM segment_hour WHERE recording = ? AND hour < ?", (recording, end))
-            sums.trim(db, recording, end)
+            trim_sums(db, recording, end)
 
 
 def _take_alerts(db: Database, path: str, up_to: int, many: int) -> Taken:

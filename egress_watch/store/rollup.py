@@ -18,8 +18,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from sqlite_utils import Database
 
+from egress_watch.fast import distinct, table
 from egress_watch.model import Count, Crossing, Ints, Judged
-from egress_watch.store.kinds import PASSING, ROW_OF, Codes, alike, runs
+from egress_watch.store.kinds import PASSING, ROW_OF, Codes
 from egress_watch.store.windows import SLOTS, Row, crossings, reached, slot_ns
 
 LIMIT = 200_000
@@ -83,7 +84,7 @@ class _Counts:
         """Return the number of each row's group, by the codes of its values, a column for each value."""
         numbers = columns[0]
         if len(columns) > 1:
-            first, which = alike(columns, len(numbers))
+            first, which = distinct(table(columns, len(numbers)))
             codes = zip(*(column[first].tolist() for column in columns), strict=True)
             groups = self._groups
             numbers = np.array([groups.setdefault(one, len(groups)) for one in codes], np.int64)[which]
@@ -96,8 +97,8 @@ class _Counts:
 
     def likely(self, fresh: Ints) -> Ints:
         """Return the groups that may have reached the limit with some more rows: all together they come to it."""
-        order, begin = runs([fresh[:, GROUP]], len(fresh))
-        groups, more = fresh[order[begin], GROUP], np.add.reduceat(fresh[order, AMOUNT], begin)
+        kinds = distinct(table((fresh[:, GROUP],), len(fresh)))
+        groups, more = fresh[kinds.first, GROUP], kinds.sums(fresh[:, AMOUNT])
         self._room(int(groups.max(initial=0)))
         likely: Ints = groups[more + self._totals[groups] >= self.count.least]
         return likely
@@ -277,19 +278,15 @@ class Rollup:
 
 def _sums(keys: tuple[Ints, Ints, Ints], rows: Ints, batch: Asked, count: Count) -> Ints:
     """Return a row for each group, slot and item that is there."""
-    order, starts = runs(keys, len(rows))
-    first = order[starts]
-    flows, taken = batch.judged.flows, rows[order]
-    found = np.zeros((len(first), len(Row._fields)), np.int64)
-    found[:, GROUP], found[:, SLOT], found[:, ITEM] = (key[first] for key in keys)
-    found[:, HITS] = np.diff(starts, append=len(order))
-    found[:, OUT], found[:, IN] = (np.add.reduceat(one[taken], starts) for one in (flows.bytes_out, flows.bytes_in))
-    found[:, FIRST_NS] = np.minimum.reduceat(flows.first_ns[taken], starts)
-    found[:, LAST_NS] = np.maximum.reduceat(flows.last_ns[taken], starts)
-    found[:, FIRST] = np.minimum.reduceat(batch.ids[taken], starts)
-    found[:, LAST] = np.maximum.reduceat(batch.ids[taken], starts)
+    kinds, flows = distinct(table(keys, len(rows))), batch.judged.flows
+    found = np.zeros((len(kinds.first), len(Row._fields)), np.int64)
+    found[:, GROUP], found[:, SLOT], found[:, ITEM] = (key[kinds.first] for key in keys)
+    found[:, HITS] = kinds.counts()
+    found[:, OUT], found[:, IN] = (kinds.sums(one[rows]) for one in (flows.bytes_out, flows.bytes_in))
+    found[:, FIRST_NS], found[:, LAST_NS] = kinds.least(flows.first_ns[rows]), kinds.most(flows.last_ns[rows])
+    found[:, FIRST], found[:, LAST] = kinds.least(batch.ids[rows]), kinds.most(batch.ids[rows])
     if count.kind == "value_sum":
-        found[:, AMOUNT] = np.add.reduceat(getattr(flows, count.field)[taken], starts)
+        found[:, AMOUNT] = kinds.sums(getattr(flows, count.field)[rows])
     else:
         found[:, AMOUNT] = found[:, HITS] if count.kind == "event_count" else 1
     return found
@@ -299,13 +296,12 @@ def _merged(rows: Ints) -> Ints:
     """Return rows with those of the same group, slot and item as one."""
     if not len(rows):
         return rows
-    order, begin = runs([rows[:, GROUP], rows[:, SLOT], rows[:, ITEM]], len(rows))
-    rows = rows[order]
-    found = rows[begin]
+    kinds = distinct(table((rows[:, GROUP], rows[:, SLOT], rows[:, ITEM]), len(rows)))
+    found = rows[kinds.first]
     for column in (AMOUNT, HITS, OUT, IN, TOLD, TOLD_OUT, TOLD_IN):
-        found[:, column] = np.add.reduceat(rows[:, column], begin)
+        found[:, column] = kinds.sums(rows[:, column])
     for column in (FIRST_NS, FIRST):
-        found[:, column] = np.minimum.reduceat(rows[:, column], begin)
+        found[:, column] = kinds.least(rows[:, column])
     for column in (LAST_NS, LAST):
-        found[:, column] = np.maximum.reduceat(rows[:, column], begin)
+        found[:, column] = kinds.most(rows[:, column])
     return found

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from sqlite_utils import Database
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
-from egress_watch.store import sums
 from egress_watch.store.schema_habits import HABITS, HABITS_SHOWN
 from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
 from egress_watch.store.schema_outbox import OUTBOX
+from egress_watch.store.sums import begin as sum_begin
+from egress_watch.store.sums import tables as sum_tables
 
 APPLICATION = 0x45677257
 """``EgrW``: PRAGMA application_id of our files, so that a database of something else is never taken for one."""
@@ -362,9 +363,9 @@ def _version_9(db: Database) -> None:
 
 def _version_10(db: Database) -> None:
     """Keep sums by remote and over days too, so that a screen opens at once whatever the number of flows."""
-    for statement in sums.tables():
+    for statement in sum_tables():
         db.conn.execute(statement)
-    sums.begin(db)
+    sum_begin(db)
 
 
 def _version_11(db: Database) -> None:

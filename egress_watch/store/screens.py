@@ -19,6 +19,7 @@ from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
 from egress_watch.store.recording import RUNNING, living
 from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source
 from egress_watch.store.seek import Found, ranked, seek
+from egress_watch.store.set_aside import BROKEN_RULES
 from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS
 from egress_watch.store.terms import Filter, FilterError, parse
 
@@ -72,7 +73,10 @@ class Screens(Reader):
         ]
         skipped = self._rows("SELECT reason, sum(frames) AS frames FROM skipped GROUP BY reason ORDER BY 2 DESC, 1")
         damage = self._rows("SELECT path, offset, reason, lost_bytes FROM damage")
-        return Snapshot(tuple(rows), skipped=tuple(skipped), damage=tuple(damage), data=tuple(self.data()))
+        return Snapshot(
+            tuple(rows), skipped=tuple(skipped), damage=tuple(damage), data=tuple(self.data()),
+            set_aside=tuple(self._rows(BROKEN_RULES)), sinks=tuple(self.sinks()),
+        )  # fmt: skip
 
     def _gather(self, scope: Scope) -> None:
         """Read for several kinds of sums at once what they are made of, into temporary tables."""

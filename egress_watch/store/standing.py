@@ -20,6 +20,7 @@ from egress_watch.store.integrity import BROKEN, SOUND
 from egress_watch.store.lasting import DATABASE
 from egress_watch.store.recording import RUNNING, writer
 from egress_watch.store.retention import space
+from egress_watch.store.set_aside import BROKEN_RULES
 
 KILLED = "stopped without ending"
 LATELY_S = 900
@@ -45,7 +46,6 @@ _CHECKED = f"""SELECT time_ns, what, what = '{SOUND}' AS sound FROM happening
 WHERE interface = '{DATABASE}' AND what LIKE '{BROKEN}%' ORDER BY rowid DESC LIMIT 1"""  # noqa: S608 - constants
 _OPEN = "SELECT level, count(*) AS n FROM alert WHERE closed_ns IS NULL GROUP BY level"
 _OPENED = "SELECT level, count(*) AS n FROM alert GROUP BY level"
-_BROKEN = "SELECT title, broken FROM rule WHERE broken IS NOT NULL ORDER BY title"
 _SKIPPED = "SELECT reason, sum(frames) AS frames FROM skipped GROUP BY reason ORDER BY 2 DESC, 1"
 _BYTES = """
 SELECT verdict, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in FROM segment_hour
@@ -95,7 +95,7 @@ def _told(db: Database, path: str) -> dict[str, Any]:
         "checked": next(iter(db.query(_CHECKED)), None),
         "open_alerts": _by_level(db, _OPEN), "alerts": _by_level(db, _OPENED),
         "sinks": states(db), "files": next((row["files"] for row in data), "[]"),
-        "broken_rules": list(db.query(_BROKEN)),
+        "broken_rules": list(db.query(BROKEN_RULES)),
         "skipped": {row["reason"]: row["frames"] for row in db.query(_SKIPPED)},
         "bytes": {row["verdict"]: (row["bytes_out"], row["bytes_in"]) for row in db.query(_BYTES)},
         "totals": next(iter(db.query(_TOTALS))), "space": space(db, path)._asdict(),

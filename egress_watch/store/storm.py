@@ -5,14 +5,15 @@ In: the `Hits` of one rule in a batch. Out: where the next decision falls, and s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import Protocol
 
 import numpy as np
 
+from egress_watch.fast import distinct, table
 from egress_watch.model import Alert, Ints, Pace
-from egress_watch.store.episode import LATEST_NS, Episode
+from egress_watch.store.episode import LATEST_NS, Episode, Whom
 
 
 class Hits(Protocol):
@@ -31,8 +32,8 @@ class Hits(Protocol):
     head: Ints
     """(episodes,) The first hit of each."""
 
-    def whom(self) -> Iterable[tuple[int, str, str, str]]:
-        """Return the device, owner, country and network of each episode."""
+    def whom(self) -> tuple[Sequence[Whom], Ints]:
+        """Return owners with country and network, and which of them each episode is about."""
 
     def alerts(self) -> Iterable[Alert]:
         """Return the episodes, in the order of their first flows."""
@@ -57,11 +58,16 @@ def undecided(pace: Pace, summary: Episode, hits: Hits, at: int) -> int:
     return at + int(decided[0]) if len(decided) else len(hits.flow)
 
 
-def by_device(hits: Hits, some: slice) -> Iterator[tuple[int, int, int, int]]:
-    """Yield device, number, bytes out and bytes in of some hits, a row for each device."""
-    devices, which = np.unique(hits.device[some], return_inverse=True)
-    sums = np.zeros((3, len(devices)), np.int64)
-    np.add.at(sums[0], which, 1)
-    np.add.at(sums[1], which, hits.bytes_out[some])
-    np.add.at(sums[2], which, hits.bytes_in[some])
-    return zip(devices.tolist(), *sums.tolist(), strict=True)
+def by_device(hits: Hits, some: slice, summary: int) -> Ints:
+    """Return the sums of some hits as rows of the table folded, one for each device."""
+    kinds = distinct(table((hits.device[some],), len(hits.device[some])))
+    columns = (np.ones_like(kinds.which), hits.bytes_out[some], hits.bytes_in[some])
+    devices = hits.device[some][kinds.first]
+    return np.stack((np.full_like(devices, summary), devices, *map(kinds.sums, columns)), axis=1)
+
+
+def together(folded: Sequence[Ints]) -> Ints:
+    """Return rows of the table folded with those of one summary and device as one."""
+    rows = np.concatenate(folded)
+    kinds = distinct(rows[:, :2].view(np.uint64))
+    return np.concatenate((rows[kinds.first, :2], np.stack(list(map(kinds.sums, rows.T[2:])), axis=1)), axis=1)

@@ -18,6 +18,7 @@ from textual.widgets import Static
 
 from egress_watch_tui.feed import Row
 from egress_watch_tui.plain import harmless
+from egress_watch_tui.taste import masked_row
 from egress_watch_tui.words import RESTS_ON, STATUS, dated, level, owner, protocol, size, verdict, when
 
 Line = tuple[str, str | Text]
@@ -48,6 +49,7 @@ class Detail(VerticalScroll, can_focus=True, inherit_bindings=False):
 
 def alert(row: Row, flow: Row | None, history: Sequence[Row] = ()) -> RenderableType:
     """Return an alert with the evidence of its newest flow, None where that is not read yet or gone."""
+    row, flow = masked_row(row), flow and masked_row(flow)
     head = Text.assemble(level(row["level"]), "  ", (harmless(row["title"]), "bold"))
     lines: list[Line] = [
         ("verdict", verdict(row["verdict"])),
@@ -86,6 +88,7 @@ def _state(row: Row) -> str:
 
 def flow(row: Row) -> RenderableType:
     """Return a flow with its evidence."""
+    row = masked_row(row)
     head = Text.assemble(verdict(row["verdict"]), "  ", (harmless(row["name"] or row["remote_ip"]), "bold"))
     span = f"{when(row['first_ns'])} to {when(row['last_ns'])}, ended: {row['end_reason']}"
     out = f"{size(row['bytes_out'])} in {row['packets_out']:,} packets out"

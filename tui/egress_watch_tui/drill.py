@@ -11,6 +11,7 @@ from egress_watch.store.fields import BY_NAME
 from egress_watch.store.terms import FilterError, quoted, words
 from egress_watch_tui.ask import Ask, with_filter
 from egress_watch_tui.feed import Row
+from egress_watch_tui.taste import taste, within
 from egress_watch_tui.words import device, remote, worst
 
 FLOWS_ONLY, ALERTS = "flow", "Alerts"
@@ -100,7 +101,7 @@ def _of_remote(row: Row, to: str) -> Iterator[str]:
     if to in {"Owners", ALERTS}:
         owner = row.get("owner") or row.get("as_name")
         yield f"owner:{quoted(owner)}" if owner else f"status:{row['location_status']}"
-    elif row.get("name"):
+    elif row.get("name") and not (taste().private and within(row["remote_ip"])):
         yield f"name:{quoted(row['name'])}"
     else:
         yield f"remote:{row['remote_ip']}"

@@ -26,7 +26,8 @@ from egress_watch_tui.help import Help
 from egress_watch_tui.keys import working
 from egress_watch_tui.pane import Pane, View
 from egress_watch_tui.sheet import Sheet
-from egress_watch_tui.taste import choose, masked, taste
+from egress_watch_tui.sinks import Sinks
+from egress_watch_tui.taste import choose, masked, masked_row, taste
 from egress_watch_tui.themes import THEMES
 
 TO = {"D": "Devices", "T": "Destinations", "O": "Owners", "F": "Flows", "A": "Alerts"}
@@ -46,6 +47,7 @@ WAYS: list[BindingType] = [
     Binding("space", "pause", "Pause"),
     Binding("y", "copy", "Copy", show=False),
     Binding("Y", "copy(True)", "Copy as JSON", show=False),
+    Binding("R", "sinks", "Sinks", show=False),
     Binding("z", "zone", "Time zone", show=False),
     Binding("p", "privacy", "Hide addresses", show=False),
     Binding("t", "colours", "Theme", show=False),
@@ -97,7 +99,7 @@ class Roads(Base):
         return {
             "clear": bool(self.view.ask.filter), "return": bool(self.view.trail), "why": row is not None,
             "copy": row is not None, "step": self.view.ask.range.times(self.view.newest_ns)[0] is not None,
-            "follow": not self.view.ask.range.follows(),
+            "sinks": bool(self.view.snapshot.sinks), "follow": not self.view.ask.range.follows(),
             "drill": row is not None and self.front().NAME not in parameters,
         }.get(action, True)  # fmt: skip
 
@@ -198,10 +200,14 @@ class Roads(Base):
         row = self.front().row()
         if row is None:
             return
-        shown = {name: value for name, value in row.items() if not name.startswith("_")}
+        shown = masked_row({name: value for name, value in row.items() if not name.startswith("_")})
         text = json.dumps(shown, ensure_ascii=True, default=str) if as_json else as_text(shown)
         self.copy_to_clipboard(masked(text))
         self.notify(f"The row is in the clipboard{' as JSON' if as_json else ''}.", timeout=3)
+
+    def action_sinks(self) -> None:
+        """Show how the receivers stand, and what each promises."""
+        self.push_screen(Sinks(self.view.snapshot.sinks))
 
     def action_zone(self) -> None:
         """Show times in UTC or in this machine's zone."""

@@ -23,6 +23,7 @@ from egress_watch.errors import EgressWatchError
 from egress_watch_tui.ask import Ask
 from egress_watch_tui.feed import Feed, Row
 from egress_watch_tui.plain import harmless
+from egress_watch_tui.taste import OF_PEOPLE, masked_name, masked_row
 from egress_watch_tui.words import RESTS_ON, STATUS, changes, operator, owner, verdict, when
 
 SURE = {
@@ -85,7 +86,7 @@ class Sheet(ModalScreen[None]):
 
 def sheet(row: Row, found: Mapping[str, Any]) -> RenderableType:
     """Return everything that is stored of the answer behind a row, and of its device."""
-    answer = found.get("flow") or found.get("place")
+    row, answer = masked_row(row), masked_row(found.get("flow") or found.get("place") or {})
     blocks: list[RenderableType] = []
     if answer:
         head = Text.assemble(
@@ -168,9 +169,11 @@ def _device(found: Mapping[str, Any]) -> Lines:
     for row in found["listed"]:
         for name in ("device_name", "site", "segment", "role", "supplier", "contact", "notes"):
             if row.get(name):
-                yield name.replace("_", " "), f"{row[name]} (your inventory)"
+                known = masked_name(str(row[name])) if name in OF_PEOPLE else row[name]
+                yield name.replace("_", " "), f"{known} (your inventory)"
     for row in found["facts"]:
-        yield row["kind"].replace("_", " "), f"{row['value']} ({row['source']}, {when(row['last_ns'], '%F %H:%M')})"
+        value = masked_name(row["value"]) if row["kind"] == "host_name" else row["value"]
+        yield row["kind"].replace("_", " "), f"{value} ({row['source']}, {when(row['last_ns'], '%F %H:%M')})"
 
 
 def _table(lines: Lines) -> Table:

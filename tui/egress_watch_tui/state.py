@@ -1,6 +1,6 @@
 """What was recorded, how much of it was lost, and how old the data is that judged it.
 
-In: a `View`. Out: lines of words. Never: a loss that is not said.
+In: a `View`. Out: lines of words. Never: a loss, or a sink in trouble, that is not said.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from egress_watch.model import Snapshot
+from egress_watch_tui import sinks
 from egress_watch_tui.pane import View
 from egress_watch_tui.plain import harmless
 from egress_watch_tui.words import NANOSECOND, age, dated, span, when
@@ -51,6 +52,10 @@ def pulse(view: View) -> str:
         parts += [f"{view.frames_s:,.0f} frames/s", f"{age_of(view)} old"]
     if snapshot.recordings:
         parts.append(f"! {lost:,} lost ({lost / max(1, frames + lost):.2%})" if lost else "0 lost")
+    if snapshot.set_aside:
+        parts.append(f"! rules set aside: {len(snapshot.set_aside)}")
+    if told := sinks.trouble(snapshot.sinks):
+        parts.append(told)
     return ", ".join(parts)
 
 
@@ -74,10 +79,15 @@ def _lines(view: View) -> Iterator[tuple[str, str, str]]:
         yield "", "! its process is gone: what was committed is here; the same command records it anew", "bold"
     yield "counted", _counts(snapshot), ""
     yield "data", _data(view), ""
+    if snapshot.sinks:
+        yield "sinks", sinks.line(snapshot.sinks), "bold" if sinks.trouble(snapshot.sinks) else ""
     if snapshot.damage:
         first = snapshot.damage[0]
         where = f"{first['path']}: {first['reason']} at byte {first['offset']:,}"
         yield "damaged", f"! {len(snapshot.damage)} of the inputs: {where}", "bold"
+    if snapshot.set_aside:
+        first = snapshot.set_aside[0]
+        yield "rules", f"! {len(snapshot.set_aside)} set aside: {first['title']}: {first['broken']}", "bold"
 
 
 def _span(snapshot: Snapshot) -> str:

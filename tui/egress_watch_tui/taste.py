@@ -29,11 +29,16 @@ PALETTES: Mapping[str, Mapping[str, str]] = {
 }
 """Styles of the verdicts by theme. Okabe and Ito's palette (2008) and, for `colour-blind`, Paul Tol's light one (2021):
 people with any kind of colour vision can tell them apart, and nothing rests on colour alone."""
+OF_PEOPLE = ("device_name", "contact", "notes")
+"""Columns of a row whose words point to a device or its people."""
 SECRET = secrets.token_bytes(16)
 _ADDRESS = re.compile(
     r"(?<![0-9A-Za-z:.])(?:(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}|(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
     r"|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:[0-9.]{7,15})?)(?![0-9A-Za-z])"
 )
+
+_TOWARDS = re.compile(r"(?<= to )[A-Za-z_][^ ]*?(?= \(|: |:$|$)")
+"""The name that the sentence of an alert speaks of: ``10.20.1.1 to johns-phone.local: ...``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,40 @@ def masked(text: str) -> str:
     return _ADDRESS.sub(_mask, text) if taste().private else text
 
 
+def masked_name(text: str) -> str:
+    """Return what stands for a name or words that point to a person, where the user wants that."""
+    return mask(text, "name") if text and taste().private else text
+
+
+def masked_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with the names that point to a device or its people masked; addresses are for `masked`."""
+    if not taste().private:
+        return dict(row)
+    own = within(row.get("remote_ip"))
+    hidden = (*OF_PEOPLE, *(("name", "other_names") if own else ()))
+    shown = {key: _hidden(value) if key in hidden and value else value for key, value in row.items()}
+    if own and isinstance(row.get("why"), str):
+        shown["why"] = _TOWARDS.sub(lambda found: _hidden(found[0]), row["why"], count=1)
+    return shown
+
+
+def within(address: object) -> bool:
+    """Return whether an address is of a network of one's own: a private one, or of the link."""
+    try:
+        known = ip_address(str(address))
+    except ValueError:
+        return False
+    return (known.is_private or known.is_link_local) and not known.is_multicast
+
+
+def _hidden(value: Any) -> Any:
+    return [mask(str(one), "name") for one in value] if isinstance(value, list) else mask(str(value), "name")
+
+
 @lru_cache(65_536)
-def mask(address: str) -> str:
-    """Return what stands for an address."""
-    return "addr-" + blake2b(address.lower().encode(), key=SECRET, digest_size=3).hexdigest()
+def mask(text: str, kind: str = "addr") -> str:
+    """Return what stands for an address, or for a name."""
+    return f"{kind}-" + blake2b(text.lower().encode("utf-8", "replace"), key=SECRET, digest_size=3).hexdigest()
 
 
 def _mask(found: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from egress_watch.model import GLYPHS, IN, OUT, OWN, UNKNOWN
 from egress_watch_tui.plain import harmless
-from egress_watch_tui.taste import colour, taste
+from egress_watch_tui.taste import colour, taste, within
 
 MEANING = {
     IN: "in the zone, in hands seated in it",
@@ -85,8 +85,9 @@ def device(row: Mapping[str, Any]) -> str:
 
 
 def remote(row: Mapping[str, Any]) -> str:
-    """Return what the other side is called, or its address."""
-    return str(row.get("name") or row["remote_ip"])
+    """Return what the other side is called, or its address, where names are hidden and it is in one's own network."""
+    hidden = taste().private and within(row["remote_ip"])
+    return str((not hidden and row.get("name")) or row["remote_ip"])
 
 
 def worst(row: Mapping[str, Any]) -> str:
