@@ -154,7 +154,7 @@ def test_a_batch_that_is_refused_is_narrowed_to_the_one_record(tmp_path, status)
 def test_whoever_refuses_everything_is_at_a_wrong_address(tmp_path, scheme):
     """Another program that answers 400 to all there is has nothing set aside for it: the sink is down, and says so."""
     path = "/logs" if scheme == "elastic" else ""
-    with sending(tmp_path, answers(400, b"Request must contain a header"), scheme, path) as (sink, _):
+    with sending(tmp_path, lambda _: (400, b"Request must contain a header"), scheme, path) as (sink, _):
         for batch in (BATCH, BATCH[:1]):
             with pytest.raises(SinkDown, match="has taken no record so far") as down:
                 sink.deliver(batch)
