@@ -8,10 +8,21 @@ A range up to two hours is read flow by flow; a longer one from sums in whole ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from egress_watch.store.sums import ALL_S, CUBES, DAY_S, HOUR_S, HOURS, SECOND_NS, Cube
+from egress_watch.store.sums import (
+    ALL_S,
+    CUBES,
+    DAY_S,
+    DEVICE,
+    HOUR_S,
+    HOURS,
+    SECOND_NS,
+    SENDER,
+    SPLIT,
+    Cube,
+)
 from egress_watch.store.terms import Clause, Filter, FilterError
 
 EXACT_S, HOURLY_S = 2 * HOUR_S, 3 * DAY_S
@@ -111,46 +122,69 @@ def source(
     chosen = next(w for w in (widths or (width,)) if w in cube.widths) if cube else None
     slot = f", last_ns / {chosen * SECOND_NS} AS slot" if chosen and widths else ""
     tail = f"SELECT *{slot} FROM ({flows} WHERE id > :summed AND last_ns >= :since AND last_ns < :until) WHERE {where}"
-    picked = [
-        *columns,
-        *(("slot",) if slot else ()),
-        "flows",
-        "bytes_out",
-        "bytes_in",
-        "first_flow",
-        "last_flow",
-        "last_ns",
-    ]
+    names = [*columns, *(("slot",) if slot else ()), "flows", "bytes_out", "bytes_in"]
+    names = list(dict.fromkeys([*names, "first_flow", "last_flow", "last_ns"]))
     if cube and chosen is not None:
-        head, more = _summed(cube, chosen, where, shared)
+        head, more = _summed(cube, chosen, where, shared, whole=bool(widths))
     else:
         head, more = _exact(db, where, shared, flows)
-    names = ", ".join(dict.fromkeys(picked))
-    both = f"UNION ALL SELECT {names} FROM ({tail})" if cube is not HOURS else ""
-    sql = f"(SELECT {names} FROM ({head}) {both})"
+    both = f"UNION ALL SELECT {_picked(names)} FROM ({tail})" if cube is not HOURS else ""
+    sql = f"(SELECT {_picked(names, split=cube is not SENDER)} FROM ({head}) {both})"
     return Source(sql, {**shared, **more}, cube, chosen)
+
+
+def _picked(names: Iterable[str], *, split: bool = True) -> str:
+    """Return the columns to select; what tells of verdicts is made of a row's own where it has one."""
+    return ", ".join(f"{SPLIT[name]} AS {name}" if split and name in SPLIT else name for name in names)
 
 
 def _cube(needed: set[str], widths: set[int | None]) -> Cube | None:
     """Return the smallest table that has the columns and one of the widths, None for the flows themselves."""
-    for cube in (*CUBES[:3], HOURS, *CUBES[3:]):
+    after = CUBES.index(DEVICE) + 1
+    for cube in (*CUBES[:after], HOURS, *CUBES[after:]):
         held = {*cube.columns, "recording", *(("verdict",) if "place" in cube.columns else ())}
+        if cube is SENDER or "verdict" in held:
+            held |= SPLIT.keys()
         if needed <= held and widths & set(cube.widths):
             return cube
     return None
 
 
-def _summed(cube: Cube, width: int, where: str, shared: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the rows of a table of sums within the range."""
-    step = width * SECOND_NS or 1
-    between = {"first": shared["since"] // step, "last": (shared["until"] - 1) // step} if width else {}
-    verdict = "" if "verdict" in cube.columns else f", {_VERDICT.format(table=cube.table)}"
-    if cube is HOURS:
-        inner = f"{_BY_HOUR} WHERE recording IN (SELECT id FROM recording) AND hour BETWEEN :first AND :last"
+def _summed(
+    cube: Cube, width: int, where: str, shared: Mapping[str, Any], *, whole: bool
+) -> tuple[str, dict[str, Any]]:
+    """Return the rows of a table of sums within the range, ``whole`` where all slots are to be of that width."""
+    verdict = "" if "verdict" in cube.columns or cube is SENDER else f", {_VERDICT.format(table=cube.table)}"
+    if not width:
+        return f"SELECT * FROM (SELECT *{verdict} FROM {cube.table} WHERE width_s = 0 AND slot = 0) WHERE {where}", {}
+    widths = [width] if whole else sorted((w for w in cube.widths if w >= width), reverse=True)
+    parts, bounds = [], {}
+    for number, (wide, first, last) in enumerate(pieces(widths, shared["since"], shared["until"])):
+        bounds |= {f"first{number}": first, f"last{number}": last}
+        between = f"BETWEEN :first{number} AND :last{number}"
+        if cube is HOURS:
+            inner = f"{_BY_HOUR} WHERE recording IN (SELECT id FROM recording) AND hour {between}"
+        else:
+            inner = f"SELECT *{verdict} FROM {cube.table} WHERE width_s = {wide} AND slot {between}"
+        parts.append(f"SELECT * FROM ({inner}) WHERE {where}")
+    return " UNION ALL ".join(parts), bounds
+
+
+def pieces(widths: Sequence[int], since_ns: int, until_ns: int) -> Iterator[tuple[int, int, int]]:
+    """Yield width, first and last slot of what makes up a range: the wide in its middle, narrower ones at its ends.
+
+    ``widths`` fall, each a multiple of the next; of the narrowest there are those that hold the ends, too.
+    """
+    step = widths[0] * SECOND_NS
+    first, end = -(-since_ns // step), until_ns // step
+    if len(widths) == 1:
+        yield widths[0], since_ns // step, (until_ns - 1) // step
+    elif first < end:
+        yield from (piece for piece in pieces(widths[1:], since_ns, first * step) if piece[1] <= piece[2])
+        yield widths[0], first, end - 1
+        yield from (piece for piece in pieces(widths[1:], end * step, until_ns) if piece[1] <= piece[2])
     else:
-        slots = "slot BETWEEN :first AND :last" if width else "slot = 0"
-        inner = f"SELECT *{verdict} FROM {cube.table} WHERE width_s = {width} AND {slots}"
-    return f"SELECT * FROM ({inner}) WHERE {where}", between
+        yield from pieces(widths[1:], since_ns, until_ns)
 
 
 def _exact(db: Any, where: str, shared: Mapping[str, Any], flows: str) -> tuple[str, dict[str, Any]]:

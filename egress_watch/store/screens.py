@@ -20,7 +20,7 @@ from egress_watch.store.recording import RUNNING, living
 from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source
 from egress_watch.store.seek import Found, ranked, seek
 from egress_watch.store.set_aside import BROKEN_RULES
-from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS
+from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS, SPLIT, SPLIT_SUMS
 from egress_watch.store.terms import Filter, FilterError, parse
 
 LIMIT_S, PATIENCE_S = 8.0, 60.0
@@ -29,11 +29,14 @@ is slow; a smaller range or another filter answers."""
 MOST_CHOICES = 40
 MOST_ROWS, SERIES_POINTS = 100, 120
 GATHERED = {
-    "senders": (("recording", "device", "vlan", "verdict"), ("devices", "segments")),
+    "senders": (("recording", "device", "vlan"), ("devices", "segments")),
     "answers": (("place", "verdict"), ("verdicts", "countries", "owners")),
 }
-_SUMS = """sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow,
-  max(last_flow) AS last_flow, max(last_ns) AS last_ns"""
+_SUMS = (
+    """sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow,
+  max(last_flow) AS last_flow, max(last_ns) AS last_ns, """
+    + SPLIT_SUMS
+)
 SUMMED = ("verdicts", "countries", "owners", "devices", "segments")
 
 
@@ -82,7 +85,7 @@ class Screens(Reader):
         """Read for several kinds of sums at once what they are made of, into temporary tables."""
         for table, (columns, kinds) in GATHERED.items():
             with self._limited():
-                found = source(self._db.conn, scope, columns, self.newest_ns(), flows=self._near)
+                found = source(self._db.conn, scope, (*columns, *SPLIT), self.newest_ns(), flows=self._near)
                 names = ", ".join(columns)
                 self._db.conn.execute(f"DROP TABLE IF EXISTS temp.{table}")
                 query = f"CREATE TEMP TABLE {table} AS SELECT {names}, {_SUMS} FROM {found.sql} GROUP BY {names}"
