@@ -1,4 +1,4 @@
-"""Sums by device with a column for each verdict, and slots of six hours and a day: step 15 of the schema.
+"""Sums by device with a column for each verdict, and slots of a quarter, of six hours and a day: step 15 of the schema.
 
 In: a database of version 14. Out: the table sum_sender, and wider slots of sum_place and sum_remote. Never: a look at
 flows that are summed already: retention may have taken them; the sums of their hours stayed.
@@ -38,24 +38,31 @@ _OF_HOURS = f"""INSERT INTO sum_sender
       min((hour + 1) * {HOUR_S * SECOND_NS} - 1, max(hour * {HOUR_S * SECOND_NS}, recording.last_ns)) AS last_ns
     FROM hour JOIN (SELECT id AS answer, verdict FROM place) ON answer = place
       JOIN recording ON recording.id = hour.recording)
-  GROUP BY hour, recording, device, vlan"""
+  GROUP BY hour, recording, device, vlan"""  # noqa: S608 - ours
 _OF_DAYS = f"""INSERT INTO sum_sender SELECT width_s, slot, recording, device, vlan, {_TOTALS}, {SPLIT_SUMS}
-  FROM (SELECT *, {_SPLIT} FROM {DEVICE.table} WHERE width_s = {DAY_S}) GROUP BY slot, recording, device, vlan"""
+  FROM (SELECT *, {_SPLIT} FROM {DEVICE.table} WHERE width_s = {DAY_S}) GROUP BY slot, recording, device, vlan"""  # noqa: S608 - ours
 
 
 def widen_sums(db: Database) -> None:
     """Make the table and the slots that are new of the sums that are there; called within a transaction.
 
-    Of an hour of the past the newest time is not known: it is its end, as it was shown, and its first flow is 0.
+    Of an hour of the past the newest time is not known: it is its end, as it was shown, and its first flow is 0. The
+    quarters of an hour begin now: ``quarters`` is the newest flow that they may lack.
     """
     db.conn.execute(table_of(SENDER))
+    db.conn.execute("ALTER TABLE summed ADD COLUMN quarters INTEGER NOT NULL DEFAULT 0")
     if not up_to(db):
         begin(db)
         return
+    db.conn.execute("UPDATE summed SET quarters = flow")
     add(db)
-    for cube, widths in ((SENDER, SENDER.widths), (PLACE, (SIX_HOURS_S,)), (REMOTE, (SIX_HOURS_S, DAY_S))):
+    for cube, widths in (
+        (SENDER, (HOUR_S, SIX_HOURS_S, DAY_S)),
+        (PLACE, (SIX_HOURS_S,)),
+        (REMOTE, (SIX_HOURS_S, DAY_S)),
+    ):
         for width in widths:
-            db.conn.execute(f"DELETE FROM {cube.table} WHERE width_s = ?", (width,))
+            db.conn.execute(f"DELETE FROM {cube.table} WHERE width_s = ?", (width,))  # noqa: S608 - ours
     for statement in _statements():
         db.conn.execute(statement)
 

@@ -119,23 +119,26 @@ class Screens(Reader):
         """Return up to ``size`` alerts, like `sums`."""
         values, where = alert_conditions(scope, muted=muted)
         with self._limited():
-            return self._page(ALERTS, ALERT_ORDERS[order], where, values, size, rising, beside, back)
+            return self._page(ALERTS, ALERT_ORDERS[order], where, values, size, rising, beside, back, apart=True)
 
     def overview(self, scope: Scope) -> Overview:
         """Return everything the first screen shows, in one look."""
-        self._near = near(self._db.conn, scope, self.newest_ns())
-        self._gather(scope)
-        found = {kind: tuple(self.sums(kind, scope, MOST_ROWS)) for kind in SUMMED}
         newest = tuple(self.alert_rows(alerts_of(scope), MOST_ROWS, order="last seen"))
         counts = self.alert_counts(alerts_of(scope))
-        self._gathered = {}
-        return Overview(**found, alerts=newest, alert_counts=counts, series=self.series(scope, SERIES_POINTS))
+        try:
+            self._near = near(self._db.conn, scope, self.newest_ns(), (columns for columns, _ in GATHERED.values()))
+            self._gather(scope)
+            found = {kind: tuple(self.sums(kind, scope, MOST_ROWS)) for kind in SUMMED}
+            return Overview(**found, alerts=newest, alert_counts=counts, series=self.series(scope, SERIES_POINTS))
+        finally:
+            self._gathered, self._near = {}, FLOWS
 
     def alert_counts(self, scope: Scope) -> dict[str, int]:
         """Return how many alerts of each level the scope holds, and under ``muted`` how many are left out."""
         values, where = alert_conditions(scope, muted=True)
-        query = f"""SELECT CASE WHEN mute IS NULL THEN level ELSE 'muted' END AS level, count(*) AS n
-          FROM ({ALERTS}) WHERE {where} GROUP BY 1"""
+        # with a limit SQLite leaves out joins that nothing is asked of
+        query = f"""SELECT level, count(*) AS n FROM (SELECT CASE WHEN mute IS NULL THEN level ELSE 'muted' END AS level
+          FROM ({ALERTS}) WHERE {where} LIMIT -1) GROUP BY 1"""
         with self._limited():
             return {row["level"]: row["n"] for row in self._rows(query, values)}
 
@@ -237,13 +240,18 @@ class Screens(Reader):
 
     def _page(
         self, query: str, key: str, where: str, values: Mapping[str, Any], size: int, rising: bool,
-        beside: tuple[Any, Any] | None, back: bool,
+        beside: tuple[Any, Any] | None, back: bool, *, apart: bool = False,
     ) -> list[dict[str, Any]]:  # fmt: skip
+        """Return a page; ``apart`` first finds which rows it has, and only then what is told of them."""
         up = rising != back
         direction = "ASC" if up else "DESC"
         next_to = f"(_sort, _tie) {'>' if up else '<'} (:at, :tie)" if beside else "1"
-        text = f"""SELECT * FROM (SELECT {key} AS _sort, id AS _tie, * FROM ({query}) WHERE {where})
-          WHERE {next_to} ORDER BY _sort {direction}, _tie {direction} LIMIT :size"""
+        ordered = f"ORDER BY _sort {direction}, _tie {direction}"
+        told = "" if apart else ", *"
+        text = f"""SELECT * FROM (SELECT {key} AS _sort, id AS _tie{told} FROM ({query}) WHERE {where})
+          WHERE {next_to} {ordered} LIMIT :size"""
+        if apart:
+            text = f"SELECT * FROM ({text}) JOIN ({query}) AS shown ON shown.id = _tie {ordered}"
         more = dict(zip(("at", "tie"), beside, strict=True)) if beside else {}
         rows = self._rows(text, {**values, **more, "size": size})
         for row in rows:

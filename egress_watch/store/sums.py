@@ -1,7 +1,8 @@
 """Sums of flows, kept beside them: what a screen asks of 50 million flows stands in a few thousand rows.
 
 In: flows that are committed. Out: rows of the tables sum_verdict, sum_place, sum_sender, sum_device, sum_remote and
-sum_pair. Never: a flow that is counted twice, or left out: ``summed`` says up to which flow they count, readers add the rest.
+sum_pair. Never: a flow that is counted twice, or left out: ``summed`` says up to which flow they count, readers add the
+rest.
 
 A slot is so many seconds wide (``width_s``; 0 is all time), and a flow counts in the slot of its last packet.
 """
@@ -21,8 +22,9 @@ CHUNK_FLOWS = 200_000
 """So many flows are summed together, and a database of fewer has no sums: its flows are read at once as fast."""
 REBUILT_FLOWS = 250_000
 SLOW_FLOWS, SLOW_S = 20_000, 60.0
-"""Where sums have begun and few flows come, fewer are summed together, but not more often than so: screens stay quick."""
-MINUTE_S, HOUR_S, SIX_HOURS_S, DAY_S, ALL_S = 60, 3_600, 21_600, 86_400, 0
+"""Where sums have begun and flows come slowly, so few are summed together, and not more often than that: screens read
+what is not summed flow by flow."""
+MINUTE_S, QUARTER_S, HOUR_S, SIX_HOURS_S, DAY_S, ALL_S = 60, 900, 3_600, 21_600, 86_400, 0
 SECOND_NS = 1_000_000_000
 
 
@@ -35,8 +37,8 @@ class Cube(NamedTuple):
 
 
 VERDICT = Cube("sum_verdict", ("verdict",), (MINUTE_S, HOUR_S))
-PLACE = Cube("sum_place", ("place",), (ALL_S, HOUR_S, SIX_HOURS_S, DAY_S))
-SENDER = Cube("sum_sender", ("device", "vlan"), (HOUR_S, SIX_HOURS_S, DAY_S))
+PLACE = Cube("sum_place", ("place",), (ALL_S, QUARTER_S, HOUR_S, SIX_HOURS_S, DAY_S))
+SENDER = Cube("sum_sender", ("device", "vlan"), (QUARTER_S, HOUR_S, SIX_HOURS_S, DAY_S))
 DEVICE = Cube("sum_device", ("device", "vlan", "verdict"), (ALL_S, DAY_S))
 REMOTE = Cube("sum_remote", ("remote", "name", "place"), (HOUR_S, SIX_HOURS_S, DAY_S))
 PAIR = Cube("sum_pair", ("device", "vlan", "remote", "name", "port", "protocol", "place"), (ALL_S, DAY_S))
@@ -48,7 +50,7 @@ WORST = "CASE verdict WHEN 'OUT' THEN 0 WHEN 'UNKNOWN' THEN 1 WHEN 'OWN' THEN 2 
 SPLIT = {
     "worst": WORST, **{f"out_{n}": f"CASE verdict WHEN '{name}' THEN bytes_out END" for n, name in enumerate(VERDICTS)}
 }  # fmt: skip
-"""What a sum by device tells of verdicts, of a row that has one: in place of a row for each. NULL where there is none."""
+"""What a sum by device tells of verdicts, made of a row that has one; bytes are NULL where there is none."""
 SPLIT_SUMS = ", ".join(f"{'min' if name == 'worst' else 'sum'}({name}) AS {name}" for name in SPLIT)
 VALUES = ("flows", "bytes_out", "bytes_in", "first_flow", "last_flow", "last_ns")
 
@@ -70,16 +72,17 @@ CREATE TEMP TABLE chunk AS
 """
 _NARROW = """
 CREATE TEMP TABLE narrow AS
-  SELECT minute / 60 * 60 AS minute, recording, device, vlan, place, verdict, sum(flows) AS flows,
+  SELECT minute / 15 * 15 AS minute, recording, device, vlan, place, verdict, sum(flows) AS flows,
     sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow, max(last_flow) AS last_flow,
     max(last_ns) AS last_ns
   FROM temp.chunk GROUP BY 1, 2, 3, 4, 5
 """
-"""The same by the hour without remotes: a few times fewer rows for what does not ask for them."""
+"""The same by the quarter of an hour without remotes: a few times fewer rows for what does not ask for them."""
 _PART = """
 CREATE TEMP TABLE part AS
   SELECT minute / {grain} * {grain} AS minute, recording, {keys}, sum(flows) AS flows, sum(bytes_out) AS bytes_out,
-    sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow, max(last_flow) AS last_flow, max(last_ns) AS last_ns{split}
+    sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow, max(last_flow) AS last_flow,
+    max(last_ns) AS last_ns{split}
   FROM temp.{rows} GROUP BY minute / {grain}, recording, {keys}
 """
 """What a table gets, in its narrowest slots: a few rows, of which the wider ones are made."""
