@@ -196,22 +196,22 @@ class Names:
         """Note some of the names that the accelerator found: many at once, as `_learn` does one by one."""
         servers: list[tuple[bytes, Run]] = []
         answers: list[tuple[bytes, Run]] = []
-        ends = plainest.ends
-        for number in rows:
-            text, rank = self._texts[plainest.reader[number]]
+        some = slice(rows.start, rows.stop)
+        at = plainest.ends[rows.start - 1] if rows.start else 0
+        columns = plainest.reader, plainest.name, plainest.time_ns, plainest.connection, plainest.ends
+        for reader, raw, start_ns, connection, end in zip(*(column[some] for column in columns), strict=True):
+            start, at = at, end
+            text, rank = self._texts[reader]
             try:
-                name = text(plainest.name[number])
+                name = text(raw)
             except Refusal as refusal:
                 _count(self._refused, f"{_SOURCES[rank]}: {refusal}")
                 continue
-            start_ns, start = plainest.time_ns[number], ends[number - 1] if number else 0
-            if start == ends[number]:
-                if name:
-                    servers.append((plainest.connection[number], (start_ns, start_ns, name, rank, start_ns)))
-                continue
-            for at in range(start, ends[number]):
-                until_ns = _until_ns(start_ns, plainest.ttl_s[at])
-                answers.append((plainest.asked[at], (start_ns, until_ns, name, rank, start_ns)))
+            if start == end and name:
+                servers.append((connection, (start_ns, start_ns, name, rank, start_ns)))
+            for number in range(start, end):
+                until_ns = _until_ns(start_ns, plainest.ttl_s[number])
+                answers.append((plainest.asked[number], (start_ns, until_ns, name, rank, start_ns)))
         self._note_all(servers, answers)
 
     def _note_all(self, servers: list[tuple[bytes, Run]], answers: list[tuple[bytes, Run]]) -> None:
@@ -253,7 +253,7 @@ class Names:
         runs: list[Run] = []
         others: dict[int, str] = {}
         goes_on = any(some.continued)
-        for connection, line, known, local, first_ns, last_ns, since_ns, continued in zip(*some, strict=True):
+        for connection, line, known, local, only, first_ns, last_ns, since_ns, continued in zip(*some, strict=True):
             if goes_on and not line:  # a record before this one may have left a name
                 line = self._connections.lines.get(connection)  # noqa: PLW2901
             run = find(line, since_ns, last_ns) if line else None
@@ -264,7 +264,7 @@ class Names:
                 run = find(local, first_ns, first_ns)
             if run and continued:
                 self._connections.note(connection, (last_ns, last_ns, run[NAME], run[RANK], run[HEARD]))
-            if run and known and (len(known) > 1 or known[0][NAME] != run[NAME]):
+            if run and known and only != run[NAME]:
                 others[len(runs)] = _others(known, run[NAME], first_ns)
             runs.append(run or _NOTHING)
         return runs, others

@@ -14,7 +14,7 @@ import numpy as np
 from egress_watch.fast import distinct
 from egress_watch.model import END_REASONS, Flags, Flows, Ints
 from egress_watch.names.bearers import connections
-from egress_watch.names.book import Run
+from egress_watch.names.book import NAME, Run
 
 CONNECTION_NS = 600 * 1_000_000_000
 """How far before a flow record the name of its connection may lie, where the record does not show a SYN."""
@@ -38,6 +38,8 @@ class Records(NamedTuple):
     """Names of the remote's address."""
     local: list[Line | None]
     """Names that the local network has for it."""
+    only: list[str | None]
+    """The name of the remote's address where it never had another, None where it had several or none."""
     first_ns: list[int]
     last_ns: list[int]
     since_ns: list[int]
@@ -54,6 +56,7 @@ def records(flows: Flows, book: Lines, known: Lines, local: Lines) -> tuple[Ints
     first, which = distinct(flows.remote)
     remotes = [keys[at][ADDRESS] for at in first.tolist()]
     known_of, local_of = (list(map(one.get, remotes)) for one in (known, local))
+    only_of = list(map(_only, known_of))
     continued = np.isin(flows.end_reason, _CONTINUED)
     named = _there(lines) | (_there(known_of) | _there(local_of))[which]
     if followed := {keys[at] for at in np.flatnonzero(continued).tolist()}:
@@ -64,9 +67,15 @@ def records(flows: Flows, book: Lines, known: Lines, local: Lines) -> tuple[Ints
     some, kinds = rows.tolist(), which[rows].tolist()
     return rows, Records(
         [keys[at] for at in some], [lines[at] for at in some], [known_of[one] for one in kinds],
-        [local_of[one] for one in kinds], flows.first_ns[rows].tolist(), flows.last_ns[rows].tolist(),
-        since_ns[rows].tolist(), continued[rows].tolist(),
+        [local_of[one] for one in kinds], [only_of[one] for one in kinds], flows.first_ns[rows].tolist(),
+        flows.last_ns[rows].tolist(), since_ns[rows].tolist(), continued[rows].tolist(),
     )  # fmt: skip
+
+
+def _only(line: Line | None) -> str | None:
+    if not line or (len(line) > 1 and len({run[NAME] for run in line}) > 1):
+        return None
+    return line[0][NAME]
 
 
 def _there(lines: Sequence[Line | None]) -> Flags:

@@ -23,7 +23,7 @@ from egress_watch.model import Count, Crossing, Ints, Judged
 from egress_watch.store.kinds import PASSING, ROW_OF, Codes
 from egress_watch.store.windows import SLOTS, Row, crossings, reached, slot_ns
 
-LIMIT = 200_000
+LIMIT = 1_000_000
 KEPT = 3 * SLOTS
 """Slots behind the newest that are kept: flows end out of order, by the time-outs at most."""
 
@@ -208,8 +208,14 @@ class Rollup:
 
     @property
     def full(self) -> bool:
-        """Whether `write` and then `clear` are due."""
-        return sum(counts.size + len(counts.texts) for counts in self._rules.values()) > self._limit
+        """Whether `write` and then `clear` are due, also once like rows are one."""
+        if self._held() > self._limit:
+            for counts in self._rules.values():
+                counts.merge()
+        return self._held() > self._limit
+
+    def _held(self) -> int:
+        return sum(counts.size + len(counts.texts) for counts in self._rules.values())
 
     def write(self) -> None:
         """Write all counts to the table; called within a transaction."""
