@@ -96,7 +96,7 @@ def test_the_age_is_that_of_the_oldest_file() -> None:
     assert age([{"built": "2026-11-01"}, {"built": "2026-10-24"}, {"built": "?"}], today) == "30 d old"
     assert "replace" in age([{"built": "2026-01-01"}], today)
     assert "replace" not in age([{"built": "2026-08-25"}], today)
-    assert stale([{"built": "2026-08-25"}, {"built": ""}], today) == ""
+    assert stale([{"built": "2026-08-25"}, {"built": ""}], today) == "data 90 d old"
     assert stale([{"built": "2026-08-24"}, {"built": "2026-11-01"}], today) == "! data 91 d old"
     assert OLD_DAYS == STALE_DAYS
     assert age([], today) == "of unknown age"

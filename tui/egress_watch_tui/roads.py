@@ -93,8 +93,8 @@ class Roads(Base):
         """Offer what works now."""
         if action not in OURS or action == "quit":
             return True
-        if self.screen is not self.screen_stack[0] or self.query_one(Bar).display:
-            return False
+        if self.screen is not self.screen_stack[0] or not self.query(Pane) or self.query_one(Bar).display:
+            return False  # without a pane the program is being left
         row = self.front().row() if action in {"why", "drill", "copy"} else None
         return {
             "clear": bool(self.view.ask.filter), "return": bool(self.view.trail), "why": row is not None,
