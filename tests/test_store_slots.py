@@ -26,7 +26,8 @@ BATCHES, BATCH, DAYS = 24, 60, 6
 START_NS = START_S * SECOND_NS
 KEYS = {"devices": "device", "owners": "owner", "verdicts": "verdict",
         "destinations": "remote || ':' || coalesce(name, 0) || ':' || place"}  # fmt: skip
-LINES = {"": "1", "verdict:out": "verdict = 'OUT'", "owner:baidu": "owner = 'Baidu'", "device:10.0.0.1": "device = 1"}
+LINES = {"": "1", "verdict:out": "verdict = 'OUT'", "owner:baidu": "owner = 'Baidu'", "device:10.0.0.1": "device = 1",
+         "port:443": "remote_port = 443"}  # fmt: skip
 QUARTERS = st.integers(-4, DAYS * 96 + 4).map(lambda n: (START_S // 900 + n) * QUARTER_NS)
 MOMENTS = st.one_of(QUARTERS, st.integers(START_NS - HOUR_NS, START_NS + DAYS * DAY_NS), st.integers(0, 9_000).map(
     lambda second: START_NS + second * SECOND_NS))  # fmt: skip

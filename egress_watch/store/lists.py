@@ -11,7 +11,7 @@ from typing import NamedTuple
 from egress_watch.store.reader import LEVELS
 from egress_watch.store.sums import SPLIT, SPLIT_SUMS
 
-_TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns"
+TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns"
 _ASSET = """LEFT JOIN (SELECT device, asset, max(recording) FROM listing GROUP BY device) AS newest
   ON newest.device = s.device LEFT JOIN asset ON asset.id = newest.asset"""
 """What the newest listing of a device says."""
@@ -34,7 +34,7 @@ KINDS = {
         ("device", *SPLIT),
         f"""SELECT s.device AS id, s.*, device.ip AS device_ip, nullif(device.mac, '') AS device_mac, asset.device_name,
           asset.segment, asset.site
-        FROM (SELECT device, {_TOTALS}, {SPLIT_SUMS} FROM {{source}} GROUP BY device) AS s
+        FROM (SELECT device, {TOTALS}, {SPLIT_SUMS} FROM {{source}} GROUP BY device) AS s
           JOIN device ON device.id = s.device {_ASSET}""",
         {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst",
          "name": "device_ip"},
@@ -42,7 +42,7 @@ KINDS = {
     "destinations": Kind(
         ("remote", "name", "place"),
         f"""SELECT s.remote || ':' || s.spoken || ':' || s.place AS id, s.*, remote.ip AS remote_ip, name.name, {_SAID}
-        FROM (SELECT remote, name AS spoken, place, {_TOTALS}, max(last_flow) AS last_flow
+        FROM (SELECT remote, name AS spoken, place, {TOTALS}, max(last_flow) AS last_flow
           FROM {{source}} GROUP BY 1, 2, 3) AS s
           JOIN remote ON remote.id = s.remote LEFT JOIN name ON name.id = s.spoken
           JOIN place ON place.id = s.place JOIN dataset ON dataset.id = place.dataset""",
@@ -62,13 +62,13 @@ KINDS = {
          "name": "id"},
     ),
     "verdicts": Kind(
-        ("verdict",), f"SELECT verdict AS id, * FROM (SELECT verdict, {_TOTALS} FROM {{source}} GROUP BY 1)",
+        ("verdict",), f"SELECT verdict AS id, * FROM (SELECT verdict, {TOTALS} FROM {{source}} GROUP BY 1)",
         {"out": "bytes_out"},
     ),
     "countries": Kind(
         ("place",),
         f"""SELECT coalesce(country, countries) || location_status || verdict AS id, * FROM (
-          SELECT place.country, place.countries, place.location_status, place.verdict, {_TOTALS}
+          SELECT place.country, place.countries, place.location_status, place.verdict, {TOTALS}
           FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3, 4)""",
         {"out": "bytes_out"},
     ),

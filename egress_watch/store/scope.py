@@ -96,7 +96,7 @@ def near(db: Any, scope: Scope, newest_ns: int, asked: Iterable[Iterable[str]]) 
 
     ``asked`` are the columns of each question: where sums answer all of them, they need no more flows.
     """
-    shared = _shared(db, scope, *scope.times())
+    shared = _shared(db, scope, *scope.snapped(newest_ns))
     parts: list[str] = []
     more: dict[str, Any] = {}
     if scope.width_s(newest_ns) is None:
@@ -125,7 +125,7 @@ def source(
     needed = set(columns) | scope.filter.columns()
     width = scope.width_s(newest_ns)
     cube = _cube(needed, set(widths) or {width})
-    shared = _shared(db, scope, *(scope.snapped(newest_ns) if cube else scope.times()))
+    shared = _shared(db, scope, *scope.snapped(newest_ns))
     chosen = next(w for w in (widths or (width,)) if w in cube.widths) if cube else None
     slot = f", last_ns / {chosen * SECOND_NS} AS slot" if chosen and widths else ""
     tail = f"SELECT *{slot} FROM ({flows} WHERE id > :summed AND last_ns >= :since AND last_ns < :until) WHERE {where}"
@@ -136,7 +136,7 @@ def source(
         head = f"SELECT {_picked(names, split=cube is not SENDER)} FROM ({rows})"
     else:
         quarterly = _cube(needed, {QUARTER_S}) if width is None and not widths else None
-        head, more = _exact(db, where, shared, flows, quarterly, names)
+        head, more = _exact(db, where, shared, flows if width is None else FLOWS, quarterly, names)
     both = f"UNION ALL SELECT {_picked(names)} FROM ({tail})" if cube is not HOURS else ""
     return Source(f"({head} {both})", {**shared, **more}, cube, chosen)
 

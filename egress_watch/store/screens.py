@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from egress_watch.errors import StoreError
 from egress_watch.model import Snapshot
 from egress_watch.store.fields import FIELDS, VALUES
-from egress_watch.store.lists import ALERT_ORDERS, ALERTS, FLOW_ORDERS, KINDS
+from egress_watch.store.lists import ALERT_ORDERS, ALERTS, FLOW_ORDERS, KINDS, TOTALS
 from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
 from egress_watch.store.recording import RUNNING, living
 from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source
@@ -32,11 +32,7 @@ GATHERED = {
     "senders": (("recording", "device", "vlan"), ("devices", "segments")),
     "answers": (("place", "verdict"), ("verdicts", "countries", "owners")),
 }
-_SUMS = (
-    """sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow,
-  max(last_flow) AS last_flow, max(last_ns) AS last_ns, """
-    + SPLIT_SUMS
-)
+_SPLIT = ", ".join(f"{of} AS {name}" for name, of in SPLIT.items())
 SUMMED = ("verdicts", "countries", "owners", "devices", "segments")
 
 
@@ -85,10 +81,14 @@ class Screens(Reader):
         """Read for several kinds of sums at once what they are made of, into temporary tables."""
         for table, (columns, kinds) in GATHERED.items():
             with self._limited():
-                found = source(self._db.conn, scope, (*columns, *SPLIT), self.newest_ns(), flows=self._near)
+                split = "verdict" not in columns
+                asked = (*columns, *SPLIT) if split else columns
+                found = source(self._db.conn, scope, asked, self.newest_ns(), flows=self._near)
                 names = ", ".join(columns)
+                query = f"SELECT {names}, {TOTALS}{f', {SPLIT_SUMS}' * split} FROM {found.sql} GROUP BY {names}"
+                query = query if split else f"SELECT *, {_SPLIT} FROM ({query})"
                 self._db.conn.execute(f"DROP TABLE IF EXISTS temp.{table}")
-                query = f"CREATE TEMP TABLE {table} AS SELECT {names}, {_SUMS} FROM {found.sql} GROUP BY {names}"
+                query = f"CREATE TEMP TABLE {table} AS {query}"
                 self._db.conn.execute(query, found.values)
             self._gathered |= dict.fromkeys(kinds, f"temp.{table}")
 
