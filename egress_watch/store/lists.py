@@ -8,15 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from egress_watch.model import VERDICTS
 from egress_watch.store.reader import LEVELS
+from egress_watch.store.sums import SPLIT, SPLIT_SUMS
 
-_BY_VERDICT = ", ".join(
-    f"sum(bytes_out) FILTER (WHERE verdict = '{name}') AS out_{n}" for n, name in enumerate(VERDICTS)
-)
-_TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns"
-_WORST = " ".join(f"WHEN '{name}' THEN {n}" for n, name in enumerate(("OUT", "UNKNOWN", "OWN", "IN")))
-_RANK = f"min(CASE verdict {_WORST} ELSE 1 END) AS worst"
+TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns"
 _ASSET = """LEFT JOIN (SELECT device, asset, max(recording) FROM listing GROUP BY device) AS newest
   ON newest.device = s.device LEFT JOIN asset ON asset.id = newest.asset"""
 """What the newest listing of a device says."""
@@ -36,10 +31,10 @@ class Kind(NamedTuple):
 
 KINDS = {
     "devices": Kind(
-        ("device", "verdict"),
+        ("device", *SPLIT),
         f"""SELECT s.device AS id, s.*, device.ip AS device_ip, nullif(device.mac, '') AS device_mac, asset.device_name,
           asset.segment, asset.site
-        FROM (SELECT device, {_TOTALS}, {_RANK}, {_BY_VERDICT} FROM {{source}} GROUP BY device) AS s
+        FROM (SELECT device, {TOTALS}, {SPLIT_SUMS} FROM {{source}} GROUP BY device) AS s
           JOIN device ON device.id = s.device {_ASSET}""",
         {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst",
          "name": "device_ip"},
@@ -47,7 +42,7 @@ KINDS = {
     "destinations": Kind(
         ("remote", "name", "place"),
         f"""SELECT s.remote || ':' || s.spoken || ':' || s.place AS id, s.*, remote.ip AS remote_ip, name.name, {_SAID}
-        FROM (SELECT remote, name AS spoken, place, {_TOTALS}, max(last_flow) AS last_flow
+        FROM (SELECT remote, name AS spoken, place, {TOTALS}, max(last_flow) AS last_flow
           FROM {{source}} GROUP BY 1, 2, 3) AS s
           JOIN remote ON remote.id = s.remote LEFT JOIN name ON name.id = s.spoken
           JOIN place ON place.id = s.place JOIN dataset ON dataset.id = place.dataset""",
@@ -55,36 +50,34 @@ KINDS = {
          "name": "coalesce(name, remote_ip)"},
     ),
     "owners": Kind(
-        ("place", "verdict"),
+        ("place", *SPLIT),
         f"""SELECT coalesce(owner, network) AS id, * FROM (
           SELECT CASE location_status WHEN 'local' THEN 'your own' ELSE place.owner END AS owner, place.owner_seat,
             CASE WHEN place.owner IS NULL THEN coalesce(place.as_name, place.provider, 'unknown') END AS network,
             max(place.id) AS place, max(place.laws) AS laws, max(place.ties) AS ties,
             group_concat(DISTINCT place.country) AS countries_of, sum(flows) AS flows, sum(bytes_out) AS bytes_out,
-            sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns, {_RANK.replace("verdict", "place.verdict")},
-            {_BY_VERDICT.replace("verdict =", "place.verdict =")}
+            sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns, {SPLIT_SUMS}
           FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3)""",
         {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst",
          "name": "id"},
     ),
     "verdicts": Kind(
-        ("verdict",), f"SELECT verdict AS id, * FROM (SELECT verdict, {_TOTALS} FROM {{source}} GROUP BY 1)",
+        ("verdict",), f"SELECT verdict AS id, * FROM (SELECT verdict, {TOTALS} FROM {{source}} GROUP BY 1)",
         {"out": "bytes_out"},
     ),
     "countries": Kind(
         ("place",),
         f"""SELECT coalesce(country, countries) || location_status || verdict AS id, * FROM (
-          SELECT place.country, place.countries, place.location_status, place.verdict, {_TOTALS}
+          SELECT place.country, place.countries, place.location_status, place.verdict, {TOTALS}
           FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3, 4)""",
         {"out": "bytes_out"},
     ),
     "segments": Kind(
-        ("device", "vlan", "verdict", "recording"),
+        ("device", "vlan", "recording", *SPLIT),
         f"""SELECT coalesce(segment, '') AS id, * FROM (SELECT asset.segment, count(DISTINCT s.device) AS devices,
-          sum(s.flows) AS flows, sum(s.bytes_out) AS bytes_out, {_RANK.replace("verdict", "s.verdict")},
-          {_BY_VERDICT.replace("bytes_out)", "s.bytes_out)").replace("verdict =", "s.verdict =")}
-        FROM (SELECT recording, device, vlan, verdict, sum(flows) AS flows, sum(bytes_out) AS bytes_out
-          FROM {{source}} GROUP BY 1, 2, 3, 4) AS s
+          sum(s.flows) AS flows, sum(s.bytes_out) AS bytes_out, {SPLIT_SUMS}
+        FROM (SELECT recording, device, vlan, sum(flows) AS flows, sum(bytes_out) AS bytes_out, {SPLIT_SUMS}
+          FROM {{source}} GROUP BY 1, 2, 3) AS s
           LEFT JOIN listing ON listing.recording = s.recording AND listing.device = s.device
           AND listing.vlan = s.vlan LEFT JOIN asset ON asset.id = listing.asset GROUP BY 1)""",
         {"out": "bytes_out", "verdict": "-worst"},

@@ -17,7 +17,7 @@ from egress_watch.model import END_REASONS, NAME_SOURCES, PROTOCOLS
 from egress_watch.store.schema_habits import HABITS, HABITS_SHOWN
 from egress_watch.store.schema_heard import ALERT_LISTED, BY_NEWEST_LISTING, HEARD, HEARD_SHOWN, widen
 from egress_watch.store.schema_outbox import OUTBOX
-from egress_watch.store.sums import begin as sum_begin
+from egress_watch.store.schema_senders import widen_sums
 from egress_watch.store.sums import tables as sum_tables
 
 APPLICATION = 0x45677257
@@ -365,7 +365,6 @@ def _version_10(db: Database) -> None:
     """Keep sums by remote and over days too, so that a screen opens at once whatever the number of flows."""
     for statement in sum_tables():
         db.conn.execute(statement)
-    sum_begin(db)
 
 
 def _version_11(db: Database) -> None:
@@ -390,9 +389,14 @@ def _version_14(db: Database) -> None:
         db.conn.execute(f"ALTER TABLE recording ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
 
 
+def _version_15(db: Database) -> None:
+    """Keep sums by device that tell of verdicts in one row, and slots of six hours: a day or a week opens at once."""
+    widen_sums(db)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _version_1, _version_2, _version_3, _version_4, _version_5, _version_6, _version_7, _version_8, _version_9,
-    _version_10, _version_11, _version_12, _version_13, _version_14,
+    _version_10, _version_11, _version_12, _version_13, _version_14, _version_15,
 ]  # fmt: skip
 """Each step takes a file from one version to the next; the version is PRAGMA user_version."""
 

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 from egress_watch.errors import StoreError
 from egress_watch.model import Snapshot
 from egress_watch.store.fields import FIELDS, VALUES
-from egress_watch.store.lists import ALERT_ORDERS, ALERTS, FLOW_ORDERS, KINDS
+from egress_watch.store.lists import ALERT_ORDERS, ALERTS, FLOW_ORDERS, KINDS, TOTALS
 from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
 from egress_watch.store.recording import RUNNING, living
 from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source
 from egress_watch.store.seek import Found, ranked, seek
 from egress_watch.store.set_aside import BROKEN_RULES
-from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS
+from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS, SPLIT, SPLIT_SUMS
 from egress_watch.store.terms import Filter, FilterError, parse
 
 LIMIT_S, PATIENCE_S = 8.0, 60.0
@@ -29,11 +29,10 @@ is slow; a smaller range or another filter answers."""
 MOST_CHOICES = 40
 MOST_ROWS, SERIES_POINTS = 100, 120
 GATHERED = {
-    "senders": (("recording", "device", "vlan", "verdict"), ("devices", "segments")),
+    "senders": (("recording", "device", "vlan"), ("devices", "segments")),
     "answers": (("place", "verdict"), ("verdicts", "countries", "owners")),
 }
-_SUMS = """sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow,
-  max(last_flow) AS last_flow, max(last_ns) AS last_ns"""
+_SPLIT = ", ".join(f"{of} AS {name}" for name, of in SPLIT.items())
 SUMMED = ("verdicts", "countries", "owners", "devices", "segments")
 
 
@@ -82,10 +81,14 @@ class Screens(Reader):
         """Read for several kinds of sums at once what they are made of, into temporary tables."""
         for table, (columns, kinds) in GATHERED.items():
             with self._limited():
-                found = source(self._db.conn, scope, columns, self.newest_ns(), flows=self._near)
+                split = "verdict" not in columns
+                asked = (*columns, *SPLIT) if split else columns
+                found = source(self._db.conn, scope, asked, self.newest_ns(), flows=self._near)
                 names = ", ".join(columns)
+                query = f"SELECT {names}, {TOTALS}{f', {SPLIT_SUMS}' * split} FROM {found.sql} GROUP BY {names}"
+                query = query if split else f"SELECT *, {_SPLIT} FROM ({query})"
                 self._db.conn.execute(f"DROP TABLE IF EXISTS temp.{table}")
-                query = f"CREATE TEMP TABLE {table} AS SELECT {names}, {_SUMS} FROM {found.sql} GROUP BY {names}"
+                query = f"CREATE TEMP TABLE {table} AS {query}"
                 self._db.conn.execute(query, found.values)
             self._gathered |= dict.fromkeys(kinds, f"temp.{table}")
 
@@ -116,23 +119,26 @@ class Screens(Reader):
         """Return up to ``size`` alerts, like `sums`."""
         values, where = alert_conditions(scope, muted=muted)
         with self._limited():
-            return self._page(ALERTS, ALERT_ORDERS[order], where, values, size, rising, beside, back)
+            return self._page(ALERTS, ALERT_ORDERS[order], where, values, size, rising, beside, back, apart=True)
 
     def overview(self, scope: Scope) -> Overview:
         """Return everything the first screen shows, in one look."""
-        self._near = near(self._db.conn, scope, self.newest_ns())
-        self._gather(scope)
-        found = {kind: tuple(self.sums(kind, scope, MOST_ROWS)) for kind in SUMMED}
         newest = tuple(self.alert_rows(alerts_of(scope), MOST_ROWS, order="last seen"))
         counts = self.alert_counts(alerts_of(scope))
-        self._gathered = {}
-        return Overview(**found, alerts=newest, alert_counts=counts, series=self.series(scope, SERIES_POINTS))
+        try:
+            self._near = near(self._db.conn, scope, self.newest_ns(), (columns for columns, _ in GATHERED.values()))
+            self._gather(scope)
+            found = {kind: tuple(self.sums(kind, scope, MOST_ROWS)) for kind in SUMMED}
+            return Overview(**found, alerts=newest, alert_counts=counts, series=self.series(scope, SERIES_POINTS))
+        finally:
+            self._gathered, self._near = {}, FLOWS
 
     def alert_counts(self, scope: Scope) -> dict[str, int]:
         """Return how many alerts of each level the scope holds, and under ``muted`` how many are left out."""
         values, where = alert_conditions(scope, muted=True)
-        query = f"""SELECT CASE WHEN mute IS NULL THEN level ELSE 'muted' END AS level, count(*) AS n
-          FROM ({ALERTS}) WHERE {where} GROUP BY 1"""
+        # with a limit SQLite leaves out joins that nothing is asked of
+        query = f"""SELECT level, count(*) AS n FROM (SELECT CASE WHEN mute IS NULL THEN level ELSE 'muted' END AS level
+          FROM ({ALERTS}) WHERE {where} LIMIT -1) GROUP BY 1"""
         with self._limited():
             return {row["level"]: row["n"] for row in self._rows(query, values)}
 
@@ -234,13 +240,18 @@ class Screens(Reader):
 
     def _page(
         self, query: str, key: str, where: str, values: Mapping[str, Any], size: int, rising: bool,
-        beside: tuple[Any, Any] | None, back: bool,
+        beside: tuple[Any, Any] | None, back: bool, *, apart: bool = False,
     ) -> list[dict[str, Any]]:  # fmt: skip
+        """Return a page; ``apart`` first finds which rows it has, and only then what is told of them."""
         up = rising != back
         direction = "ASC" if up else "DESC"
         next_to = f"(_sort, _tie) {'>' if up else '<'} (:at, :tie)" if beside else "1"
-        text = f"""SELECT * FROM (SELECT {key} AS _sort, id AS _tie, * FROM ({query}) WHERE {where})
-          WHERE {next_to} ORDER BY _sort {direction}, _tie {direction} LIMIT :size"""
+        ordered = f"ORDER BY _sort {direction}, _tie {direction}"
+        told = "" if apart else ", *"
+        text = f"""SELECT * FROM (SELECT {key} AS _sort, id AS _tie{told} FROM ({query}) WHERE {where})
+          WHERE {next_to} {ordered} LIMIT :size"""
+        if apart:
+            text = f"SELECT * FROM ({text}) JOIN ({query}) AS shown ON shown.id = _tie {ordered}"
         more = dict(zip(("at", "tie"), beside, strict=True)) if beside else {}
         rows = self._rows(text, {**values, **more, "size": size})
         for row in rows:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from egress_watch.store.scope import FLOWS, Scope
-from egress_watch.store.sums import CUBES, HOUR_S, HOURS, SECOND_NS
+from egress_watch.store.sums import HOUR_S, HOURS, PLACE, REMOTE, SECOND_NS
 
 SEARCH_S = 2.0
 """So long one page is searched for; the next page goes on from there."""
@@ -93,7 +93,7 @@ def _ranges(db: Any, scope: Scope) -> Ranges:
 def _asked(scope: Scope) -> Iterable[tuple[Any, Sequence[str]]]:
     """Yield each table of hours with the conditions that it is the smallest to answer."""
     left = [one for one in scope.filter.clauses if one.column not in {"bytes", "flow", "verdict", "recording"}]
-    for cube in (CUBES[1], HOURS, CUBES[3]):
+    for cube in (PLACE, HOURS, REMOTE):
         wanted = [one for one in left if _columns(one) <= {*cube.columns} - {"verdict"}]
         left = [one for one in left if one not in wanted]
         if wanted:

@@ -1,7 +1,8 @@
 """Sums of flows, kept beside them: what a screen asks of 50 million flows stands in a few thousand rows.
 
-In: flows that are committed. Out: rows of the tables sum_verdict, sum_place, sum_device, sum_remote and sum_pair.
-Never: a flow that is counted twice, or left out: ``summed`` says up to which flow they count, readers add the rest.
+In: flows that are committed. Out: rows of the tables sum_verdict, sum_place, sum_sender, sum_device, sum_remote and
+sum_pair. Never: a flow that is counted twice, or left out: ``summed`` says up to which flow they count, readers add the
+rest.
 
 A slot is so many seconds wide (``width_s``; 0 is all time), and a flow counts in the slot of its last packet.
 """
@@ -9,15 +10,21 @@ A slot is so many seconds wide (``width_s``; 0 is all time), and a flow counts i
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sqlite_utils import Database
 
+from egress_watch.model import VERDICTS
+
 CHUNK_FLOWS = 200_000
 """So many flows are summed together, and a database of fewer has no sums: its flows are read at once as fast."""
 REBUILT_FLOWS = 250_000
-MINUTE_S, HOUR_S, DAY_S, ALL_S = 60, 3_600, 86_400, 0
+SLOW_FLOWS, SLOW_S = 20_000, 60.0
+"""Where sums have begun and flows come slowly, so few are summed together, and not more often than that: screens read
+what is not summed flow by flow."""
+MINUTE_S, QUARTER_S, HOUR_S, SIX_HOURS_S, DAY_S, ALL_S = 60, 900, 3_600, 21_600, 86_400, 0
 SECOND_NS = 1_000_000_000
 
 
@@ -29,23 +36,29 @@ class Cube(NamedTuple):
     widths: tuple[int, ...]
 
 
-CUBES = (
-    Cube("sum_verdict", ("verdict",), (MINUTE_S, HOUR_S)),
-    Cube("sum_place", ("place",), (ALL_S, HOUR_S, DAY_S)),
-    Cube("sum_device", ("device", "vlan", "verdict"), (ALL_S, DAY_S)),
-    Cube("sum_remote", ("remote", "name", "place"), (HOUR_S,)),
-    Cube("sum_pair", ("device", "vlan", "remote", "name", "port", "protocol", "place"), (ALL_S, DAY_S)),
-)
+VERDICT = Cube("sum_verdict", ("verdict",), (MINUTE_S, HOUR_S))
+PLACE = Cube("sum_place", ("place",), (ALL_S, QUARTER_S, HOUR_S, SIX_HOURS_S, DAY_S))
+SENDER = Cube("sum_sender", ("device", "vlan"), (QUARTER_S, HOUR_S, SIX_HOURS_S, DAY_S))
+DEVICE = Cube("sum_device", ("device", "vlan", "verdict"), (ALL_S, DAY_S))
+REMOTE = Cube("sum_remote", ("remote", "name", "place"), (HOUR_S, SIX_HOURS_S, DAY_S))
+PAIR = Cube("sum_pair", ("device", "vlan", "remote", "name", "port", "protocol", "place"), (ALL_S, DAY_S))
+CUBES = (VERDICT, PLACE, SENDER, DEVICE, REMOTE, PAIR)
 """From the smallest to the largest: a question is put to the first that has all its columns."""
 HOURS = Cube("hour", ("device", "vlan", "place"), (HOUR_S,))
 """The sums of `hours`, as they are asked beside those made here; they count every flow at once."""
+WORST = "CASE verdict WHEN 'OUT' THEN 0 WHEN 'UNKNOWN' THEN 1 WHEN 'OWN' THEN 2 WHEN 'IN' THEN 3 ELSE 1 END"
+SPLIT = {
+    "worst": WORST, **{f"out_{n}": f"CASE verdict WHEN '{name}' THEN bytes_out END" for n, name in enumerate(VERDICTS)}
+}  # fmt: skip
+"""What a sum by device tells of verdicts, made of a row that has one; bytes are NULL where there is none."""
+SPLIT_SUMS = ", ".join(f"{'min' if name == 'worst' else 'sum'}({name}) AS {name}" for name in SPLIT)
 VALUES = ("flows", "bytes_out", "bytes_in", "first_flow", "last_flow", "last_ns")
 
 _TABLE = """
 CREATE TABLE {table}(
   width_s INTEGER NOT NULL, slot INTEGER NOT NULL, recording INTEGER NOT NULL REFERENCES recording, {columns},
   flows INTEGER NOT NULL, bytes_out INTEGER NOT NULL, bytes_in INTEGER NOT NULL, first_flow INTEGER NOT NULL,
-  last_flow INTEGER NOT NULL, last_ns INTEGER NOT NULL,
+  last_flow INTEGER NOT NULL, last_ns INTEGER NOT NULL, {split}
   PRIMARY KEY(width_s, slot, recording, {keys})) WITHOUT ROWID
 """
 _CHUNK = f"""
@@ -59,21 +72,33 @@ CREATE TEMP TABLE chunk AS
 """
 _NARROW = """
 CREATE TEMP TABLE narrow AS
-  SELECT minute / 60 * 60 AS minute, recording, device, vlan, place, verdict, sum(flows) AS flows,
+  SELECT minute / 15 * 15 AS minute, recording, device, vlan, place, verdict, sum(flows) AS flows,
     sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow, max(last_flow) AS last_flow,
     max(last_ns) AS last_ns
   FROM temp.chunk GROUP BY 1, 2, 3, 4, 5
 """
-"""The same by the hour without remotes: a few times fewer rows for what does not ask for them."""
+"""The same by the quarter of an hour without remotes: a few times fewer rows for what does not ask for them."""
+_PART = """
+CREATE TEMP TABLE part AS
+  SELECT minute / {grain} * {grain} AS minute, recording, {keys}, sum(flows) AS flows, sum(bytes_out) AS bytes_out,
+    sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow, max(last_flow) AS last_flow,
+    max(last_ns) AS last_ns{split}
+  FROM temp.{rows} GROUP BY minute / {grain}, recording, {keys}
+"""
+"""What a table gets, in its narrowest slots: a few rows, of which the wider ones are made."""
 _ADD = """
-INSERT INTO {table}(width_s, slot, recording, {keys}, flows, bytes_out, bytes_in, first_flow, last_flow, last_ns)
-  SELECT {width}, {slot} AS slot, recording, {keys}, sum(flows), sum(bytes_out), sum(bytes_in), min(first_flow),
-    max(last_flow), max(last_ns)
-  FROM temp.{rows} GROUP BY slot, recording, {keys}
+INSERT INTO {table}(width_s, slot, recording, {keys}, {values})
+  SELECT {width}, {slot}, recording, {keys}, sum(flows), sum(bytes_out), sum(bytes_in), min(first_flow),
+    max(last_flow), max(last_ns){split}
+  FROM temp.part GROUP BY {slot} + 0, recording, {keys}
 ON CONFLICT DO UPDATE SET flows = flows + excluded.flows, bytes_out = bytes_out + excluded.bytes_out,
   bytes_in = bytes_in + excluded.bytes_in, first_flow = min(first_flow, excluded.first_flow),
-  last_flow = max(last_flow, excluded.last_flow), last_ns = max(last_ns, excluded.last_ns)
+  last_flow = max(last_flow, excluded.last_flow), last_ns = max(last_ns, excluded.last_ns){merge}
 """
+_MERGE = "".join(
+    f", {name} = min({name}, excluded.{name})" if name == "worst" else
+    f", {name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in SPLIT
+)  # fmt: skip
 _MANY = "SELECT 1 FROM flow LIMIT 1 OFFSET ?"
 _TO = "SELECT max(id) FROM (SELECT id FROM flow WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)"
 _THOSE = """recording IN (SELECT id FROM recording WHERE thinned_hour IS NULL
@@ -81,12 +106,16 @@ _THOSE = """recording IN (SELECT id FROM recording WHERE thinned_hour IS NULL
 
 
 def tables() -> list[str]:
-    """Return the statements that make the tables."""
+    """Return the statements that make the tables of version 10 of the schema."""
     made = ["CREATE TABLE summed(flow INTEGER NOT NULL)", "INSERT INTO summed VALUES (0)"]
-    for cube in CUBES:
-        columns = ", ".join(f"{name} {'TEXT' if name == 'verdict' else 'INTEGER'} NOT NULL" for name in cube.columns)
-        made.append(_TABLE.format(table=cube.table, columns=columns, keys=", ".join(cube.columns)))
-    return made
+    return made + [table_of(cube) for cube in CUBES if cube is not SENDER]
+
+
+def table_of(cube: Cube) -> str:
+    """Return the statement that makes a table of sums."""
+    columns = ", ".join(f"{name} {'TEXT' if name == 'verdict' else 'INTEGER'} NOT NULL" for name in cube.columns)
+    split = "".join(f"{name} INTEGER, " for name in SPLIT) if cube is SENDER else ""
+    return _TABLE.format(table=cube.table, columns=columns, keys=", ".join(cube.columns), split=split)
 
 
 def up_to(db: Database) -> int:
@@ -100,6 +129,7 @@ class Sums:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._waiting = -1
+        self._settled_s = time.monotonic()
 
     def grow(self, flows: int) -> None:
         """Note that so many flows were written, and sum them where it is worth it; called within a transaction.
@@ -111,14 +141,17 @@ class Sums:
             self._waiting = self._db.conn.execute(waiting, (up_to(self._db), CHUNK_FLOWS)).fetchone()[0]
         else:
             self._waiting += flows
-        if self._waiting >= CHUNK_FLOWS:
+        if self._waiting >= CHUNK_FLOWS or self._slow():
             self.settle()
 
     def settle(self) -> None:
         """Sum what is left, unless the database is small; called within a transaction."""
         if self._waiting >= CHUNK_FLOWS or up_to(self._db):
             add(self._db)
-        self._waiting = 0
+        self._waiting, self._settled_s = 0, time.monotonic()
+
+    def _slow(self) -> bool:
+        return self._waiting >= SLOW_FLOWS and time.monotonic() - self._settled_s >= SLOW_S and up_to(self._db) > 0
 
     def forget(self) -> None:
         """Count anew what waits: the transaction was rolled back."""
@@ -189,7 +222,18 @@ def _add(db: Database, after: int, to: int, which: str = "1") -> None:
 
 def _additions() -> Iterator[str]:
     for cube in CUBES:
-        rows = "narrow" if cube.table in {"sum_place", "sum_device"} else "chunk"
+        keys, rows = ", ".join(cube.columns), "narrow" if cube in {PLACE, SENDER, DEVICE} else "chunk"
+        split = "".join(f", {'min' if name == 'worst' else 'sum'}({of}) AS {name}" for name, of in SPLIT.items())
+        grain = min(filter(None, cube.widths)) // MINUTE_S
+        yield _PART.format(grain=grain, keys=keys, rows=rows, split=split if cube is SENDER else "")
         for width in cube.widths:
-            slot = f"minute / {width // MINUTE_S}" if width else "0"
-            yield _ADD.format(table=cube.table, keys=", ".join(cube.columns), width=width, slot=slot, rows=rows)
+            yield _addition(cube, width, keys)
+        yield "DROP TABLE temp.part"
+
+
+def _addition(cube: Cube, width: int, keys: str) -> str:
+    values = (*VALUES, *SPLIT) if cube is SENDER else VALUES
+    split, merge = (f", {SPLIT_SUMS}", _MERGE) if cube is SENDER else ("", "")
+    slot = f"minute / {width // MINUTE_S}" if width else "0"
+    return _ADD.format(table=cube.table, keys=keys, width=width, slot=slot, values=", ".join(values), split=split,
+                       merge=merge)  # fmt: skip
