@@ -88,7 +88,15 @@ class Engine(Program):
     def events(self) -> list[dict]:
         """Return what it made of the records, as far as its file is whole."""
         text = self._held.read_text() if self._held.exists() else ""
-        return [json.loads(line) for line in text.split("\n")[:-1]]
+        return [_event(line) for line in text.split("\n")[:-1]]
+
+
+def _event(line: str) -> dict:
+    """Return what stands in a line; one that was cut off by a kill is only text, and no record of ours."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {"text": line}
 
 
 def _secure(folder: Path) -> tuple[dict[str, str], str]:
