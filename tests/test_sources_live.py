@@ -327,3 +327,13 @@ def test_promiscuous_mode_ends_with_the_socket(pair):
     assert count() == before + 1
     live.close()
     until(lambda: count() == before, "the end of promiscuous mode")
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_frame_that_comes_as_reading_ends_does_no_harm(monkeypatch):
+    """A round that took nothing, and after which something waits, is followed by another one."""
+    live = listen("mon0")
+    waits = iter([True, True])
+    monkeypatch.setattr(live, "_waiting", lambda: next(waits, False))
+    live.end()
+    assert sum(map(len, timely(live.frames()))) == 0

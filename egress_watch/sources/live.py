@@ -191,7 +191,8 @@ class Live:
             frames = self._round(min(left, BATCH_FRAMES), begun_ns)
             left -= len(frames)
             yield frames
-            if self._end_ns and (frames.clock_ns or int(frames.time_ns[-1]) > self._end_ns):
+            came_later = bool(len(frames)) and int(frames.time_ns[-1]) > self._end_ns
+            if self._end_ns and (frames.clock_ns or came_later):
                 return
             if left > 0 and not (self._waiting() and self._much):
                 self._wait(len(frames))
