@@ -608,6 +608,24 @@ def test_two_that_make_the_same_database_make_it_once(path, monkeypatch):
     assert sound(path)
 
 
+@pytest.mark.parametrize("statement", range(10))
+def test_a_file_that_another_makes_meanwhile_is_ours(path, monkeypatch, statement):
+    """Between any two statements of one that opens a new file, another may make it: both find their database."""
+    asked = []
+
+    class Overtaken(file.Database):
+        def execute(self, sql, parameters=None):
+            asked.append(sql)
+            if len(asked) == statement + 1:
+                Store(path).close()
+            return super().execute(sql, parameters)
+
+    monkeypatch.setattr(file, "Database", Overtaken)
+    Store(path).close()
+    assert len(asked) > statement
+    assert sound(path)
+
+
 def test_a_locked_database_says_who_to_wait_for(path, monkeypatch):
     """Where another process keeps the file locked, the message says so."""
     monkeypatch.setattr(file, "BUSY_S", 0.05)

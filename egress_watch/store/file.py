@@ -170,9 +170,14 @@ def _connected(uri: str) -> Iterator[Database]:
 
 
 def _version(db: Database, path: str) -> int:
-    """Return the version of the file, 0 for an empty one; refuse what others made and what is newer than we are."""
-    version, owner = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "application_id"))
-    if owner != APPLICATION and (owner or version or db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]):
+    """Return the version of the file, 0 for an empty one; refuse what others made and what is newer than we are.
+
+    Another process may be making the file just now. Its tables, version and owner come in one transaction, so whoever
+    asks for the owner last sees it wherever the others were seen.
+    """
+    asked = ("SELECT count(*) FROM sqlite_master", "PRAGMA user_version", "PRAGMA application_id")
+    tables, version, owner = (int(db.execute(sql).fetchone()[0]) for sql in asked)
+    if owner != APPLICATION and (owner or version or tables):
         raise StoreError("is a database of something else", where=path, remedy="name another file with --db")
     if version > NEWEST:
         what = f"is of schema {version}, newer than this egress-watch knows ({NEWEST})"
@@ -195,12 +200,13 @@ def _write_ahead(db: Database) -> None:
 
 
 def _migrate(db: Database, path: str) -> None:
-    """Take the file to the newest version, step by step; two processes that open a new file do it once."""
-    while _version(db, path) < NEWEST:
-        with transaction(db, path):
-            if (version := _version(db, path)) < NEWEST:
-                MIGRATIONS[version](db)
-                db.execute(f"PRAGMA user_version = {version + 1}")
+    """Take the file to the newest version, all steps or none; two processes that open a new file do it once."""
+    if _version(db, path) == NEWEST:
+        return
+    with transaction(db, path):
+        for step in MIGRATIONS[_version(db, path) :]:
+            step(db)
+        db.execute(f"PRAGMA user_version = {NEWEST}")
 
 
 def storable(text: str) -> str:
