@@ -78,8 +78,8 @@ def sending(capture: Path, pps: int, space: str = FAR) -> subprocess.Popen[bytes
 
     Asleep between handfuls of packets: a sender that waits busily would take a core from whoever records.
     """
-    words = ["tcpreplay", "-q", f"--pps={pps}", "--pps-multi=100", "--timer=nano", "-K", "--loop=100000000", "--no-flow-stats", "-i",
-             "gen0", str(capture)]  # fmt: skip
+    words = ["tcpreplay", "-q", f"--pps={pps}", "--pps-multi=100", "--timer=nano", "-K", "--loop=100000000",
+             "--no-flow-stats", "-i", "gen0", str(capture)]  # fmt: skip
     return subprocess.Popen(inside(space, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

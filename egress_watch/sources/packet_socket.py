@@ -132,7 +132,8 @@ class PacketSocket:
 
     def _let_go(self) -> None:
         del self._frames  # it looks at the mapped memory, which holds a descriptor of the socket
-        self._map.close()
+        with suppress(BufferError):  # where something still looks, as the traceback of a failed reader does, it is last
+            self._map.close()
         self._socket.close()
 
     def _prepare(self) -> None:
