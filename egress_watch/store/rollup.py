@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlite_utils import Database
@@ -146,16 +146,25 @@ class Rollup:
             return
         counts.read |= missing
         group = {counts.texts[one]: one for one in missing}
-        items = self._codes.get(f"CAST({counts.count.field} AS TEXT)")
+        items = self._items(counts.count)
         found = self._db.conn.execute(_READ, (self._recording, rule, json.dumps(list(group))))
-        rows = [
-            (group[row[GROUP]], row[SLOT], items.number((row[ITEM],)) if items else 0, *row[AMOUNT:]) for row in found
-        ]
+        rows = [(group[row[GROUP]], row[SLOT], _item(items, row), *row[AMOUNT:]) for row in found]
         if rows:
             counts.add(np.array(rows, np.int64))
 
     def _told(self, counts: Counts, rows: Ints) -> Iterator[Row]:
         """Yield rows with their texts."""
-        items = self._codes.get(f"CAST({counts.count.field} AS TEXT)") if counts.count.kind == "value_count" else None
+        items = self._items(counts.count)
         for group, slot, item, *numbers in rows.tolist():
             yield Row(counts.texts[group], slot, items.told[item][0] if items and item != MORE else "", *numbers)
+
+    def _items(self, count: Count) -> Codes | None:
+        """Return the codes of the values that a rule counts, None where it counts none."""
+        return self._codes.get(f"CAST({count.field} AS TEXT)") if count.kind == "value_count" else None
+
+
+def _item(items: Codes | None, row: Sequence[Any]) -> int:
+    """Return the number of a row's value; the row of all values beyond the bound has the amount 0."""
+    if not items:
+        return 0
+    return items.number((row[ITEM],)) if row[AMOUNT] else MORE
