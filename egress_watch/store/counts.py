@@ -15,6 +15,7 @@ import numpy as np
 from egress_watch.fast import distinct, table
 from egress_watch.model import Count, Ints, Judged
 from egress_watch.store.kinds import Codes
+from egress_watch.store.spilled import Spilled
 from egress_watch.store.windows import (
     AMOUNT,
     FIRST,
@@ -63,7 +64,7 @@ class Counts:
         self.texts: list[str] = []
         """The group's values as a JSON list, by its number."""
         self.read: set[int] = set()
-        """Groups whose rows of the table are here, where there are any."""
+        """Groups whose rows of the table are here too, where there are any."""
         self._rows = np.zeros((256, len(Row._fields)), np.int64)
         self._groups: dict[tuple[int, ...], int] = {}
         self._totals = np.zeros(256, np.int64)
@@ -89,12 +90,20 @@ class Counts:
             self.texts.append(f"[{','.join(words)}]")
         return numbers
 
-    def likely(self, fresh: Ints) -> Ints:
+    @property
+    def amounts(self) -> Ints:
+        """(size,) What each row adds to what its group comes to."""
+        return np.ones(self.size, np.int64) if self.count.kind == "value_count" else self.rows[:, AMOUNT]
+
+    def likely(self, fresh: Ints, spilled: Spilled | None = None) -> Ints:
         """Return the groups that may have reached the limit with some more rows: all together they come to it."""
         kinds = distinct(table((fresh[:, GROUP],), len(fresh)))
         groups, more = fresh[kinds.first, GROUP], kinds.sums(fresh[:, AMOUNT])
         self._room(int(groups.max(initial=0)))
-        likely: Ints = groups[more + self._totals[groups] >= self.count.least]
+        most = more + self._totals[groups]
+        if spilled:
+            most += spilled.most([self.texts[group] for group in groups.tolist()])
+        likely: Ints = groups[most >= self.count.least]
         return likely
 
     def bounded(self, fresh: Ints) -> Ints:
@@ -169,9 +178,8 @@ class Counts:
 
     def _total(self) -> None:
         """Sum up what the rows of each group come to."""
-        rows = self.rows
         self._totals[:] = 0
-        np.add.at(self._totals, rows[:, GROUP], 1 if self.count.kind == "value_count" else rows[:, AMOUNT])
+        np.add.at(self._totals, self.rows[:, GROUP], self.amounts)
 
     def _room(self, group: int) -> None:
         if group >= len(self._totals):

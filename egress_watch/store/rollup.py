@@ -4,8 +4,8 @@ In: the rows of a committed batch that a rule's predicate holds for. Out: the gr
 the table rollup. Never: a look at older flows, or more than `LIMIT` counts in memory.
 
 The counts live in memory: nobody else reads them, and a recording that was killed comes again as a whole. They go to
-the table when they are too many; from then on a group is read back when it is touched again. What makes a window, and
-what is told of it, is in `windows`.
+the table when they are too many. A group is read back when, with what it may have there (`spilled`), it can have
+reached the limit. What makes a window, and what is told of it, is in `windows`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sqlite_utils import Database
 from egress_watch.model import Count, Crossing, Ints
 from egress_watch.store.counts import KEPT, Asked, Counts, sums
 from egress_watch.store.kinds import PASSING, ROW_OF, Codes
+from egress_watch.store.spilled import Spilled
 from egress_watch.store.windows import AMOUNT, GROUP, ITEM, MORE, SLOT, SLOTS, Row, crossings, reached, slot_ns
 
 LIMIT = 1_000_000
@@ -27,7 +28,14 @@ LIMIT = 1_000_000
 _COLUMNS = ", ".join(Row._fields)
 _READ = f"""SELECT {_COLUMNS} FROM rollup
 WHERE recording = ? AND rule = ? AND grouped IN (SELECT value FROM json_each(?))"""  # noqa: S608 - constants
-_WRITE = f"INSERT OR REPLACE INTO rollup(recording, rule, {_COLUMNS}) VALUES (?, ?{', ?' * len(Row._fields)})"  # noqa: S608 - constants
+_MERGED = ", ".join(
+    f"{name} = min({name}, excluded.{name})" if name in {"first_ns", "first_flow"} else
+    f"{name} = max({name}, excluded.{name})" if name in {"last_ns", "last_flow"} else
+    f"{name} = {name} + excluded.{name}" for name in Row._fields[AMOUNT:]
+)  # fmt: skip
+_WRITE = f"""INSERT INTO rollup(recording, rule, {_COLUMNS}) VALUES (?, ?{", ?" * len(Row._fields)})
+ON CONFLICT DO UPDATE SET {_MERGED}"""  # noqa: S608 - constants
+_TAKE = "DELETE FROM rollup WHERE recording = ? AND rule = ? AND grouped IN (SELECT value FROM json_each(?))"
 _FORGET = "DELETE FROM rollup WHERE recording = ? AND rule = ? AND slot < ?"
 _END = "DELETE FROM rollup WHERE recording = ?"
 
@@ -50,7 +58,7 @@ class Rollup:
         self._codes: dict[str, Codes] = {}
         self._fresh: dict[str, _Fresh] = {}
         self._newest: dict[str, int] = {}
-        self._spilled: set[str] = set()
+        self._spilled: dict[str, Spilled] = {}
 
     def begin(self) -> None:
         """Start with a new batch: what was counted of one before and never kept is dropped."""
@@ -62,7 +70,8 @@ class Rollup:
         fresh = self._summed(counts, rows, batch)
         if not len(fresh):
             return []
-        self._read_back(rule, counts, fresh)
+        if spilled := self._spilled.get(rule):
+            self._read_back(rule, counts, counts.likely(fresh, spilled))
         fresh = counts.bounded(fresh)
         low, high = int(fresh[:, SLOT].min()), int(fresh[:, SLOT].max())
         self._newest[rule] = max(high, self._newest.get(rule, high))
@@ -97,17 +106,23 @@ class Rollup:
         return kept + sum(len(codes.told) for codes in self._codes.values())
 
     def write(self) -> None:
-        """Write all counts to the table; called within a transaction."""
+        """Write all counts to the table, beside what it has of groups that were not read; in a transaction."""
         for rule, counts in self._rules.items():
             counts.merge()
+            read = json.dumps([counts.texts[group] for group in counts.read])
+            self._db.conn.execute(_TAKE, (self._recording, rule, read))
             rows = ((self._recording, rule, *row) for row in self._told(counts, counts.rows))
             self._db.conn.executemany(_WRITE, rows)
             if rule in self._newest:
                 self._db.conn.execute(_FORGET, (self._recording, rule, self._newest[rule] - KEPT))
 
     def clear(self) -> None:
-        """Forget what `write` wrote, once that is committed; it is read back where it is needed."""
-        self._spilled |= set(self._rules)
+        """Forget what `write` wrote, once that is committed, but for an upper bound of it."""
+        for rule, counts in self._rules.items():
+            spilled = self._spilled.setdefault(rule, Spilled())
+            groups = counts.rows[:, GROUP].tolist()
+            spilled.add([counts.texts[group] for group in groups], counts.rows[:, SLOT], counts.amounts)
+            spilled.forget(self._newest.get(rule, 0) - KEPT)
         self._rules, self._codes = {}, {}
 
     def end(self) -> None:
@@ -139,9 +154,9 @@ class Rollup:
         codes = self._codes.setdefault(expression, Codes([expression], passing=of in PASSING))
         return codes, codes.of(batch.numbers([of])[of][rows], batch.ids[rows], batch.ask)
 
-    def _read_back(self, rule: str, counts: Counts, fresh: Ints) -> None:
-        """Take in what the table has of groups that were written there and are touched again."""
-        missing = set(fresh[:, GROUP].tolist()) - counts.read if rule in self._spilled else set()
+    def _read_back(self, rule: str, counts: Counts, likely: Ints) -> None:
+        """Take in what the table has of groups that may have reached the limit with it."""
+        missing = set(likely.tolist()) - counts.read
         if not missing:
             return
         counts.read |= missing
