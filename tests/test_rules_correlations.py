@@ -22,6 +22,7 @@ from egress_watch.library.rulebook import MOST_RULES
 from egress_watch.model import Alert, Judged, Place
 from egress_watch.rules import Rule, RuleSet, check, linked, parts, schema
 from egress_watch.store import Reader, Store, backtest, holds
+from egress_watch.store.counts import Counts
 from egress_watch.store.facts import CONTACT_BYTES, Contacts
 from egress_watch.store.rollup import LIMIT, Rollup
 
@@ -271,6 +272,22 @@ def test_counts_that_do_not_fit_into_memory_say_the_same(
     assert plain == spilled
     assert counts[LIMIT] == counts[0]
     assert bool(counts[0]) == bool(some)
+
+
+def test_only_who_may_reach_the_limit_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts that were written stay unread while a group is below the limit with all that it has there."""
+    asked: list[list[str]] = []
+
+    def noted(rollup: Rollup, rule: str, counts: Counts, likely: np.ndarray) -> None:
+        asked.append([counts.texts[one] for one in likely.tolist()])
+        read_back(rollup, rule, counts, likely)
+
+    read_back = Rollup._read_back
+    monkeypatch.setattr(Rollup, "_read_back", noted)
+    batches = [[(1, second, 350), (2, second, 10)] for second in (0, 60, 120, 180)]
+    (first, second) = told(str(tmp_path / "a.db"), batches, 0)
+    assert (first.hits, second.hits) == (3, 1)
+    assert asked == [[], ['["10.0.0.1","CN"]'], ['["10.0.0.1","CN"]']]
 
 
 VALUES = two(COUNTED.replace("value_sum", "value_count").replace("gte: 1000", "gte: 3"))
