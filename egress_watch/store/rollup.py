@@ -23,6 +23,8 @@ from egress_watch.store.kinds import PASSING, ROW_OF, Codes
 from egress_watch.store.windows import AMOUNT, GROUP, ITEM, MORE, SLOT, SLOTS, Row, crossings, reached, slot_ns
 
 LIMIT = 1_000_000
+TOGETHER = 4096
+"""Rows that are made objects of at once."""
 
 _COLUMNS = ", ".join(Row._fields)
 _READ = f"""SELECT {_COLUMNS} FROM rollup
@@ -155,7 +157,8 @@ class Rollup:
     def _told(self, counts: Counts, rows: Ints) -> Iterator[Row]:
         """Yield rows with their texts."""
         items = self._items(counts.count)
-        for group, slot, item, *numbers in rows.tolist():
+        some = (row for at in range(0, len(rows), TOGETHER) for row in rows[at : at + TOGETHER].tolist())
+        for group, slot, item, *numbers in some:
             yield Row(counts.texts[group], slot, items.told[item][0] if items and item != MORE else "", *numbers)
 
     def _items(self, count: Count) -> Codes | None:
