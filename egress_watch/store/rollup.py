@@ -92,11 +92,13 @@ class Rollup:
         if self._held() > self._limit:
             for counts in self._rules.values():
                 counts.merge()
-        return self._held() > self._limit
+        return self._held() > self._limit or self._texts() > self._limit
 
     def _held(self) -> int:
-        kept = sum(counts.size + len(counts.texts) for counts in self._rules.values())
-        return kept + sum(len(codes.told) for codes in self._codes.values())
+        return sum(counts.size + len(counts.texts) for counts in self._rules.values())
+
+    def _texts(self) -> int:
+        return sum(len(codes.told) for codes in self._codes.values())
 
     def write(self) -> None:
         """Write all counts to the table; called within a transaction."""
