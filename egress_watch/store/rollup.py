@@ -24,6 +24,8 @@ from egress_watch.store.spilled import Spilled
 from egress_watch.store.windows import AMOUNT, GROUP, ITEM, MORE, SLOT, SLOTS, Row, crossings, reached, slot_ns
 
 LIMIT = 1_000_000
+TOGETHER = 4096
+"""Rows that are made objects of at once."""
 
 _COLUMNS = ", ".join(Row._fields)
 _READ = f"""SELECT {_COLUMNS} FROM rollup
@@ -99,11 +101,13 @@ class Rollup:
         if self._held() > self._limit:
             for counts in self._rules.values():
                 counts.merge()
-        return self._held() > self._limit
+        return self._held() > self._limit or self._texts() > self._limit
 
     def _held(self) -> int:
-        kept = sum(counts.size + len(counts.texts) for counts in self._rules.values())
-        return kept + sum(len(codes.told) for codes in self._codes.values())
+        return sum(counts.size + len(counts.texts) for counts in self._rules.values())
+
+    def _texts(self) -> int:
+        return sum(len(codes.told) for codes in self._codes.values())
 
     def write(self) -> None:
         """Write all counts to the table, beside what it has of groups that were not read; in a transaction."""
@@ -170,7 +174,8 @@ class Rollup:
     def _told(self, counts: Counts, rows: Ints) -> Iterator[Row]:
         """Yield rows with their texts."""
         items = self._items(counts.count)
-        for group, slot, item, *numbers in rows.tolist():
+        some = (row for at in range(0, len(rows), TOGETHER) for row in rows[at : at + TOGETHER].tolist())
+        for group, slot, item, *numbers in some:
             yield Row(counts.texts[group], slot, items.told[item][0] if items and item != MORE else "", *numbers)
 
     def _items(self, count: Count) -> Codes | None:
