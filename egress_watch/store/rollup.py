@@ -60,6 +60,7 @@ class Rollup:
         self._codes: dict[str, Codes] = {}
         self._fresh: dict[str, _Fresh] = {}
         self._newest: dict[str, int] = {}
+        self._forgotten: dict[str, int] = {}
         self._spilled: dict[str, Spilled] = {}
 
     def begin(self) -> None:
@@ -115,10 +116,16 @@ class Rollup:
             counts.merge()
             read = json.dumps([counts.texts[group] for group in counts.read])
             self._db.conn.execute(_TAKE, (self._recording, rule, read))
-            rows = ((self._recording, rule, *row) for row in self._told(counts, counts.rows))
+            rows = ((self._recording, rule, *row) for row in self._told(counts, counts.in_order()))
             self._db.conn.executemany(_WRITE, rows)
-            if rule in self._newest:
-                self._db.conn.execute(_FORGET, (self._recording, rule, self._newest[rule] - KEPT))
+            self._forget(rule)
+
+    def _forget(self, rule: str) -> None:
+        """Take out of the table what is over, once in a timespan: it is gone through as a whole for that."""
+        newest = self._newest.get(rule)
+        if newest is not None and newest - self._forgotten.setdefault(rule, newest) >= SLOTS:
+            self._db.conn.execute(_FORGET, (self._recording, rule, newest - KEPT))
+            self._forgotten[rule] = newest
 
     def clear(self) -> None:
         """Forget what `write` wrote, once that is committed, but for an upper bound of it."""
