@@ -31,6 +31,7 @@ class Page(BaseHTTPRequestHandler):
     """One request."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # as servers do that are no toys: head and body of an answer go at once
     server: Web
 
     def setup(self) -> None:

@@ -139,9 +139,9 @@ _SETTINGS = ("secret_file", "secret_env", "user", "sasl")
 KAFKA = Kind(
     "kafka", "kafka://broker1:9092,broker2:9092/egress",
     "a Kafka topic, stored by all replicas, keyed by device (extra: kafka)",
-    RECEIVER_ACKNOWLEDGED, Kafka, _SETTINGS,
+    RECEIVER_ACKNOWLEDGED, Kafka, _SETTINGS, gaps=True,
 )  # fmt: skip
 KAFKA_TLS = Kind(
     "kafka+tls", "kafka+tls://broker1:9093,broker2:9093/egress", "Kafka within TLS", RECEIVER_ACKNOWLEDGED, Kafka,
-    (*_SETTINGS, "ca_file", "cert_file", "key_file"),
+    (*_SETTINGS, "ca_file", "cert_file", "key_file"), gaps=True,
 )  # fmt: skip

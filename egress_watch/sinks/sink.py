@@ -100,3 +100,5 @@ class Kind(NamedTuple):
     """Opens it without a word to the receiver; raises ConfigError for settings that cannot work, UsageError."""
     settings: tuple[str, ...] = ()
     """Names of `SinkSettings` that this kind reads beside those that all do; any other that is set is a mistake."""
+    gaps: bool = False
+    """Whether its receiver may take a record and not the one before it: records of a device then go one by one."""
