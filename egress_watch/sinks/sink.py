@@ -31,7 +31,7 @@ class Message(NamedTuple):
     level: str
     """Sigma level; `exports.severity` has it on every scale."""
     device: str
-    """Address of the device: what order is kept within. One ordered stream keeps it; partitions take it as key."""
+    """Address of the device, within which order is kept (`waves`); partitions take it as their key."""
     sensor: str
     """Who saw it: the host name of syslog."""
     body: bytes
