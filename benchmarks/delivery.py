@@ -6,8 +6,8 @@
     python benchmarks/delivery.py --markdown                   # the table of docs/sinks.md
 
 The exporter is `egress-watch forward` in a process of its own, the receivers are those of the delivery contract test.
-Both are ended with SIGKILL, in turns chosen by chance, at moments spread over the alerts. Those are of some 150 devices,
-a fourth of one. Out of order is what came for the first time when a later alert of its device had come. A
+Both are ended with SIGKILL, in turns chosen by chance, at moments spread over the alerts. Those are of some 150
+devices, a fourth of one. Out of order is what came for the first time when a later alert of its device had come. A
 transport is added with its receiver in tests/receiving.py.
 """
 
