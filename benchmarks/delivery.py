@@ -4,7 +4,6 @@
     python benchmarks/delivery.py 'relp to Tenzir'             # to another receiver (tests/engines.py)
     python benchmarks/delivery.py relp syslog+tcp --alerts 5000 --kills 4
     python benchmarks/delivery.py --markdown                   # the table of docs/sinks.md
-    python benchmarks/delivery.py relp --kills 0 --devices 1   # how long it takes where all alerts are of one device
 
 The exporter is `egress-watch forward` in a process of its own, the receivers are those of the delivery contract test.
 Both are ended with SIGKILL, in turns chosen by chance, at moments spread over the alerts. Those are of some 150
@@ -44,9 +43,10 @@ from egress_watch.store.outbox import Outbox  # noqa: E402
 PATIENCE_S = 900
 KNOWN = RECEIVERS | (ENGINES if TENZIR else {})
 """Receivers by their name in the table."""
+DEVICES = 200
 FILL = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :devices)
-INSERT INTO device(ip, mac) SELECT printf('10.99.%d.%d', i / 250, i % 250), '' FROM n;
+INSERT INTO device(ip, mac) SELECT printf('10.99.0.%d', i), '' FROM n;
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :alerts)
 INSERT INTO alert(recording, dataset, rule, title, level, device, remote_ip, owner, country, verdict, first_ns, last_ns,
   hits, bytes_out, bytes_in, first_flow, last_flow, why, network, kind, due_ns, updates, told_bytes)
@@ -59,7 +59,7 @@ SELECT id, 'create', 'hit', last_ns, level, hits, bytes_out, bytes_in FROM alert
 """
 
 
-def filled(folder: Path, alerts: int, devices: int) -> Path:
+def filled(folder: Path, alerts: int) -> Path:
     """Return a database with so many pieces of news of alerts, made of one of the city's, each fourth of one device."""
     path = folder / "alerts.db"
     done = spawn("replay", ROOT / "captures" / "city.pcapng", "--db", path, "--json")
@@ -67,7 +67,7 @@ def filled(folder: Path, alerts: int, devices: int) -> Path:
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         there = db.execute("SELECT count(*) FROM alert_event").fetchone()[0]
         for statement in FILL.split(";\n")[:3]:
-            db.execute(statement, {"alerts": alerts - there, "devices": devices})
+            db.execute(statement, {"alerts": alerts - there, "devices": DEVICES})
     return path
 
 
@@ -204,7 +204,6 @@ def main() -> None:
     parser.add_argument("transports", nargs="*", default=list(KNOWN))
     parser.add_argument("--alerts", type=int, default=50_000)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
@@ -213,7 +212,7 @@ def main() -> None:
     if options.markdown:
         print(join.join(["---"] * len(COLUMNS)))
     with tempfile.TemporaryDirectory() as folder:
-        db = filled(Path(folder), options.alerts, options.devices)
+        db = filled(Path(folder), options.alerts)
         for scheme in options.transports:
             row = trial(scheme, db, options.kills, options.seed)
             shown = (f"{value:,}" if isinstance(value, int) else str(value) for value in map(row.get, COLUMNS))
