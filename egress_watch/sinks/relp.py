@@ -79,7 +79,8 @@ class Relp:
         next of them where the receiver sends one small segment at a time (RFC 896).
         """
         with down(self._where):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            if hasattr(socket, "TCP_QUICKACK"):  # Linux alone has it
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             data = connection.recv(RECEIVE_BYTES)
         if not data:
             raise SinkDown(f"{self._where}: closed the connection")
