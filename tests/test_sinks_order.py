@@ -277,7 +277,7 @@ def test_kafka_sets_no_record_aside_because_another_is_too_large():
     assert {headers["event_id"].decode() for *_, headers in held} == {one.id for one in messages}
 
 
-# Where a peer resets a connection before its handshake, Python's `SSLSocket._create` leaves the socket to the collector.
+# Where a peer resets a connection before its handshake, Python's `SSLSocket._create` leaves its socket to be collected.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("scheme", [known.scheme for known in SINKS])
 def test_kills_in_the_middle_change_no_order(scheme, tmp_path):
