@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from egress_watch.errors import StoreError
 from egress_watch.model import Snapshot
 from egress_watch.store.fields import FIELDS, VALUES
-from egress_watch.store.lists import ALERT_ORDERS, ALERTS, FLOW_ORDERS, KINDS, TOTALS
+from egress_watch.store.lists import ALERT_ORDERS, ALERTS, ALERTS_TOLD, ALL, FLOW_ORDERS, KINDS, TOTALS
 from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
 from egress_watch.store.recording import RUNNING, living
 from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source
@@ -109,8 +109,11 @@ class Screens(Reader):
             if not sql:
                 found = source(self._db.conn, scope, of.columns, self.newest_ns(), flows=self._near)
                 sql, values = found.sql, found.values
-            query = of.select.format(source=sql)
-            return self._page(query, of.orders[order], of_sums(scope.filter), values, size, rising, beside, back)
+            grouped, told, key = of.grouped.format(source=sql), of.told, of.orders[order]
+            if order in of.late:
+                grouped, told = told.format(sums=f"({grouped})"), ALL
+            listed = f"SELECT {key} AS _sort, id AS _tie, * FROM ({grouped}) WHERE {of_sums(scope.filter)}"
+            return self._page(listed, told, {**values, "size": size}, rising, beside, back)
 
     def alert_rows(
         self, scope: Scope, size: int, *, order: str = "gravity", rising: bool = False,
@@ -119,7 +122,8 @@ class Screens(Reader):
         """Return up to ``size`` alerts, like `sums`."""
         values, where = alert_conditions(scope, muted=muted)
         with self._limited():
-            return self._page(ALERTS, ALERT_ORDERS[order], where, values, size, rising, beside, back, apart=True)
+            listed = f"SELECT {ALERT_ORDERS[order]} AS _sort, id AS _tie FROM ({ALERTS}) WHERE {where}"
+            return self._page(listed, ALERTS_TOLD, {**values, "size": size}, rising, beside, back)
 
     def overview(self, scope: Scope) -> Overview:
         """Return everything the first screen shows, in one look."""
@@ -239,21 +243,17 @@ class Screens(Reader):
         return (max(oldest, since) if since is not None else oldest), (newest + 1 if until is None else until)
 
     def _page(
-        self, query: str, key: str, where: str, values: Mapping[str, Any], size: int, rising: bool,
-        beside: tuple[Any, Any] | None, back: bool, *, apart: bool = False,
+        self, listed: str, told: str, values: Mapping[str, Any], rising: bool, beside: tuple[Any, Any] | None,
+        back: bool,
     ) -> list[dict[str, Any]]:  # fmt: skip
-        """Return a page; ``apart`` first finds which rows it has, and only then what is told of them."""
+        """Return a page: which rows it has is found first, and only then what is told of them."""
         up = rising != back
         direction = "ASC" if up else "DESC"
         next_to = f"(_sort, _tie) {'>' if up else '<'} (:at, :tie)" if beside else "1"
         ordered = f"ORDER BY _sort {direction}, _tie {direction}"
-        told = "" if apart else ", *"
-        text = f"""SELECT * FROM (SELECT {key} AS _sort, id AS _tie{told} FROM ({query}) WHERE {where})
-          WHERE {next_to} {ordered} LIMIT :size"""
-        if apart:
-            text = f"SELECT * FROM ({text}) JOIN ({query}) AS shown ON shown.id = _tie {ordered}"
+        picked = f"(SELECT * FROM ({listed}) WHERE {next_to} {ordered} LIMIT :size)"
         more = dict(zip(("at", "tie"), beside, strict=True)) if beside else {}
-        rows = self._rows(text, {**values, **more, "size": size})
+        rows = self._rows(f"{told.format(sums=picked)} {ordered}", {**values, **more})
         for row in rows:
             row["_key"] = (row.pop("_sort"), row.pop("_tie"))
         return rows[::-1] if back else rows
