@@ -17,8 +17,8 @@ from egress_watch.store.fields import FIELDS, VALUES
 from egress_watch.store.lists import ALERT_ORDERS, ALERTS, ALERTS_TOLD, ALL, FLOW_ORDERS, KINDS, TOTALS
 from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
 from egress_watch.store.recording import RUNNING, living
-from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source
-from egress_watch.store.seek import Found, ranked, seek
+from egress_watch.store.scope import FLOWS, Scope, near, of_sums, source
+from egress_watch.store.seek import FIRST_S, SEARCH_S, Found, ranked, seek
 from egress_watch.store.set_aside import BROKEN_RULES
 from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS, SPLIT, SPLIT_SUMS
 from egress_watch.store.terms import Filter, FilterError, parse
@@ -57,6 +57,7 @@ class Screens(Reader):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
+        self._db.conn.execute("PRAGMA temp_store = MEMORY")
         self._gathered: dict[str, str] = {}
         """Tables that hold what a kind of sums is made of, for the scope of the overview."""
 
@@ -147,10 +148,13 @@ class Screens(Reader):
             return {row["level"]: row["n"] for row in self._rows(query, values)}
 
     def flow_rows(self, scope: Scope, size: int, *, before: int = 0, after: int = 0) -> Found:
-        """Return up to ``size`` flows of the scope beside an id, the newest first; see `seek`."""
-        where = conditions(scope.filter.clauses, leave=())
+        """Return up to ``size`` flows of the scope beside an id, the newest first; see `seek`.
+
+        The first page comes with what is found at once: fewer rows than ``size`` are not all, unless it says ``ended``.
+        """
+        first_s = SEARCH_S if before or after else FIRST_S
         with self._limited():
-            found = seek(self._db.conn, scope, where, size, before=before, after=after)
+            found = seek(self._db.conn, scope, size, before=before, after=after, first_s=first_s)
             numbers = ", ".join(str(number) for number in found.ids)
             rows = self._rows(f"SELECT * FROM flows WHERE id IN ({numbers}) ORDER BY id DESC")
             return found._replace(rows=rows)
@@ -160,10 +164,9 @@ class Screens(Reader):
         beside: tuple[int, int] | None = None, back: bool = False,
     ) -> list[dict[str, Any]]:  # fmt: skip
         """Return up to ``size`` flows by an order of FLOW_ORDERS, like `sums`; looks at every flow of the scope."""
-        where = conditions(scope.filter.clauses, leave=())
         with self._limited():
             key, up = FLOW_ORDERS[order], rising != back
-            found = ranked(self._db.conn, scope, where, key, size, up=up, beside=beside)
+            found = ranked(self._db.conn, scope, key, size, up=up, beside=beside)
             numbers = ", ".join(str(number) for _, number in found)
             rows = {row["id"]: row for row in self._rows(f"SELECT * FROM flows WHERE id IN ({numbers})")}
         listed = [{**rows[number], "_key": (at, number)} for at, number in found if number in rows]
@@ -172,10 +175,9 @@ class Screens(Reader):
     def matching_flows(self, terms: Filter, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the flows of a filter that also meet ``filters``, by id, like `flows`."""
         scope, last, left = Scope(terms), 0, limit or -1
-        where = conditions(terms.clauses, leave=())
         more = conditions_of(filters)
         while left:
-            found = seek(self._db.conn, scope, where, PAGE_ROWS, after=last)
+            found = seek(self._db.conn, scope, PAGE_ROWS, after=last)
             numbers = ", ".join(str(number) for number in found.ids)
             query = f"SELECT * FROM flows WHERE id IN ({numbers}) AND {more} ORDER BY id LIMIT :size"
             rows = self._rows(query, {**filters, "size": left})
