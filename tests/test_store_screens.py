@@ -41,12 +41,14 @@ def counted(batches: int) -> Tally:
     return replace(tally(batches * BATCH), last_ns=(START_S + batches * STEP_S) * SECOND_NS)
 
 
-@pytest.fixture(params=[1_000, 10**9], ids=["summed", "not summed"])
-def path(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a database with sums, and the same without."""
-    monkeypatch.setattr(sums, "CHUNK_FLOWS", request.param)
-    written(tmp_path / "some.db", 40)
-    return tmp_path / "some.db"
+@pytest.fixture(scope="module", params=[1_000, 10**9], ids=["summed", "not summed"])
+def path(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Return a database with sums, and the same without; no test changes it."""
+    path = tmp_path_factory.mktemp("screens") / "some.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sums, "CHUNK_FLOWS", request.param)
+        written(path, 40)
+    return path
 
 
 def told(path: Path, kind: str, scope: Scope) -> dict[object, tuple[int, int]]:

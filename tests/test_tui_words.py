@@ -28,7 +28,7 @@ from egress_watch_tui.screens.overview import verdicts
 from egress_watch_tui.state import pulse, state
 from egress_watch_tui.taste import PALETTES, choose, masked_row
 from egress_watch_tui.themes import THEMES
-from egress_watch_tui.words import OLD_DAYS, age, device, remote, size, stale, verdict, when
+from egress_watch_tui.words import OLD_DAYS, age, count, device, remote, size, stale, verdict, when
 
 COLUMNS = (
     Column("one", lambda row: row["one"], 5, grow=1),
@@ -245,6 +245,22 @@ def test_rules_that_do_not_run_are_in_view() -> None:
     assert "! rules set aside: 1" in pulse(view)
     words = "\n".join(text.plain for text in state(view, 120))
     assert "rules     ! 1 set aside: b.yml:2:5: unknown field" in words
+
+
+@given(st.integers(0, 10**12 - 1), st.integers(8, 9))
+def test_a_count_fits_and_is_not_far_off(number: int, most: int) -> None:
+    """It is exact while there is room, then within a twentieth."""
+    text = count(number, most)
+    digits, _, unit = text.partition(" ")
+    assert len(text) <= most
+    assert abs(float(digits.replace(",", "")) * {"": 1, "M": 1e6, "G": 1e9}[unit] - number) <= number / 20
+    assert unit or digits == f"{number:,}"
+
+
+def test_before_the_first_look_nothing_is_said_to_be_absent() -> None:
+    """While a large database is being read the head says so."""
+    assert pulse(View()) == "reading ..."
+    assert pulse(View(looks=1)) == "nothing recorded"
 
 
 @given(st.integers(0, 1500), st.lists(st.sampled_from(["older", "newer"]), max_size=20))
