@@ -14,6 +14,9 @@ from textual.widgets import Input, TabbedContent
 from tui_run import LARGE, SMALL, city, picture, press, run, settle
 
 from egress_watch_tui.app import EgressWatch
+from egress_watch_tui.ask import Ask
+from egress_watch_tui.drill import narrowed
+from egress_watch_tui.feed import Feed
 from egress_watch_tui.keys import ALWAYS, _bindings
 from egress_watch_tui.listing import Listing
 from egress_watch_tui.paged import Paged
@@ -121,6 +124,22 @@ def test_from_anything_to_anything_and_back_to_the_row(database: Path) -> None:
         assert app.query_one("#owners-list", Listing).current()["id"] == owner
 
     run(database, script, LARGE)
+
+
+def test_every_row_leads_to_every_screen(database: Path) -> None:
+    """Whatever the row, each screen can be asked what lies behind it, and has it."""
+    feed = Feed(str(database))
+    lists = {screen.NAME: screen for screen in SCREENS if issubclass(screen, Paged)}
+    for name, screen in lists.items():
+        rows = feed.page(screen.KIND, Ask(), (screen.ORDERS[0], False)).rows
+        for to, other in lists.items():
+            empty = [
+                row["id"]
+                for row in rows[:25]
+                if not feed.page(other.KIND, Ask(filter=narrowed("", name, row, to)), (other.ORDERS[0], False)).rows
+            ]
+            assert rows
+            assert not empty or to == "Alerts", f"{name} to {to}"
 
 
 @pytest.mark.parametrize("name", ["segments", "newest", "countries", "owners", "devices"])

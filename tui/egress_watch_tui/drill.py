@@ -67,7 +67,7 @@ def _fits(field: str, to: str) -> bool:
 def _terms(kind: str, row: Row, to: str) -> Iterator[str]:
     if kind == "Overview":
         yield from _of_overview(row)
-    elif kind == "Devices" or to == "Devices":
+    elif kind == "Devices" or (to == "Devices" and row.get("device_ip") and row.get("kind") != "storm"):
         yield f"device:{row['device_ip']}"
     elif kind == "Owners":
         yield f"owner:{quoted(str(row['id']))}" if row["id"] != "your own" else "status:local"
