@@ -274,7 +274,8 @@ def test_hidden_addresses_are_on_no_screen(database: Path, size: tuple[int, int]
 
     async def script(app: EgressWatch, pilot: Pilot[None]) -> None:
         await press(pilot, "p")
-        for keys in (("1",), ("2", "enter"), ("3",), ("4",), ("w",), ("escape", "5"), ("6", "enter"), ("w",)):
+        for keys in (("1",), ("2", "enter"), ("3",), ("4",), ("w",), ("escape", "5"), ("6", "enter"), ("w",),
+                     ("escape", "3", "g", "F"), ("A",), ("4",), ("x", "6")):  # fmt: skip
             await press(pilot, *keys)
             assert "10.20." not in shown(app)
             assert "44:19:b6" not in shown(app)

@@ -19,6 +19,7 @@ from egress_watch.store.terms import parse
 from egress_watch_tui import drill, window
 from egress_watch_tui.ask import RANGES
 from egress_watch_tui.drawing import map_lines, spark
+from egress_watch_tui.drill import shown
 from egress_watch_tui.lines import Column, heading, line, place
 from egress_watch_tui.paged import Paged
 from egress_watch_tui.pane import View
@@ -167,6 +168,20 @@ def test_a_hidden_address_is_nowhere(address: IPv4Address | IPv6Address, beside:
     finally:
         choose(private=False)
     assert harmless(text) == text
+
+
+def test_hidden_addresses_are_in_no_filter() -> None:
+    """Neither whole nor in part; and without hiding a filter is shown as it was typed."""
+    line = '!device:10.20.1.* remote:2001:db8::1,dead:beef::2 10.20.1.7 /10.20.1.8/ owner:"A B" since:2h bytes>1M'
+    assert shown(line) == line
+    choose(private=True)
+    try:
+        hidden = shown(line)
+        assert not any(part in hidden for part in ("10.20", "2001", "beef", "dead"))
+        assert hidden.endswith('owner:"A B" since:2h bytes>1M')
+        assert "10.20" not in shown('device:10.20.1.1 "')
+    finally:
+        choose(private=False)
 
 
 def test_hidden_names_are_nowhere() -> None:

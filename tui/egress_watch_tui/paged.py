@@ -18,6 +18,7 @@ from egress_watch.errors import EgressWatchError
 from egress_watch_tui import window
 from egress_watch_tui.ask import Ask
 from egress_watch_tui.detail import Detail
+from egress_watch_tui.drill import shown
 from egress_watch_tui.feed import STORED, Feed, Row
 from egress_watch_tui.lines import Column
 from egress_watch_tui.listing import Listing
@@ -255,10 +256,10 @@ class Paged(Pane):
         """Return why the list is empty, and what to do."""
         if not self.window.oldest:
             return "Searching further back ..."
-        asked = [f"filter {self._ask.filter}"] if self._ask.filter else []
+        asked = [f"filter {shown(self._ask.filter)}"] if self._ask.filter else []
         asked += [] if self._ask.range.name == "all time" else [self._ask.range.name]
         if not asked:
             return f"{self.NOTHING}."
         remedy = ["x clears the filter"] if self._ask.filter else []
         remedy += ["r changes the time"] if self._ask.range.name != "all time" else []
-        return f"{self.NOTHING} for {', '.join(map(harmless, asked))}: {', '.join(remedy)}."
+        return f"{self.NOTHING} for {', '.join(asked)}: {', '.join(remedy)}."
