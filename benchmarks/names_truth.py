@@ -26,11 +26,12 @@ import numpy as np
 
 from egress_watch.decode import decode
 from egress_watch.decode.carriers import Policy, Tables
+from egress_watch.fast import PlainNames
 from egress_watch.model import Packets, address_words
-from egress_watch.names import TRUST, Names, http
+from egress_watch.names import Names, http
 from egress_watch.names.bearers import connections
-from egress_watch.names.book import NAME, RANK, Run
-from egress_watch.names.reader import Bearer, Refusal, Said
+from egress_watch.names.plain import reading
+from egress_watch.names.reader import Heard, Refusal, Said
 from egress_watch.names.text import domain, host
 from egress_watch.sources import open_inputs
 
@@ -45,7 +46,6 @@ GOALS = {"tls": 0.99, "http": 0.99, "dns": 0.99, "quic": 0.97}
 ANY = "a name below local"
 """The truth lists owners and addresses of a message apart, so that it cannot be told which belong together."""
 UNREAD = "its packets are not read, as those that an error of ICMP quotes"
-_TCP = 6
 OPENED = Tables(Policy("all"))
 
 Fact = tuple[str, str, str]
@@ -79,18 +79,21 @@ class Listening(Names):
         self.decoded.update(map(_words, set(connections(packets.src, packets.dst, ports, packets.protocol))))
         super().hear(packets)
 
-    def _note(self, rank: int, bearer: Bearer, said: Said) -> None:
-        source = TRUST[rank]
-        if source == "ech":
-            source = "tls" if bearer.connection[-1] == _TCP else "quic"
-        name = ANY if source == "mdns" else said.name
-        self.facts.add((source, said.address.hex() if said.address else _words(bearer.connection), name))
-        super()._note(rank, bearer, said)
+    def _learn(self, heard: Heard) -> None:
+        for one in heard.reading[0]:
+            self._fact(heard.reader.SOURCE, heard.bearer.connection, one)
+        super()._learn(heard)
 
-    def _note_all(self, servers: list[tuple[bytes, Run]], answers: list[tuple[bytes, Run]]) -> None:
-        self.facts.update((TRUST[run[RANK]], _words(connection), run[NAME]) for connection, run in servers)
-        self.facts.update((TRUST[run[RANK]], pair[16:].hex(), run[NAME]) for pair, run in answers)
-        super()._note_all(servers, answers)
+    def _take(self, plainest: PlainNames, rows: slice) -> None:
+        for number in range(rows.start, rows.stop):
+            reader = self._plainest[int(plainest.reader[number])]
+            for one in reading(plainest, number, reader)[0]:
+                self._fact(reader.SOURCE, plainest.connection[number].tobytes(), one)
+        super()._take(plainest, rows)
+
+    def _fact(self, source: str, connection: bytes, said: Said) -> None:
+        name = ANY if source == "mdns" else said.name
+        self.facts.add((source, said.address.hex() if said.address else _words(connection), name))
 
 
 def _words(connection: bytes) -> str:

@@ -74,9 +74,12 @@ def watching(folder: Path, most_bytes: int) -> subprocess.Popen[bytes]:
 
 
 def sending(capture: Path, pps: int, space: str = FAR) -> subprocess.Popen[bytes]:
-    """Send in a loop; each takes longer than a flow may be silent, so its flows are new."""
-    words = ["tcpreplay", "-q", f"--pps={pps}", "-K", "--loop=100000000", "--no-flow-stats", "-i",
-             "gen0", str(capture)]  # fmt: skip
+    """Send in a loop; each takes longer than a flow may be silent, so its flows are new.
+
+    Asleep between handfuls of packets: a sender that waits busily would take a core from whoever records.
+    """
+    words = ["tcpreplay", "-q", f"--pps={pps}", "--pps-multi=100", "--timer=nano", "-K", "--loop=100000000",
+             "--no-flow-stats", "-i", "gen0", str(capture)]  # fmt: skip
     return subprocess.Popen(inside(space, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -452,7 +452,7 @@ class Crossing(NamedTuple):
     group: tuple[str | int | None, ...]
     """Values of the fields it was grouped by."""
     amount: int
-    """The most it came to within one timespan."""
+    """The most it came to within one timespan, or at least so much (see ``more``)."""
     newest: dict[str, Any]
     """The newest of its flows, as a row of the view ``flows``."""
     first_ns: int
@@ -462,6 +462,8 @@ class Crossing(NamedTuple):
     bytes_in: int
     first_flow: int
     last_flow: int
+    more: bool = False
+    """Whether there were too many values to tell all apart."""
 
 
 @dataclass(slots=True)

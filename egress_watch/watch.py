@@ -51,12 +51,12 @@ class Stages:
 def stages(
     config: Config, atlas: Atlas, rules: Sequence[Rule], seed: int = 0, inventory: Inventory | None = None
 ) -> Stages:
-    """Return fresh stages as configured; ``seed`` mixes the hash of the flow table and changes no result."""
+    """Return fresh stages as configured; ``seed`` mixes hashes and changes no result."""
     table = FlowTable(
         config.networks, active_s=config.flows.active_s, idle_s=config.flows.idle_s,
         tcp_idle_s=config.flows.tcp_idle_s, limit=config.flows.limit, seed=seed,
     )  # fmt: skip
-    names = Names(config.names.limit, config.names.waiting)
+    names = Names(config.names.limit, config.names.waiting, seed)
     policy = Policy(config.decode.unwrap, config.decode.collectors, prints=config.decode.copies == ONCE)
     tables = Tables(policy, mark_tables({NAMES: names.wishes(), DEVICES: WISHES}))
     devices = Devices(Sides(config.networks).ours, config.devices.limit)

@@ -43,6 +43,11 @@ def message(number: int, body: bytes, kind: str = "alert") -> Message:
     return Message(made_id, kind, 1_730_000_000_000_000_000 + number, "high", "192.0.2.7", "north", body, 3)
 
 
+def apart(messages: list[Message]) -> list[Message]:
+    """Return messages of as many devices: no order is asked of them."""
+    return [one._replace(device=f"198.51.100.{number}") for number, one in enumerate(messages)]
+
+
 def eventually(true: Callable[[], bool]) -> bool:
     """Return whether something comes true while anybody would wait for it."""
     end = time.monotonic() + PATIENCE_S

@@ -187,6 +187,8 @@ def _hand_on(client: socket.socket, context: ssl.SSLContext, port: int) -> None:
         client, suppress(OSError), context.wrap_socket(client, server_side=True) as secure,
         socket.create_connection(("127.0.0.1", port)) as server,
     ):  # fmt: skip
+        for one in (secure, server):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         Thread(target=copied, args=(server, secure), daemon=True).start()
         copied(secure, server)
 

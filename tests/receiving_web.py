@@ -31,6 +31,7 @@ class Page(BaseHTTPRequestHandler):
     """One request."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # as servers do that are no toys: head and body of an answer go at once
     server: Web
 
     def setup(self) -> None:
@@ -290,8 +291,8 @@ def _splunk(scheme: str) -> Callable:
 
         collector = Collector(acknowledges=scheme == "splunk")
         with running(collector) as web:
-            token = secret(folder, TOKEN)
-            settings = SinkSettings("hec", f"{scheme}:http://127.0.0.1:{web.port}", secret_file=token, timeout_s=5)
+            told = {"secret_file": secret(folder, TOKEN), **({"acknowledge_s": 2.0} if scheme == "splunk" else {})}
+            settings = SinkSettings("hec", f"{scheme}:http://127.0.0.1:{web.port}", timeout_s=5, **told)
             held = lambda: [json_line(event["event"]).encode() for event in collector.indexed]  # noqa: E731
             yield Receiver(settings, held, web.stop, web.start)
 

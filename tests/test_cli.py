@@ -569,7 +569,7 @@ def test_the_shipped_rules_pass(capsys):
     """`rules check` finds nothing wrong with the rules that ship."""
     code, out, _ = run(capsys, "rules", "check")
     assert code == 0
-    assert out.endswith(" rules, 0 findings\n")
+    assert out.endswith(" documents, 0 findings\n")
     assert run(capsys, "rules", "check", "--json")[:2] == (0, "")
 
 

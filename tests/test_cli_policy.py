@@ -68,7 +68,7 @@ def test_from_half_an_hour_of_traffic_to_alerts_on_drift(capsys: pytest.CaptureF
     code, out, err = run(capsys, "policy", "promote", "policy.toml", "--to", "rules")
     assert (code, err) == (0, "")
     assert "rules/policy-segment-cameras.yml" in out
-    assert run(capsys, "rules", "check", "rules")[1].endswith("rules, 0 findings\n")
+    assert run(capsys, "rules", "check", "rules")[1].endswith("documents, 0 findings\n")
     assert run(capsys, "rules", "test", "rules")[0] == 0
     found = drift(capsys)
     refused = {row["device_ip"] for row in found if row["verdict"] == "OUT"}

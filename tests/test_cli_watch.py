@@ -180,6 +180,25 @@ def test_several_readers_wait_for_an_interface_that_is_down(pair, tmp_path):
     assert watching.end(signal.SIGTERM)[0] == 0
 
 
+def test_several_readers_go_on_with_an_interface_that_was_made_anew(pair, tmp_path):
+    """Deleted and made again, twice, it is shared again: each frame is heard, once, without any new right."""
+    path = settings(tmp_path)
+    path.write_text(f"{SETTINGS}readers = 2\n", encoding="utf-8")
+    pair.connect("mon2", "gen2")
+    watching = Watching(pair, tmp_path / "live.db", "-i", "mon2", "--config", path)
+    for times in (1, 2):
+        pair.run("ip", "link", "del", "mon2")
+        until(lambda n=times: watching.sql("SELECT count(*) FROM happening WHERE what = 'gone'") == [(n,)], "gone")
+        pair.connect("mon2", "gen2")
+        until(lambda n=times: watching.sql("SELECT count(*) FROM happening WHERE what = 'back'") == [(n,)], "back")
+        time.sleep(1.5)  # the second reader looks once a second too
+        pair.run("tcpreplay", "-q", "-t", "-i", "gen2", str(CITY), far=True)
+        watching.saw(4124 * times)
+    assert watching.end(signal.SIGTERM)[0] == 0
+    assert watching.sql("SELECT frames, lost FROM recording") == [(4124 * 2, 0)]
+    pair.run("ip", "link", "del", "mon2")
+
+
 def test_flows_are_stored_while_nothing_comes(pair, tmp_path):
     """With the cable silent, flows end by the clock and are stored within a second or so, without a signal."""
     watching = Watching(pair, tmp_path / "live.db", "-i", "mon0", "--config", settings(tmp_path))

@@ -26,7 +26,7 @@ idle_s = 0.5
 tcp_idle_s = 0.5
 active_s = 1.0
 [watch]
-ring_bytes = 16777216
+ring_bytes = 134217728
 commit_s = 0.2
 check_hours = 0.0003
 """

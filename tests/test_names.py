@@ -8,26 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_names_books import contents
 from test_names_dns import at, response
 from test_names_http import request
 from test_names_tls import hello
 
 from egress_watch.model import END_REASONS, NAME_SOURCES, PAD_BYTES, Flows, Packets, address_words
-from egress_watch.names import (
-    DIALOGUES,
-    LEAST_TTL_S,
-    MESSAGES,
-    MOST_TTL_S,
-    OUTER,
-    SECOND_NS,
-    STREAMS,
-    TRUST,
-    Names,
-)  # fmt: skip
+from egress_watch.names import DIALOGUES, MESSAGES, STREAMS, Names
 from egress_watch.names.asked import CONNECTION_NS
 from egress_watch.names.bearers import Sieve, stretch_of, windows
 from egress_watch.names.book import NAME as NAME_AT
 from egress_watch.names.book import RUNS_PER_KEY, Book, Run, find
+from egress_watch.names.trust import LEAST_TTL_S, MOST_TTL_S, OUTER, SECOND_NS, TRUST
 
 TCP, UDP = 6, 17
 SYN, ACK = 2, 16
@@ -334,8 +326,7 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted(limit):
     """However many addresses are named, a book keeps its limit; the least recently heard go first."""
     names = Names(limit)
     names.hear(packets(*[answer(n, f"n{n}.example", address=f"192.0.2.{n}") for n in range(200)]))
-    names.catch_up()
-    assert max(len(book) for book in names._books()) == limit
+    assert max(len(book) for book in contents(names)) == limit
     assert names.forgotten == 2 * (200 - limit)
     rows = [Flow(s(200), s(201), remote=f"192.0.2.{n}") for n in range(200)]
     assert [bool(name) for name, _ in named(names, *rows)] == [n >= 200 - limit for n in range(200)]

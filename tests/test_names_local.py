@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from test_names import CAM, CLOUD, RESOLVER, TV, UDP, Flow, Packet, after, answer, flows, named, s, web
 from test_names_dns import A, alias, at, labels, packed, record, response
 
-from egress_watch.names import OTHER_NAMES, dns, llmnr, mdns
+from egress_watch.names import dns, llmnr, mdns
+from egress_watch.names.books import OTHER_NAMES
 from egress_watch.names.reader import Said
 
 HTTPS, SRV, PTR = 65, 33, 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from egress_watch.library.rulebook import MOST_RULES
 from egress_watch.model import Alert, Judged, Place
 from egress_watch.rules import Rule, RuleSet, check, linked, parts, schema
 from egress_watch.store import Reader, Store, backtest, holds
+from egress_watch.store.counts import Counts
 from egress_watch.store.facts import CONTACT_BYTES, Contacts
 from egress_watch.store.rollup import LIMIT, Rollup
 
@@ -211,8 +212,9 @@ def batch_of(some: Sequence[tuple[int, int, int]]) -> Judged:
 
 
 def told(
-    path: str, batches: Sequence[Sequence[tuple[int, int, int]]], limit: int = LIMIT, kept: list[Any] | None = None
-) -> Iterator[Alert]:
+    path: str, batches: Sequence[Sequence[tuple[int, int, int]]], limit: int = LIMIT, kept: list[Any] | None = None,
+    text: str = "",
+) -> Iterator[Alert]:  # fmt: skip
     """Yield the alerts of flows stored batch by batch, as they are stored; ``limit`` counts are kept in memory.
 
     ``kept`` takes the counts as they stand before the recording ends.
@@ -220,7 +222,7 @@ def told(
     with Store(path) as store:
         recording = store.record(zone="eea", as_of="2020-02-01", data=[], rules=[], version="0", inputs={})
         recording._rollup = Rollup(store._db, recording.id, limit)
-        watch = RuleSet(ready(two()))
+        watch = RuleSet(ready(text or two()))
         for some in batches:
             if some:
                 batch = recording.write(batch_of(some), tally(0))
@@ -270,6 +272,51 @@ def test_counts_that_do_not_fit_into_memory_say_the_same(
     assert plain == spilled
     assert counts[LIMIT] == counts[0]
     assert bool(counts[0]) == bool(some)
+
+
+def test_only_who_may_reach_the_limit_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts that were written stay unread while a group is below the limit with all that it has there."""
+    asked: list[list[str]] = []
+
+    def noted(rollup: Rollup, rule: str, counts: Counts, likely: np.ndarray) -> None:
+        asked.append([counts.texts[one] for one in likely.tolist()])
+        read_back(rollup, rule, counts, likely)
+
+    read_back = Rollup._read_back
+    monkeypatch.setattr(Rollup, "_read_back", noted)
+    batches = [[(1, second, 350), (2, second, 10)] for second in (0, 60, 120, 180)]
+    (first, second) = told(str(tmp_path / "a.db"), batches, 0)
+    assert (first.hits, second.hits) == (3, 1)
+    assert asked == [[], ['["10.0.0.1","CN"]'], ['["10.0.0.1","CN"]']]
+
+
+VALUES = two(COUNTED.replace("value_sum", "value_count").replace("gte: 1000", "gte: 3"))
+
+
+@given(some=st.lists(flow_rows, max_size=40), cuts=st.lists(st.integers(0, 40), max_size=6), most=st.integers(1, 9))
+@settings(deadline=None, max_examples=15)
+def test_values_beyond_the_bound_are_not_told_apart_and_their_flows_are_told(
+    tmp_path_factory: pytest.TempPathFactory, some: list[tuple[int, int, int]], cuts: list[int], most: int
+) -> None:
+    """The same flows raise alerts with a low bound as without one, in memory or not; amounts are a lower bound."""
+    ends = sorted({min(cut, len(some)) for cut in cuts} | {len(some)})
+    batches = [some[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+    folder = tmp_path_factory.mktemp("values")
+    exact = list(told(str(folder / "exact.db"), batches, text=VALUES))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("egress_watch.store.counts.MOST_VALUES", most)
+        kept: dict[int, list[Any]] = {LIMIT: [], 0: []}
+        bounded, spilled = (
+            list(told(str(folder / f"{limit}.db"), batches, limit, rows, VALUES)) for limit, rows in kept.items()
+        )
+    assert bounded == spilled
+    assert kept[LIMIT] == kept[0]
+    per_slot = Counter((row["grouped"], row["slot"]) for row in kept[0])
+    assert max(per_slot.values(), default=0) <= max(most, 3) + 1
+    assert [one._replace(why="") for one in bounded] == [one._replace(why="") for one in exact]
+    for low, high in zip(bounded, exact, strict=True):
+        least, all_of = (int(one.why.partition("): ")[2].split()[0]) for one in (low, high))
+        assert least == all_of or (3 <= least < all_of and "or more different values" in low.why)
 
 
 def test_the_stored_alert_says_how_much_and_over_which_limit(tmp_path: Path) -> None:

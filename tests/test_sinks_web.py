@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 import receiving_web as web
 from certificates import Authority
-from receiving import HOSTILE, deliver, message
+from receiving import HOSTILE, apart, deliver, message
 from receiving_brokers import copied
 from receiving_web import Bulk, Collector, Hook, answers, running
 
@@ -23,7 +23,7 @@ from egress_watch.sinks.kinds import opened
 from egress_watch.sinks.sink import SinkDown
 
 BODIES = [json_line({"n": number, "name": printable(text)}).encode() for number, text in enumerate(HOSTILE)]
-BATCH = [message(number, body) for number, body in enumerate(BODIES)]
+BATCH = apart([message(number, body) for number, body in enumerate(BODIES)])
 
 
 @contextmanager

@@ -69,13 +69,15 @@ class Fanout:
 
     def __init__(self, lives: Sequence[Live], way: Way, *, spool_bytes: int) -> None:
         self.interfaces, self.failed = lives[0].interfaces, ""
-        self._lives, self._minutes = lives, Minutes()
+        self._minutes = Minutes()
         self._states, self._by_hardware = lives[0].states(), False
         self._packets: Packets | None = None
         slots = max(spool_bytes // SLOT_BYTES // len(lives), LEAST_SLOTS)
         self._readers: list[Reader] = []
+        for number in range(len(lives)):
+            self._readers.append(Reader(partial(_listen, lives, number, way), self._readers, slots))
         for live in lives:
-            self._readers.append(Reader(partial(_listen, live, way), self._readers, slots))
+            live.close()  # each reader has its own, and lets go of a ring only where nobody else holds it
 
     def frames(self) -> Iterator[Frames]:
         """Yield what all read until `end`, in order of time; each batch is valid until the next one is asked for."""
@@ -119,11 +121,9 @@ class Fanout:
         return self._by_hardware
 
     def close(self) -> None:
-        """End all readers and let go of all interfaces."""
+        """End all readers, and so let go of all interfaces."""
         for reader in self._readers:
             reader.stop()
-        for live in self._lives:
-            live.close()
 
     def _next(self, share: _Share) -> bool:
         """Wait for the next batch of a reader; False when it has ended: how is noted, where that was not asked for."""
@@ -150,8 +150,12 @@ class Fanout:
         self._by_hardware |= told.by_hardware
 
 
-def _listen(live: Live, way: Way, post: Post) -> None:
+def _listen(lives: Sequence[Live], number: int, way: Way, post: Post) -> None:
     """Read one share until nobody asks any more."""
+    live = lives[number]
+    for other in lives:
+        if other is not live:
+            other.close()
     for frames in way.narrowing.narrowed(live.rounds()):
         told = Told(live.health(), live.happened(), live.states(), live.by_hardware())
         post.send(frames, decode(frames, way.tables), told)

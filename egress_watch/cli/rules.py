@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +64,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         sinks.write("-", [json.dumps(_as_json(error)) for error in findings])
     else:
-        sinks.write("-", _report(count, findings, explained if options.explain else ()))
+        sinks.write("-", _report(count, findings, explained, explain=options.explain))
     return USAGE if findings else 0 if files else DATA_TROUBLE
 
 
@@ -105,12 +105,19 @@ def _explained(rule: Rule) -> tuple[str, str]:
     return f"{rule.origin}: {rule.title}", head + rule.predicate
 
 
-def _report(count: int, findings: Collection[RuleError], explained: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield the findings, and what each sound rule comes to where that is asked for."""
+def _report(
+    count: int, findings: Collection[RuleError], explained: Collection[tuple[str, str]], *, explain: bool
+) -> Iterator[str]:
+    """Yield the findings, and what each sound rule comes to where that is asked for.
+
+    There are more documents than rules: filters, and what a correlation counts, raise no alerts of their own.
+    """
     for error in findings:
         yield from map(printable, str(error).split("\n"))
-    yield from ("\n  ".join(map(printable, (name, *words.split("\n  ")))) for name, words in explained)
-    yield f"{_number(count, 'rule')}, {_number(len(findings), 'finding')}" if count else "no rules here (*.yml)"
+    if explain:
+        yield from ("\n  ".join(map(printable, (name, *words.split("\n  ")))) for name, words in explained)
+    told = f"{_number(len(explained), 'rule')} in {_number(count, 'document')}, {_number(len(findings), 'finding')}"
+    yield told if count else "no rules here (*.yml)"
 
 
 def _number(count: int, word: str) -> str:

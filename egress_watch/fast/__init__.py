@@ -6,6 +6,7 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 
 from __future__ import annotations
 
+from egress_watch.fast.books import ADDRESS_BYTES, NOBODY, Books, Notes, Numbers
 from egress_watch.fast.distinct import Kinds, by_columns, table
 from egress_watch.fast.library import Accelerator, Drained, Easy, MarkTables, Records, load, packet_columns
 from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
@@ -31,14 +32,19 @@ def distinct(words: Words) -> Kinds:
 
 
 __all__ = [
+    "ADDRESS_BYTES",
+    "NOBODY",
     "NO_NAMES",
     "Accelerator",
+    "Books",
     "Drained",
     "Easy",
     "Kinds",
     "MarkTables",
     "NameFinder",
     "NameTables",
+    "Notes",
+    "Numbers",
     "PlainNames",
     "Records",
     "accelerator",

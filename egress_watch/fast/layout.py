@@ -113,6 +113,31 @@ class NameSift(Structure):
     )  # fmt: skip
 
 
+class BookRows(Structure):
+    """``struct book`` in books.c."""
+
+    _fields_ = (
+        _columns("lines", "runs", "index") + _numbers("index_size", "key_bytes", "limit") + [("seed", c_uint64)]
+        + _numbers("lines_used", "free_line", "runs_used", "free_run", "kept", "forgotten")
+    )  # fmt: skip
+
+
+class BookNotes(Structure):
+    """``struct notes`` in books.c."""
+
+    _fields_ = _columns("keys") + _numbers("stride", "count") + _columns("start", "until", "name", "rank")
+
+
+class BookNaming(Structure):
+    """``struct naming`` in books.c."""
+
+    _fields_ = (
+        _columns("connections", "asked", "known", "local") + _numbers("count")
+        + _columns("order", "device", "remote", "device_port", "remote_port", "protocol", "continued", "first_ns",
+                   "last_ns", "since_ns", "name", "rank", "heard_ns", "others")
+    )  # fmt: skip
+
+
 def place_of(column: NDArray[np.generic]) -> int:
     """Return where the column lies in memory; ValueError where its rows do not lie side by side."""
     try:

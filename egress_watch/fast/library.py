@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from egress_watch.fast.books import Books
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
 from egress_watch.fast.distinct import Kinds
 from egress_watch.fast.layout import (
@@ -116,9 +117,10 @@ class Accelerator:
     def __init__(self, library: CDLL) -> None:
         self._library = library
         names = ("pcap", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "row_bytes")
-        for name in names:
+        for name in (*names, "line_bytes", "run_bytes"):
             getattr(library, f"ew_{name}").restype = c_int64
-        library.ew_names.restype = None
+        for name in ("names", "book_note", "book_index", "books_name"):
+            getattr(library, f"ew_{name}").restype = None
         self.row_bytes: int = library.ew_row_bytes()
         """Size of a row of the flow table."""
 
@@ -229,6 +231,10 @@ class Accelerator:
     def names(self, tables: NameTables) -> NameFinder:
         """Return what finds names by these tables."""
         return NameFinder(self._library.ew_names, tables)
+
+    def books(self, limit: int, seed: int) -> Books:
+        """Return empty books of names, each of which keeps at most ``limit``; the seed mixes hashes, and no result."""
+        return Books(self._library, limit, seed)
 
     def flows(self, piece: FlowPiece, at: int) -> int:
         """Take packets into the flow table from row ``at`` on; return the first row for which there was no room."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.fast.layout import NameSift, place_of
-from egress_watch.model import Flags, Packets
+from egress_watch.model import Flags, Ints, Packets
 
 ROOM = 1 << 13
 """Names that may wait, and addresses; what is beyond is left, as is what has no room for its text.
@@ -42,26 +42,32 @@ class NameTables(NamedTuple):
 
 
 class PlainNames(NamedTuple):
-    """Names read of some packets; lists of length n, in the order of the packets."""
+    """Names read of some packets; columns of length n, in the order of the packets."""
 
-    row: list[int]
+    row: Ints
     """The numbers of the packets."""
-    time_ns: list[int]
-    reader: list[int]
+    time_ns: Ints
+    reader: Flags
     """The bit of its reader."""
-    connection: list[bytes]
-    """Client, server (16 bytes each), their ports (2 bytes each) and the protocol, as the packet goes."""
-    name: list[bytes]
-    """The name as it stands in the packet: of DNS with the lengths of its labels, of HTTP with the port, if any."""
-    ends: list[int]
+    connection: NDArray[np.uint8]
+    """(n, 37) Client, server (16 bytes each), their ports (2 bytes each) and the protocol, as the packet goes."""
+    ends: Ints
     """Where the addresses of each end in what follows; they begin where those of the one before end."""
-    asked: list[bytes]
-    """(k,) Who asked, and the address, 16 bytes each."""
-    ttl_s: list[int]
+    asked: NDArray[np.uint8]
+    """(k, 32) Who asked, and the address, 16 bytes each."""
+    ttl_s: Ints
     """(k,) How long each address holds."""
+    name: list[bytes]
+    """(n,) As it stands in the packet: of DNS with the lengths of its labels, of HTTP with the port, if any."""
 
 
-NO_NAMES = PlainNames([], [], [], [], [], [], [], [])
+def _no_names() -> PlainNames:
+    none, no_bytes = np.empty(0, np.int64), np.empty(0, np.uint8)
+    keys, pairs = np.empty((0, KEY_BYTES), np.uint8), np.empty((0, 2 * ADDRESS_BYTES), np.uint8)
+    return PlainNames(none, none, no_bytes, keys, none, pairs, none, [])
+
+
+NO_NAMES = _no_names()
 
 
 class NameFinder:
@@ -72,9 +78,9 @@ class NameFinder:
         self._tables = tables  # their memory must not go
         self._out: dict[str, NDArray[Any]] = {
             "row": np.empty(ROOM, np.int64), "time_ns": np.empty(ROOM, np.int64), "reader": np.empty(ROOM, np.uint8),
-            "connection": np.empty(ROOM, f"V{KEY_BYTES}"), "bytes": np.empty(ROOM, np.int64),
+            "connection": np.empty((ROOM, KEY_BYTES), np.uint8), "bytes": np.empty(ROOM, np.int64),
             "text": np.empty(TEXT_BYTES, np.uint8), "addresses": np.empty(ROOM, np.int64),
-            "address": np.empty(ROOM, f"V{2 * ADDRESS_BYTES}"), "ttl_s": np.empty(ROOM, np.int64),
+            "address": np.empty((ROOM, 2 * ADDRESS_BYTES), np.uint8), "ttl_s": np.empty(ROOM, np.int64),
         }  # fmt: skip
         places = {name: place_of(column) for name, column in self._out.items()}
         given = [place_of(table) if isinstance(table, np.ndarray) else table for table in tables]
@@ -120,12 +126,13 @@ class NameFinder:
         ends = np.cumsum(out["bytes"][: struct.count]).tolist()
         text = out["text"][: struct.text_bytes].tobytes()
         names = [text[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        row, time_ns, reader, connection, address_ends = (
-            out[name][: struct.count].tolist() for name in ("row", "time_ns", "reader", "connection", "addresses")
+        count = dict.fromkeys(out, struct.count) | dict.fromkeys(("address", "ttl_s"), struct.address_count)
+        row, time_ns, reader, connection, address_ends, asked, ttl_s = (
+            out[name][: count[name]].copy()
+            for name in ("row", "time_ns", "reader", "connection", "addresses", "address", "ttl_s")
         )
-        asked, ttl_s = (out[name][: struct.address_count].tolist() for name in ("address", "ttl_s"))
         struct.count = struct.text_bytes = struct.address_count = 0
-        return PlainNames(row, time_ns, reader, connection, names, address_ends, asked, ttl_s)
+        return PlainNames(row, time_ns, reader, connection, address_ends, asked, ttl_s, names)
 
 
 _COLUMNS: dict[str, tuple[str, type[np.generic]]] = {

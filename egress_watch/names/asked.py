@@ -15,6 +15,7 @@ from egress_watch.fast import distinct
 from egress_watch.model import END_REASONS, Flags, Flows, Ints
 from egress_watch.names.bearers import connections
 from egress_watch.names.book import NAME, Run
+from egress_watch.names.reader import Mask
 
 CONNECTION_NS = 600 * 1_000_000_000
 """How far before a flow record the name of its connection may lie, where the record does not show a SYN."""
@@ -48,6 +49,13 @@ class Records(NamedTuple):
     """Whether more records of the connection will follow."""
 
 
+def terms(flows: Flows) -> tuple[Ints, Mask]:
+    """Return from when the name of each record's connection may be, and whether another record of it will follow."""
+    begins = (flows.flags_out | flows.flags_in) & _SYN
+    since_ns: Ints = np.where(begins, flows.first_ns, flows.first_ns - CONNECTION_NS)
+    return since_ns, np.isin(flows.end_reason, _CONTINUED)
+
+
 def records(flows: Flows, book: Lines, known: Lines, local: Lines) -> tuple[Ints, Records]:
     """Return the rows that may have a name, and their records."""
     ports = np.stack((flows.device_port, flows.remote_port), axis=1)
@@ -57,13 +65,12 @@ def records(flows: Flows, book: Lines, known: Lines, local: Lines) -> tuple[Ints
     remotes = [keys[at][ADDRESS] for at in first.tolist()]
     known_of, local_of = (list(map(one.get, remotes)) for one in (known, local))
     only_of = list(map(_only, known_of))
-    continued = np.isin(flows.end_reason, _CONTINUED)
+    since_ns, continued = terms(flows)
     named = _there(lines) | (_there(known_of) | _there(local_of))[which]
     if followed := {keys[at] for at in np.flatnonzero(continued).tolist()}:
         named |= np.fromiter(map(followed.__contains__, keys), bool, len(keys))
     rows = np.flatnonzero(named)
     rows = rows[np.argsort(flows.first_ns[rows], kind="stable")]
-    since_ns = np.where((flows.flags_out | flows.flags_in) & _SYN, flows.first_ns, flows.first_ns - CONNECTION_NS)
     some, kinds = rows.tolist(), which[rows].tolist()
     return rows, Records(
         [keys[at] for at in some], [lines[at] for at in some], [known_of[one] for one in kinds],

@@ -54,18 +54,6 @@ class Book:
         if self._runs > self.limit:
             self._forget()
 
-    def note_all(self, names: list[tuple[bytes, Run]]) -> None:
-        """Keep several names, as `note` does one after the other."""
-        lines = self.lines
-        for key, run in names:
-            if key in lines:
-                self.note(key, run)
-                continue
-            lines[key] = [run]
-            self._runs += 1
-            if self._runs > self.limit:
-                self._forget()
-
     def _lengthened(self, key: bytes, line: list[Run], run: Run) -> bool:
         """Put a run into a line and return whether there is one more."""
         self.lines.move_to_end(key)

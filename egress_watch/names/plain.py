@@ -34,13 +34,13 @@ def reading(found: PlainNames, number: int, reader: MessageReader) -> Reading:
     rows = slice(found.ends[number - 1] if number else 0, found.ends[number])
     if rows.start == rows.stop:
         return [Said(name)], ""
-    pairs = zip(found.asked[rows], found.ttl_s[rows], strict=True)
-    return [Said(name, pair[_ASKER_BYTES:], ttl_s) for pair, ttl_s in pairs], ""
+    pairs = zip(found.asked[rows], found.ttl_s[rows].tolist(), strict=True)
+    return [Said(name, pair[_ASKER_BYTES:].tobytes(), ttl_s) for pair, ttl_s in pairs], ""
 
 
 def heard(found: PlainNames, readers: dict[int, MessageReader], borne: list[Bearer], first: int) -> list[Heard]:
     """Return the names from ``first`` on as their readers would have; ``borne`` are their packets."""
     return [
         Heard(readers[bit], bearer, reading(found, number, readers[bit]))
-        for number, (bit, bearer) in enumerate(zip(found.reader[first:], borne, strict=True), first)
+        for number, (bit, bearer) in enumerate(zip(found.reader[first:].tolist(), borne, strict=True), first)
     ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 WORDS = {
     "value_sum": "{amount:,} in {field}",
-    "value_count": "{amount:,} different values of {field}",
+    "value_count": "{amount:,}{more} different values of {field}",
     "event_count": "{amount:,} flows",
 }
 SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -35,7 +35,7 @@ def crossed(rule: Rule, count: Count, found: Crossing) -> Alert:
 
 def _why(count: Count, found: Crossing, by: dict[str, str | int | None]) -> str:
     """Return the sentence: who, how much, in what time, over which limit."""
-    amount = WORDS[count.kind].format(amount=found.amount, field=count.field)
+    amount = WORDS[count.kind].format(amount=found.amount, field=count.field, more=" or more" * found.more)
     group = ", ".join(f"{name} {value}" for name, value in by.items() if name != "device_ip" and value is not None)
     newest, device = found.newest["name"] or found.newest["remote_ip"], found.newest["device_ip"]
     within = f"{amount} within {span(count.timespan_s)}, the limit is {count.least:,}; newest to {newest}"

@@ -28,6 +28,7 @@ from egress_watch.errors import ConfigError
 from egress_watch.sinks import tls
 from egress_watch.sinks.secret import secret
 from egress_watch.sinks.sink import Message, Receipt, SinkDown
+from egress_watch.sinks.waves import waves
 
 if TYPE_CHECKING:
     from urllib3 import HTTPConnectionPool
@@ -138,13 +139,13 @@ def narrowed(
     """Go on after a batch was refused: with its first half, until the one record that is meant stands alone.
 
     Whoever never took a record may be somebody else at a wrong address, who refuses all there are: nothing is set aside
-    for him. So the last record is tried first; where it is taken it comes again later, as a double.
+    for him. So another device's first record is tried before; where it is taken it comes again later, as a double.
     """
     alone, doubtful = len(messages) == 1, not http.proved and not why.startswith("413")  # which speaks of size alone
     if doubtful and alone:
         raise SinkDown(f"answers {why}, and has taken no record so far: are its address and format right?")
     if doubtful:
-        deliver(messages[-1:])
+        deliver([messages[waves(messages)[0][-1]]])
     return Receipt(1, {0: why}) if alone else deliver(messages[: len(messages) // 2])
 
 

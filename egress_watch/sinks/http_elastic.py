@@ -114,5 +114,5 @@ def _error(error: Any) -> str:
 ELASTIC = Kind(
     "elastic", "elastic:https://es.example:9200/logs-egress_watch.{kind}-default",
     "Elasticsearch or OpenSearch: bulks, created under the event id, so doubles are dropped",
-    RECEIVER_ACKNOWLEDGED, Elastic, (*SETTINGS, "user"),
+    RECEIVER_ACKNOWLEDGED, Elastic, (*SETTINGS, "user"), gaps=True,
 )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Kafka: records to a topic, acknowledged by all replicas, in order within a device.
+"""Kafka: records to a topic, acknowledged by all replicas, those of a device in one partition.
 
 In: messages. Out: the same, keyed by device, with the event id in a header. Never: a producer used on after a failure:
-what it still holds could overtake what is sent again.
+what it still holds would come beside what is sent again.
 
 confluent-kafka (librdkafka) is imported when a sink is opened. Its producer is idempotent: it does not double a record
 by its own retries. A batch that is sent again after a failure is told by its event ids.
@@ -22,6 +22,7 @@ from egress_watch.sinks.sink import RECEIVER_ACKNOWLEDGED, Kind, Message, Receip
 
 WAY = re.compile(r"kafka(?P<tls>\+tls)?://(?P<brokers>[^/\s@]+)/(?P<topic>[A-Za-z0-9._-]{1,249})")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+TOO_LARGE = "larger than the broker takes (MSG_SIZE_TOO_LARGE)"
 _QUIET = logging.getLogger("egress_watch.sinks.kafka")
 _QUIET.setLevel(logging.CRITICAL + 1)
 """librdkafka writes to standard error otherwise; what matters comes back as errors."""
@@ -51,6 +52,8 @@ class Kafka:
         for place, message in enumerate(messages):
             self._produce(place, message, said)
         self._producer.flush(self._timeout_s + 1)
+        if len(messages) > 1 and any(map(_too_large, said.values())):  # said of a request, not of each record in it
+            return self.deliver(messages[: len(messages) // 2])
         return self._receipt(len(messages), said)
 
     def close(self) -> None:
@@ -70,7 +73,7 @@ class Kafka:
                 on_delivery=lambda error, _: said.__setitem__(place, error),
             )  # fmt: skip
         except KafkaException as error:
-            said[place] = error.args[0]
+            said[place] = TOO_LARGE if _too_large(error.args[0]) else error.args[0]
         except BufferError:
             said[place] = "its queue is full"
 
@@ -80,8 +83,8 @@ class Kafka:
             error = said.get(place, f"is silent for {self._timeout_s:g} s")
             if error is None:
                 continue
-            if _too_large(error):
-                refused[place] = "larger than the broker takes (MSG_SIZE_TOO_LARGE)"
+            if error is TOO_LARGE or _too_large(error):
+                refused[place] = TOO_LARGE
                 continue
             self.close()
             raise SinkDown(self._why(error), receipt=Receipt(place, refused))
@@ -139,9 +142,9 @@ _SETTINGS = ("secret_file", "secret_env", "user", "sasl")
 KAFKA = Kind(
     "kafka", "kafka://broker1:9092,broker2:9092/egress",
     "a Kafka topic, stored by all replicas, keyed by device (extra: kafka)",
-    RECEIVER_ACKNOWLEDGED, Kafka, _SETTINGS,
+    RECEIVER_ACKNOWLEDGED, Kafka, _SETTINGS, gaps=True,
 )  # fmt: skip
 KAFKA_TLS = Kind(
     "kafka+tls", "kafka+tls://broker1:9093,broker2:9093/egress", "Kafka within TLS", RECEIVER_ACKNOWLEDGED, Kafka,
-    (*_SETTINGS, "ca_file", "cert_file", "key_file"),
+    (*_SETTINGS, "ca_file", "cert_file", "key_file"), gaps=True,
 )  # fmt: skip

@@ -27,6 +27,7 @@ from egress_watch.sinks.relp import RELP, RELP_TLS
 from egress_watch.sinks.sink import Kind, Sink
 from egress_watch.sinks.stream import STDOUT
 from egress_watch.sinks.syslog import SYSLOG_TCP, SYSLOG_TLS
+from egress_watch.sinks.waves import Waves
 
 SINKS: tuple[Kind, ...] = (
     FILE, STDOUT, SYSLOG_UDP, SYSLOG_TCP, SYSLOG_TLS, RELP, RELP_TLS, ELASTIC, SPLUNK, SPLUNK_UNACKNOWLEDGED, WEBHOOK,
@@ -60,9 +61,10 @@ def promises() -> str:
 
 
 def opened(settings: SinkSettings) -> Sink:
-    """Return a sink that is ready to deliver; raises ConfigError or UsageError."""
+    """Return a sink that is ready to deliver, in order within each device; raises ConfigError or UsageError."""
     checked([settings])
-    return kind(settings).open(settings)
+    known = kind(settings)
+    return Waves(known.open(settings)) if known.gaps else known.open(settings)
 
 
 def checked(sinks: Sequence[SinkSettings]) -> None:

@@ -156,9 +156,9 @@ _SETTINGS = ("secret_file", "secret_env", "user")
 NATS = Kind(
     "nats", "nats://nats.example:4222/egress.alerts",
     "a NATS subject that a JetStream stream stores, which drops doubles (extra: nats)",
-    RECEIVER_ACKNOWLEDGED, Nats, _SETTINGS,
+    RECEIVER_ACKNOWLEDGED, Nats, _SETTINGS, gaps=True,
 )  # fmt: skip
 NATS_TLS = Kind(
     "nats+tls", "nats+tls://nats.example:4222/egress.alerts", "NATS JetStream within TLS", RECEIVER_ACKNOWLEDGED, Nats,
-    (*_SETTINGS, *tls.SETTINGS),
+    (*_SETTINGS, *tls.SETTINGS), gaps=True,
 )  # fmt: skip

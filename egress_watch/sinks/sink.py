@@ -31,7 +31,7 @@ class Message(NamedTuple):
     level: str
     """Sigma level; `exports.severity` has it on every scale."""
     device: str
-    """Address of the device: what order is kept within. One ordered stream keeps it; partitions take it as key."""
+    """Address of the device, within which order is kept (`waves`); partitions take it as their key."""
     sensor: str
     """Who saw it: the host name of syslog."""
     body: bytes
@@ -100,3 +100,5 @@ class Kind(NamedTuple):
     """Opens it without a word to the receiver; raises ConfigError for settings that cannot work, UsageError."""
     settings: tuple[str, ...] = ()
     """Names of `SinkSettings` that this kind reads beside those that all do; any other that is set is a mistake."""
+    gaps: bool = False
+    """Whether its receiver may take a record and not the one before it: records of a device then go one by one."""

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.errors import CaptureError, UsageError
+from egress_watch.errors import UsageError
 from egress_watch.fast import Drained
 from egress_watch.model import PAD_BYTES, Bytes, Frames, Happening, Health
 from egress_watch.sources.columns import Columns
@@ -116,9 +116,7 @@ class Live:
         self._minutes = Minutes()
         self._seen_status = self._end_ns = 0
         self._watched = [self._open(name) for name in self.interfaces]
-        self._poll = select.poll()
-        for one in self._watched:
-            self._poll.register(one.listening.fileno(), select.POLLIN)
+        self._poll = self._polled()
         self._next_look_s = 0.0
         self._much = False
         """Whether the last round took so much that there is no use in letting frames gather."""
@@ -168,7 +166,7 @@ class Live:
         try:
             ring = PacketSocket(
                 name, ring_bytes=self._ring_bytes, slot_bytes=slot_bytes(found.mtu), ethernet=found.link == 1,
-                hardware_times=self._times == HARDWARE, steps=steps,
+                hardware_times=self._times == HARDWARE, steps=steps, shared=self._groups is not None,
             )  # fmt: skip
         except RingError as error:
             if self._groups is not None:
@@ -250,25 +248,25 @@ class Live:
         name, trouble = one.listening.interface, one.listening.trouble()
         now = state(name)
         one.bound &= trouble != "ENODEV" and now != "gone"
-        if not one.bound and now != "gone" and self._groups is not None:
-            remedy = f"start anew, as the service does by itself, or {ONE_READER}"
-            raise CaptureError("came back as another one, which several readers cannot share", where=name,
-                               remedy=remedy)  # fmt: skip
-        if not one.bound and now != "gone":
+        if not one.bound and now != "gone" and not one.listening.waiting():
             with suppress(OSError):
                 one.listening.listen()
                 one.bound, one.totals = True, counters(name)
                 self._minutes.note(Happening(now_ns, name, "back"))
+            self._poll = self._polled()
         if now != one.state:
             self._minutes.note(Happening(now_ns, name, now))
             one.state = now
-            self._reopened(one)
         elif trouble:
             self._minutes.note(Happening(now_ns, name, f"was down for a moment ({trouble})"))
 
-    def _reopened(self, one: _Watched) -> None:
-        with suppress(KeyError, OSError, ValueError):  # scapy's socket is another one after it came back
-            self._poll.register(one.listening.fileno(), select.POLLIN)
+    def _polled(self) -> select.poll:
+        """Return what waits for frames: of the sockets as they are, since an interface that came back has another."""
+        poll = select.poll()
+        for one in self._watched:
+            with suppress(OSError, ValueError):  # scapy has none while the interface is away
+                poll.register(one.listening.fileno(), select.POLLIN)
+        return poll
 
 
 def _joined(ring: PacketSocket, group: int) -> int:

@@ -13,14 +13,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from itertools import groupby
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlite_utils import Database
 
-from egress_watch.model import Count, Crossing
+from egress_watch.fast import distinct, table
+from egress_watch.model import Count, Crossing, Ints
 
 SLOTS = 12
+MORE = -1
+"""The item of a row that holds all values beyond those that are counted."""
 _AMOUNT = {"value_sum": "total({field})", "event_count": "count(*)", "value_count": "1"}
 _COUNTED = """
 SELECT grouped, slot, item, amount, hits, bytes_out, bytes_in, first_ns, last_ns, first_flow, last_flow, 0, 0, 0
@@ -54,23 +58,33 @@ class Row(NamedTuple):
     told_in: int
 
 
+GROUP, SLOT, ITEM, AMOUNT, HITS, OUT, IN, FIRST_NS, LAST_NS, FIRST, LAST, TOLD, TOLD_OUT, TOLD_IN = range(
+    len(Row._fields)
+)
+"""The columns of a matrix of rows, (n, 14), in which group and item are numbers."""
+
+
 class Found(NamedTuple):
     """The slots of one group that hold something untold, and all slots of windows that reached the limit."""
 
-    rows: Sequence[Row]
-    hot: set[int]
+    grouped: str
+    rows: Ints
+    """(n, 14)"""
+    hot: Ints
     amount: int
+    more: bool
+    """Whether values were too many to tell all apart."""
     first_flow: int
     last_flow: int
 
     def crossing(self, newest: dict[str, Any]) -> Crossing:
         """Return the sums of what is untold, with the newest flow."""
         rows = self.rows
+        pairs = (HITS, TOLD), (OUT, TOLD_OUT), (IN, TOLD_IN)
+        hits, bytes_out, bytes_in = (int((rows[:, here] - rows[:, told]).sum()) for here, told in pairs)
         return Crossing(
-            tuple(json.loads(rows[0].grouped)), self.amount, newest, min(row.first_ns for row in rows),
-            max(row.last_ns for row in rows), sum(row.hits - row.told for row in rows),
-            sum(row.bytes_out - row.told_out for row in rows), sum(row.bytes_in - row.told_in for row in rows),
-            self.first_flow, self.last_flow,
+            tuple(json.loads(self.grouped)), self.amount, newest, int(rows[:, FIRST_NS].min()),
+            int(rows[:, LAST_NS].max()), hits, bytes_out, bytes_in, self.first_flow, self.last_flow, self.more,
         )  # fmt: skip
 
 
@@ -79,13 +93,17 @@ def slot_ns(count: Count) -> int:
     return count.timespan_s * 1_000_000_000 // SLOTS
 
 
-def reached(rows: Iterable[Row], count: Count, first: int) -> list[Found]:
-    """Return what is new of the groups that reached the limit; rows come by group and slot.
+def reached(rows: Ints, texts: Sequence[str], count: Count, first: int) -> list[Found]:
+    """Return what is new of the groups that reached the limit, by their texts; rows are a matrix.
 
     ``first`` is the id of the first flow that is new.
     """
-    by_group = [list(some) for _, some in groupby(rows, lambda row: row.grouped)]
-    return [new for some in by_group if (new := _new(some, count, first))]
+    if not len(rows):
+        return []
+    rows = rows[np.lexsort((rows[:, SLOT], rows[:, GROUP]))]
+    by_group = np.split(rows, np.flatnonzero(np.diff(rows[:, GROUP])) + 1)
+    by_group.sort(key=lambda some: texts[some[0, GROUP]])
+    return [new for some in by_group if (new := _new(some, texts, count, first))]
 
 
 def crossings(db: Database, some: Sequence[Found]) -> list[Crossing]:
@@ -103,8 +121,8 @@ def stored(
     """Return what a rule finds among stored flows, from one id to another; raises what ``limited`` does."""
     values = {"first": flows[0], "last": flows[1], "least": count.least, "slot_ns": slot_ns(count)}
     with limited():
-        rows = map(Row._make, db.conn.execute(_counting(predicate, count), values))
-        return crossings(db, reached(rows, count, flows[0]))
+        rows, texts = _matrix(db.conn.execute(_counting(predicate, count), values))
+        return crossings(db, reached(rows, texts, count, flows[0]))
 
 
 def _counting(predicate: str, count: Count) -> str:
@@ -115,34 +133,47 @@ def _counting(predicate: str, count: Count) -> str:
     return _COUNTED.format(group=", ".join(count.group_by), item=item, amount=amount, predicate=wanted)
 
 
-def _new(rows: Sequence[Row], count: Count, since: int) -> Found | None:
+def _matrix(found: Iterable[tuple[Any, ...]]) -> tuple[Ints, list[str]]:
+    """Return rows as a matrix, and the texts of its groups."""
+    groups: dict[str, int] = {}
+    items: dict[str, int] = {}
+    rows = [
+        (groups.setdefault(group, len(groups)), slot, items.setdefault(item, len(items)), *numbers)
+        for group, slot, item, *numbers in found
+    ]
+    return np.array(rows, np.int64).reshape(-1, len(Row._fields)), list(groups)
+
+
+def _new(rows: Ints, texts: Sequence[str], count: Count, since: int) -> Found | None:
     """Return what is new of one group, if it came to the limit within a window."""
     hot, amount = _hot(rows, count)
-    new = [row for row in rows if row.slot in hot and row.hits > row.told]
-    if not new:
+    new = rows[hot & (rows[:, HITS] > rows[:, TOLD])]
+    if not len(new):
         return None
     # The flows before this batch are new to an alert, unless it has begun: then they may lie before its newest.
-    before = any(row.told for row in rows)
-    first = [row.first_flow for row in new if not before or row.first_flow >= since]
-    last_flow = max(row.last_flow for row in new)
-    return Found(new, hot, amount, min(first, default=last_flow), last_flow)
+    first = new[:, FIRST]
+    if rows[:, TOLD].any():
+        first = first[first >= since]
+    last_flow = int(new[:, LAST].max())
+    first_flow = int(first.min(initial=last_flow))
+    more = bool((rows[hot, ITEM] == MORE).any())
+    return Found(texts[rows[0, GROUP]], new, np.unique(rows[hot, SLOT]), amount, more, first_flow, last_flow)
 
 
-def _hot(rows: Sequence[Row], count: Count) -> tuple[set[int], int]:
-    """Return the slots of windows that reach the limit, and the most that one came to; rows come by slot."""
-    hot: set[int] = set()
-    most = begin = 0
-    for end, row in enumerate(rows):
-        if end + 1 < len(rows) and rows[end + 1].slot == row.slot:
-            continue
-        while rows[begin].slot <= row.slot - SLOTS:
-            begin += 1
-        window = rows[begin : end + 1]
-        if (amount := _amount(window, count)) >= count.least:
-            hot |= {one.slot for one in window}
+def _hot(rows: Ints, count: Count) -> tuple[NDArray[np.bool_], int]:
+    """Return which rows are of windows that reach the limit, and the most that one came to; rows come by slot."""
+    slots, most = rows[:, SLOT], 0
+    hot = np.zeros(len(rows), bool)
+    for end in (np.flatnonzero(np.diff(slots, append=slots[-1] + 1)) + 1).tolist():
+        window = slice(int(np.searchsorted(slots, slots[end - 1] - SLOTS, "right")), end)
+        if (amount := _amount(rows[window], count)) >= count.least:
+            hot[window] = True
             most = max(most, amount)
     return hot, most
 
 
-def _amount(window: Sequence[Row], count: Count) -> int:
-    return len({row.item for row in window}) if count.kind == "value_count" else sum(row.amount for row in window)
+def _amount(window: Ints, count: Count) -> int:
+    if count.kind == "value_count":
+        items = window[window[:, ITEM] != MORE, ITEM]
+        return len(distinct(table([items], len(items))).first)
+    return int(window[:, AMOUNT].sum())
