@@ -315,8 +315,9 @@ def test_the_palette_has_every_command(database: Path) -> None:
         assert {"Mute", "Filter", "Why", "Flows", "Theme: light", "Time: last hour", "Hide addresses"} <= titles
         await press(pilot, "colon")
         assert {command.title for command in app.get_system_commands(app.screen_stack[0])} == titles
-        app._run("screen(5)")
         await press(pilot, "escape")
+        app._run("screen(5)")
+        await settle(pilot)
         assert app.front().NAME == "Owners"
         await press(pilot, "colon", *"Theme: light")
         await pilot.pause(0.6)
