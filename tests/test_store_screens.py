@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from egress_watch.store import Store, sums
 from egress_watch.store.lists import FLOW_ORDERS, KINDS
 from egress_watch.store.scope import Scope
 from egress_watch.store.screens import Screens
+from egress_watch.store.seek import LAST, _ranges, seek
+from egress_watch.store.sought import sought
 from egress_watch.store.terms import FilterError
 
 BATCH, STEP_S = 400, 7_200
@@ -38,12 +41,14 @@ def counted(batches: int) -> Tally:
     return replace(tally(batches * BATCH), last_ns=(START_S + batches * STEP_S) * SECOND_NS)
 
 
-@pytest.fixture(params=[1_000, 10**9], ids=["summed", "not summed"])
-def path(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a database with sums, and the same without."""
-    monkeypatch.setattr(sums, "CHUNK_FLOWS", request.param)
-    written(tmp_path / "some.db", 40)
-    return tmp_path / "some.db"
+@pytest.fixture(scope="module", params=[1_000, 10**9], ids=["summed", "not summed"])
+def path(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Return a database with sums, and the same without; no test changes it."""
+    path = tmp_path_factory.mktemp("screens") / "some.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sums, "CHUNK_FLOWS", request.param)
+        written(path, 40)
+    return path
 
 
 def told(path: Path, kind: str, scope: Scope) -> dict[object, tuple[int, int]]:
@@ -112,6 +117,48 @@ def test_filters_narrow_sums_and_flows_alike(path: Path, line: str, where: str) 
         assert told(path, kind, scope) == by_hand(path, key, where)
     query = f"SELECT flow.id FROM flow JOIN place ON place.id = flow.place WHERE {where} ORDER BY flow.id DESC"
     assert ids == [row[0] for row in sqlite3.connect(path).execute(query)]
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("", "1"),
+        ("port:443", "remote_port = 443"),
+        ("port:9999", "0"),
+        ("bytes>900 verdict:out", "bytes_out > 900 AND verdict = 'OUT'"),
+        ("bytes>=900,2000 in<500 device:10.0.0.1", "bytes_out >= 900 AND bytes_in < 500 AND device_ip = '10.0.0.1'"),
+        ("!bytes>900 !owner:baidu", "bytes_out <= 900 AND owner IS NOT 'Baidu'"),
+        ("!name:a.example !device:10.0.0.1", "name IS NOT 'a.example' AND device_ip <> '10.0.0.1'"),
+        ("name:a.example name:b.example", "0"),
+        ("/baidu/ remote:203.0.113.1", "owner = 'Baidu' AND remote_ip = '203.0.113.1'"),
+    ],
+)
+@pytest.mark.parametrize("upwards", [False, True])
+def test_a_search_in_pieces_finds_every_flow_once(path: Path, line: str, where: str, upwards: bool) -> None:
+    """However often it stops, it goes on where it came to, in both directions, in the order of ids."""
+    ids: list[int] = []
+    with Screens(str(path)) as screens:
+        scope, at, ended = Scope(screens.filtered(line)), -1 if upwards else 0, False
+        while not ended:
+            beside = {"after": at} if upwards else {"before": at}
+            found = seek(screens._db.conn, scope, 70, first_s=-1.0, **beside)
+            ids, at, ended = [*ids, *found.ids], found.reached, found.ended
+    order = "" if upwards else "DESC"
+    query = f"SELECT id FROM flows WHERE {where} ORDER BY id {order}"
+    assert ids == [row[0] for row in sqlite3.connect(path).execute(query)]
+
+
+def test_sums_say_where_flows_of_so_many_bytes_can_be(path: Path) -> None:
+    """An hour in which no remote was sent as much is not searched; what is not summed always is."""
+    with Screens(str(path)) as screens:
+        db = screens._db.conn
+        summed = db.execute("SELECT flow FROM summed").fetchone()[0]
+        for line, left in (("bytes>100G", {(summed + 1, LAST)}), ("bytes<100G", set())):
+            scope = Scope(screens.filtered(line))
+            ranges = _ranges(db, scope, sought(db, scope.filter))
+            assert (set(ranges) == left) if left else (ranges[0][0] < 0)
+            assert ranges == sorted(ranges)
+            assert all(end < begin for (_, end), (begin, _) in itertools.pairwise(ranges))
 
 
 def test_pages_are_the_list_in_pieces(path: Path) -> None:

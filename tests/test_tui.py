@@ -16,6 +16,7 @@ from textual.widgets import TabbedContent
 from tui_run import LARGE, SMALL, city, empty, picture, press, run, settle
 
 from egress_watch.cli import main
+from egress_watch.store import file
 from egress_watch_tui.app import EgressWatch
 from egress_watch_tui.detail import Detail
 from egress_watch_tui.listing import Listing
@@ -206,6 +207,24 @@ def test_a_database_that_goes_away_is_said_with_a_remedy(own: Path) -> None:
         assert "no such database" in top
         assert "egress-watch replay" in top
         assert any("✗ OUT" in line for line in picture(app))
+
+    run(own, script)
+
+
+def test_a_right_that_is_taken_away_is_said_with_a_remedy(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says no more than that it cannot open the file; and once the right is back, all is as before."""
+
+    async def script(app: EgressWatch, pilot: Pilot[None]) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(file.os, "access", lambda *_: False)
+            change(own, "UPDATE alert SET level = 'low'")
+            app.look()
+            await settle(pilot)
+            top = " ".join(" ".join(picture(app)[:5]).split())
+            assert "Permission denied try: ask its owner for the right to it" in top
+        app.look()
+        await settle(pilot)
+        assert "Permission denied" not in " ".join(picture(app))
 
     run(own, script)
 

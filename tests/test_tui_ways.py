@@ -14,6 +14,9 @@ from textual.widgets import Input, TabbedContent
 from tui_run import LARGE, SMALL, city, picture, press, run, settle
 
 from egress_watch_tui.app import EgressWatch
+from egress_watch_tui.ask import Ask
+from egress_watch_tui.drill import narrowed
+from egress_watch_tui.feed import Feed
 from egress_watch_tui.keys import ALWAYS, _bindings
 from egress_watch_tui.listing import Listing
 from egress_watch_tui.paged import Paged
@@ -121,6 +124,22 @@ def test_from_anything_to_anything_and_back_to_the_row(database: Path) -> None:
         assert app.query_one("#owners-list", Listing).current()["id"] == owner
 
     run(database, script, LARGE)
+
+
+def test_every_row_leads_to_every_screen(database: Path) -> None:
+    """Whatever the row, each screen can be asked what lies behind it, and has it."""
+    feed = Feed(str(database))
+    lists = {screen.NAME: screen for screen in SCREENS if issubclass(screen, Paged)}
+    for name, screen in lists.items():
+        rows = feed.page(screen.KIND, Ask(), (screen.ORDERS[0], False)).rows
+        for to, other in lists.items():
+            empty = [
+                row["id"]
+                for row in rows[:25]
+                if not feed.page(other.KIND, Ask(filter=narrowed("", name, row, to)), (other.ORDERS[0], False)).rows
+            ]
+            assert rows
+            assert not empty or to == "Alerts", f"{name} to {to}"
 
 
 @pytest.mark.parametrize("name", ["segments", "newest", "countries", "owners", "devices"])
@@ -255,7 +274,8 @@ def test_hidden_addresses_are_on_no_screen(database: Path, size: tuple[int, int]
 
     async def script(app: EgressWatch, pilot: Pilot[None]) -> None:
         await press(pilot, "p")
-        for keys in (("1",), ("2", "enter"), ("3",), ("4",), ("w",), ("escape", "5"), ("6", "enter"), ("w",)):
+        for keys in (("1",), ("2", "enter"), ("3",), ("4",), ("w",), ("escape", "5"), ("6", "enter"), ("w",),
+                     ("escape", "3", "g", "F"), ("A",), ("4",), ("x", "6")):  # fmt: skip
             await press(pilot, *keys)
             assert "10.20." not in shown(app)
             assert "44:19:b6" not in shown(app)
@@ -293,6 +313,12 @@ def test_the_palette_has_every_command(database: Path) -> None:
         await press(pilot, "2")
         titles = {command.title for command in app.get_system_commands(app.screen)}
         assert {"Mute", "Filter", "Why", "Flows", "Theme: light", "Time: last hour", "Hide addresses"} <= titles
+        await press(pilot, "colon")
+        assert {command.title for command in app.get_system_commands(app.screen_stack[0])} == titles
+        await press(pilot, "escape")
+        app._run("screen(5)")
+        await settle(pilot)
+        assert app.front().NAME == "Owners"
         await press(pilot, "colon", *"Theme: light")
         await pilot.pause(0.6)
         await press(pilot, "enter", "enter")

@@ -19,6 +19,7 @@ from egress_watch.store.terms import parse
 from egress_watch_tui import drill, window
 from egress_watch_tui.ask import RANGES
 from egress_watch_tui.drawing import map_lines, spark
+from egress_watch_tui.drill import shown
 from egress_watch_tui.lines import Column, heading, line, place
 from egress_watch_tui.paged import Paged
 from egress_watch_tui.pane import View
@@ -28,7 +29,7 @@ from egress_watch_tui.screens.overview import verdicts
 from egress_watch_tui.state import pulse, state
 from egress_watch_tui.taste import PALETTES, choose, masked_row
 from egress_watch_tui.themes import THEMES
-from egress_watch_tui.words import OLD_DAYS, age, device, remote, size, stale, verdict, when
+from egress_watch_tui.words import OLD_DAYS, age, count, device, remote, size, stale, verdict, when
 
 COLUMNS = (
     Column("one", lambda row: row["one"], 5, grow=1),
@@ -169,6 +170,20 @@ def test_a_hidden_address_is_nowhere(address: IPv4Address | IPv6Address, beside:
     assert harmless(text) == text
 
 
+def test_hidden_addresses_are_in_no_filter() -> None:
+    """Neither whole nor in part; and without hiding a filter is shown as it was typed."""
+    line = '!device:10.20.1.* remote:2001:db8::1,dead:beef::2 10.20.1.7 /10.20.1.8/ owner:"A B" since:2h bytes>1M'
+    assert shown(line) == line
+    choose(private=True)
+    try:
+        hidden = shown(line)
+        assert not any(part in hidden for part in ("10.20", "2001", "beef", "dead"))
+        assert hidden.endswith('owner:"A B" since:2h bytes>1M')
+        assert "10.20" not in shown('device:10.20.1.1 "')
+    finally:
+        choose(private=False)
+
+
 def test_hidden_names_are_nowhere() -> None:
     """Names that point to a device or its people are masked too: the inventory's, and those of hosts of one's own."""
     row = {"device_ip": "10.0.0.1", "remote_ip": "10.0.0.2", "device_name": "Anna's lamp", "contact": "Anna",
@@ -245,6 +260,22 @@ def test_rules_that_do_not_run_are_in_view() -> None:
     assert "! rules set aside: 1" in pulse(view)
     words = "\n".join(text.plain for text in state(view, 120))
     assert "rules     ! 1 set aside: b.yml:2:5: unknown field" in words
+
+
+@given(st.integers(0, 10**12 - 1), st.integers(8, 9))
+def test_a_count_fits_and_is_not_far_off(number: int, most: int) -> None:
+    """It is exact while there is room, then within a twentieth."""
+    text = count(number, most)
+    digits, _, unit = text.partition(" ")
+    assert len(text) <= most
+    assert abs(float(digits.replace(",", "")) * {"": 1, "M": 1e6, "G": 1e9}[unit] - number) <= number / 20
+    assert unit or digits == f"{number:,}"
+
+
+def test_before_the_first_look_nothing_is_said_to_be_absent() -> None:
+    """While a large database is being read the head says so."""
+    assert pulse(View()) == "reading ..."
+    assert pulse(View(looks=1)) == "nothing recorded"
 
 
 @given(st.integers(0, 1500), st.lists(st.sampled_from(["older", "newer"]), max_size=20))

@@ -6,6 +6,7 @@ Never: a file that others may read, or a file of unknown make.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -118,6 +119,8 @@ def _touch(path: str, flags: int) -> None:
     the write-ahead log away from under whoever records.
     """
     if _identity(path) in _OPENED:
+        if not os.access(path, os.W_OK if flags & os.O_RDWR else os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return
     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, OWNER_ONLY)
     try:

@@ -12,42 +12,50 @@ from egress_watch.store.reader import LEVELS
 from egress_watch.store.sums import SPLIT, SPLIT_SUMS
 
 TOTALS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns"
-_ASSET = """LEFT JOIN (SELECT device, asset, max(recording) FROM listing GROUP BY device) AS newest
-  ON newest.device = s.device LEFT JOIN asset ON asset.id = newest.asset"""
+_ASSET = """LEFT JOIN asset ON asset.id = (SELECT asset FROM recording CROSS JOIN listing
+  ON listing.recording = recording.id AND listing.device = s.device ORDER BY recording.id DESC LIMIT 1)"""
 """What the newest listing of a device says."""
 _SAID = """place.country, place.countries, place.location_status, place.asn, place.as_name, place.provider,
   place.region, place.owner, place.owner_seat, place.laws, place.ties, place.evidence, place.note, place.zone,
   place.verdict, place.why, dataset.dates AS data"""
+
+ALL = "SELECT * FROM {sums}"
 
 
 class Kind(NamedTuple):
     """Sums by something: which columns they need, how they are grouped, and what is told of each."""
 
     columns: tuple[str, ...]
-    select: str
+    grouped: str
+    """The sums with their ``id``, of ``{source}``."""
+    told: str
+    """All that is shown, of ``{sums}``: each row of those that it names, or some of them."""
     orders: Mapping[str, str]
     """SQL of a sort key by its name; every one is a number or a text, never NULL."""
+    late: tuple[str, ...] = ()
+    """Orders whose key is known only of what is told: the rows of a page cannot be picked before."""
 
 
 KINDS = {
     "devices": Kind(
         ("device", *SPLIT),
-        f"""SELECT s.device AS id, s.*, device.ip AS device_ip, nullif(device.mac, '') AS device_mac, asset.device_name,
-          asset.segment, asset.site
-        FROM (SELECT device, {TOTALS}, {SPLIT_SUMS} FROM {{source}} GROUP BY device) AS s
-          JOIN device ON device.id = s.device {_ASSET}""",
+        f"SELECT device AS id, device, {TOTALS}, {SPLIT_SUMS} FROM {{source}} GROUP BY device",
+        f"""SELECT s.*, device.ip AS device_ip, nullif(device.mac, '') AS device_mac, asset.device_name, asset.segment,
+          asset.site
+        FROM {{sums}} AS s JOIN device ON device.id = s.device {_ASSET}""",
         {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst",
-         "name": "device_ip"},
+         "name": "device_ip"}, ("name",),
     ),
     "destinations": Kind(
         ("remote", "name", "place"),
-        f"""SELECT s.remote || ':' || s.spoken || ':' || s.place AS id, s.*, remote.ip AS remote_ip, name.name, {_SAID}
-        FROM (SELECT remote, name AS spoken, place, {TOTALS}, max(last_flow) AS last_flow
-          FROM {{source}} GROUP BY 1, 2, 3) AS s
-          JOIN remote ON remote.id = s.remote LEFT JOIN name ON name.id = s.spoken
+        f"""SELECT remote || ':' || spoken || ':' || place AS id, * FROM (
+          SELECT remote, name AS spoken, place, {TOTALS}, max(last_flow) AS last_flow
+          FROM {{source}} GROUP BY 1, 2, 3)""",
+        f"""SELECT s.*, remote.ip AS remote_ip, name.name, {_SAID}
+        FROM {{sums}} AS s JOIN remote ON remote.id = s.remote LEFT JOIN name ON name.id = s.spoken
           JOIN place ON place.id = s.place JOIN dataset ON dataset.id = place.dataset""",
         {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "verdict",
-         "name": "coalesce(name, remote_ip)"},
+         "name": "coalesce(name, remote_ip)"}, ("verdict", "name"),
     ),
     "owners": Kind(
         ("place", *SPLIT),
@@ -57,19 +65,19 @@ KINDS = {
             max(place.id) AS place, max(place.laws) AS laws, max(place.ties) AS ties,
             group_concat(DISTINCT place.country) AS countries_of, sum(flows) AS flows, sum(bytes_out) AS bytes_out,
             sum(bytes_in) AS bytes_in, max(last_ns) AS last_ns, {SPLIT_SUMS}
-          FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3)""",
+          FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3)""", ALL,
         {"out": "bytes_out", "in": "bytes_in", "flows": "flows", "last seen": "last_ns", "verdict": "worst",
          "name": "id"},
     ),
     "verdicts": Kind(
-        ("verdict",), f"SELECT verdict AS id, * FROM (SELECT verdict, {TOTALS} FROM {{source}} GROUP BY 1)",
+        ("verdict",), f"SELECT verdict AS id, * FROM (SELECT verdict, {TOTALS} FROM {{source}} GROUP BY 1)", ALL,
         {"out": "bytes_out"},
     ),
     "countries": Kind(
         ("place",),
         f"""SELECT coalesce(country, countries) || location_status || verdict AS id, * FROM (
           SELECT place.country, place.countries, place.location_status, place.verdict, {TOTALS}
-          FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3, 4)""",
+          FROM {{source}} AS s JOIN place ON place.id = s.place GROUP BY 1, 2, 3, 4)""", ALL,
         {"out": "bytes_out"},
     ),
     "segments": Kind(
@@ -79,7 +87,7 @@ KINDS = {
         FROM (SELECT recording, device, vlan, sum(flows) AS flows, sum(bytes_out) AS bytes_out, {SPLIT_SUMS}
           FROM {{source}} GROUP BY 1, 2, 3) AS s
           LEFT JOIN listing ON listing.recording = s.recording AND listing.device = s.device
-          AND listing.vlan = s.vlan LEFT JOIN asset ON asset.id = listing.asset GROUP BY 1)""",
+          AND listing.vlan = s.vlan LEFT JOIN asset ON asset.id = listing.asset GROUP BY 1)""", ALL,
         {"out": "bytes_out", "verdict": "-worst"},
     ),
 }  # fmt: skip
@@ -94,4 +102,5 @@ ALERT_ORDERS = {
 }
 FLOW_ORDERS = {"ended": "last_ns", "out": "bytes_out", "in": "bytes_in"}
 """Beside the order of their ids, in which flows are kept and can be paged without end."""
-ALERTS = "SELECT alerts.*, alert.device AS device_row FROM alerts JOIN alert ON alert.id = alerts.id"
+ALERTS = "SELECT alerts.*, (SELECT device FROM alert WHERE alert.id = alerts.id) AS device_row FROM alerts"
+ALERTS_TOLD = f"SELECT * FROM {{sums}} AS s JOIN ({ALERTS}) AS shown ON shown.id = _tie"

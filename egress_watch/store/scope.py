@@ -104,7 +104,6 @@ def near(db: Any, scope: Scope, newest_ns: int, asked: Iterable[Iterable[str]]) 
         parts, more = _stretches(db, shared, FLOWS, _quarters(db, shared) if whole else None)
     rows = [*parts, f"{FLOWS} WHERE id > :summed AND last_ns >= :since AND last_ns < :until"]
     db.execute("DROP TABLE IF EXISTS temp.near")
-    db.execute("PRAGMA temp_store = MEMORY")
     db.execute(f"CREATE TEMP TABLE near AS {' UNION ALL '.join(rows)}", {**shared, **more})
     return "SELECT * FROM temp.near"
 

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from egress_watch.errors import StoreError
 from egress_watch.model import Snapshot
 from egress_watch.store.fields import FIELDS, VALUES
-from egress_watch.store.lists import ALERT_ORDERS, ALERTS, FLOW_ORDERS, KINDS, TOTALS
+from egress_watch.store.lists import ALERT_ORDERS, ALERTS, ALERTS_TOLD, ALL, FLOW_ORDERS, KINDS, TOTALS
 from egress_watch.store.reader import PAGE_ROWS, Reader, conditions_of
 from egress_watch.store.recording import RUNNING, living
-from egress_watch.store.scope import FLOWS, Scope, conditions, near, of_sums, source
-from egress_watch.store.seek import Found, ranked, seek
+from egress_watch.store.scope import FLOWS, Scope, near, of_sums, source
+from egress_watch.store.seek import FIRST_S, SEARCH_S, Found, ranked, seek
 from egress_watch.store.set_aside import BROKEN_RULES
 from egress_watch.store.sums import DAY_S, HOUR_S, MINUTE_S, SECOND_NS, SPLIT, SPLIT_SUMS
 from egress_watch.store.terms import Filter, FilterError, parse
@@ -57,6 +57,7 @@ class Screens(Reader):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
+        self._db.conn.execute("PRAGMA temp_store = MEMORY")
         self._gathered: dict[str, str] = {}
         """Tables that hold what a kind of sums is made of, for the scope of the overview."""
 
@@ -109,8 +110,11 @@ class Screens(Reader):
             if not sql:
                 found = source(self._db.conn, scope, of.columns, self.newest_ns(), flows=self._near)
                 sql, values = found.sql, found.values
-            query = of.select.format(source=sql)
-            return self._page(query, of.orders[order], of_sums(scope.filter), values, size, rising, beside, back)
+            grouped, told, key = of.grouped.format(source=sql), of.told, of.orders[order]
+            if order in of.late:
+                grouped, told = told.format(sums=f"({grouped})"), ALL
+            listed = f"SELECT {key} AS _sort, id AS _tie, * FROM ({grouped}) WHERE {of_sums(scope.filter)}"
+            return self._page(listed, told, {**values, "size": size}, rising, beside, back)
 
     def alert_rows(
         self, scope: Scope, size: int, *, order: str = "gravity", rising: bool = False,
@@ -119,7 +123,8 @@ class Screens(Reader):
         """Return up to ``size`` alerts, like `sums`."""
         values, where = alert_conditions(scope, muted=muted)
         with self._limited():
-            return self._page(ALERTS, ALERT_ORDERS[order], where, values, size, rising, beside, back, apart=True)
+            listed = f"SELECT {ALERT_ORDERS[order]} AS _sort, id AS _tie FROM ({ALERTS}) WHERE {where}"
+            return self._page(listed, ALERTS_TOLD, {**values, "size": size}, rising, beside, back)
 
     def overview(self, scope: Scope) -> Overview:
         """Return everything the first screen shows, in one look."""
@@ -143,10 +148,13 @@ class Screens(Reader):
             return {row["level"]: row["n"] for row in self._rows(query, values)}
 
     def flow_rows(self, scope: Scope, size: int, *, before: int = 0, after: int = 0) -> Found:
-        """Return up to ``size`` flows of the scope beside an id, the newest first; see `seek`."""
-        where = conditions(scope.filter.clauses, leave=())
+        """Return up to ``size`` flows of the scope beside an id, the newest first; see `seek`.
+
+        The first page comes with what is found at once: fewer rows than ``size`` are not all, unless it says ``ended``.
+        """
+        first_s = SEARCH_S if before or after else FIRST_S
         with self._limited():
-            found = seek(self._db.conn, scope, where, size, before=before, after=after)
+            found = seek(self._db.conn, scope, size, before=before, after=after, first_s=first_s)
             numbers = ", ".join(str(number) for number in found.ids)
             rows = self._rows(f"SELECT * FROM flows WHERE id IN ({numbers}) ORDER BY id DESC")
             return found._replace(rows=rows)
@@ -156,10 +164,9 @@ class Screens(Reader):
         beside: tuple[int, int] | None = None, back: bool = False,
     ) -> list[dict[str, Any]]:  # fmt: skip
         """Return up to ``size`` flows by an order of FLOW_ORDERS, like `sums`; looks at every flow of the scope."""
-        where = conditions(scope.filter.clauses, leave=())
         with self._limited():
             key, up = FLOW_ORDERS[order], rising != back
-            found = ranked(self._db.conn, scope, where, key, size, up=up, beside=beside)
+            found = ranked(self._db.conn, scope, key, size, up=up, beside=beside)
             numbers = ", ".join(str(number) for _, number in found)
             rows = {row["id"]: row for row in self._rows(f"SELECT * FROM flows WHERE id IN ({numbers})")}
         listed = [{**rows[number], "_key": (at, number)} for at, number in found if number in rows]
@@ -168,10 +175,9 @@ class Screens(Reader):
     def matching_flows(self, terms: Filter, filters: Mapping[str, Any], limit: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the flows of a filter that also meet ``filters``, by id, like `flows`."""
         scope, last, left = Scope(terms), 0, limit or -1
-        where = conditions(terms.clauses, leave=())
         more = conditions_of(filters)
         while left:
-            found = seek(self._db.conn, scope, where, PAGE_ROWS, after=last)
+            found = seek(self._db.conn, scope, PAGE_ROWS, after=last)
             numbers = ", ".join(str(number) for number in found.ids)
             query = f"SELECT * FROM flows WHERE id IN ({numbers}) AND {more} ORDER BY id LIMIT :size"
             rows = self._rows(query, {**filters, "size": left})
@@ -239,21 +245,17 @@ class Screens(Reader):
         return (max(oldest, since) if since is not None else oldest), (newest + 1 if until is None else until)
 
     def _page(
-        self, query: str, key: str, where: str, values: Mapping[str, Any], size: int, rising: bool,
-        beside: tuple[Any, Any] | None, back: bool, *, apart: bool = False,
+        self, listed: str, told: str, values: Mapping[str, Any], rising: bool, beside: tuple[Any, Any] | None,
+        back: bool,
     ) -> list[dict[str, Any]]:  # fmt: skip
-        """Return a page; ``apart`` first finds which rows it has, and only then what is told of them."""
+        """Return a page: which rows it has is found first, and only then what is told of them."""
         up = rising != back
         direction = "ASC" if up else "DESC"
         next_to = f"(_sort, _tie) {'>' if up else '<'} (:at, :tie)" if beside else "1"
         ordered = f"ORDER BY _sort {direction}, _tie {direction}"
-        told = "" if apart else ", *"
-        text = f"""SELECT * FROM (SELECT {key} AS _sort, id AS _tie{told} FROM ({query}) WHERE {where})
-          WHERE {next_to} {ordered} LIMIT :size"""
-        if apart:
-            text = f"SELECT * FROM ({text}) JOIN ({query}) AS shown ON shown.id = _tie {ordered}"
+        picked = f"(SELECT * FROM ({listed}) WHERE {next_to} {ordered} LIMIT :size)"
         more = dict(zip(("at", "tie"), beside, strict=True)) if beside else {}
-        rows = self._rows(text, {**values, **more, "size": size})
+        rows = self._rows(f"{told.format(sums=picked)} {ordered}", {**values, **more})
         for row in rows:
             row["_key"] = (row.pop("_sort"), row.pop("_tie"))
         return rows[::-1] if back else rows

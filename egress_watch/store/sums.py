@@ -91,14 +91,8 @@ INSERT INTO {table}(width_s, slot, recording, {keys}, {values})
   SELECT {width}, {slot}, recording, {keys}, sum(flows), sum(bytes_out), sum(bytes_in), min(first_flow),
     max(last_flow), max(last_ns){split}
   FROM temp.part GROUP BY {slot} + 0, recording, {keys}
-ON CONFLICT DO UPDATE SET flows = flows + excluded.flows, bytes_out = bytes_out + excluded.bytes_out,
-  bytes_in = bytes_in + excluded.bytes_in, first_flow = min(first_flow, excluded.first_flow),
-  last_flow = max(last_flow, excluded.last_flow), last_ns = max(last_ns, excluded.last_ns){merge}
+{merge}
 """
-_MERGE = "".join(
-    f", {name} = min({name}, excluded.{name})" if name == "worst" else
-    f", {name} = coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in SPLIT
-)  # fmt: skip
 _MANY = "SELECT 1 FROM flow LIMIT 1 OFFSET ?"
 _TO = "SELECT max(id) FROM (SELECT id FROM flow WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)"
 _THOSE = """recording IN (SELECT id FROM recording WHERE thinned_hour IS NULL
@@ -233,7 +227,17 @@ def _additions() -> Iterator[str]:
 
 def _addition(cube: Cube, width: int, keys: str) -> str:
     values = (*VALUES, *SPLIT) if cube is SENDER else VALUES
-    split, merge = (f", {SPLIT_SUMS}", _MERGE) if cube is SENDER else ("", "")
+    split = f", {SPLIT_SUMS}" if cube is SENDER else ""
     slot = f"minute / {width // MINUTE_S}" if width else "0"
     return _ADD.format(table=cube.table, keys=keys, width=width, slot=slot, values=", ".join(values), split=split,
-                       merge=merge)  # fmt: skip
+                       merge=merging(cube))  # fmt: skip
+
+
+def merging(cube: Cube) -> str:
+    """Return what an INSERT does with a row of sums whose slot is there already."""
+    more = SPLIT if cube is SENDER else ()
+    kept = {name: f"coalesce({name} + excluded.{name}, {name}, excluded.{name})" for name in more}
+    kept |= {name: f"{name} + excluded.{name}" for name in ("flows", "bytes_out", "bytes_in")}
+    kept |= {name: f"min({name}, excluded.{name})" for name in ("first_flow", *(("worst",) if more else ()))}
+    kept |= {name: f"max({name}, excluded.{name})" for name in ("last_flow", "last_ns")}
+    return f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {how}' for name, how in kept.items())}"

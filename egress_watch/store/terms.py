@@ -153,8 +153,9 @@ def _clause(field: Field, word: Word, name: str, line: str) -> Clause:
         values |= {f"{key}c": shown} if shown is not None else {}
         flows.append(_condition(field, field.flows, f"{key}c" if shown is not None else key, word.operator, value))
         alerts.append(_condition(field, field.alerts, key, word.operator, value))
-    turn = "NOT " if word.negated else ""
-    either = [f"{turn}(coalesce(({' OR '.join(some)}), 0))" if all(some) else "" for some in (flows, alerts)]
+    # what is not turned round stands bare, so that SQLite can look it up in an index
+    frame = "NOT (coalesce(({}), 0))" if word.negated else "({})"
+    either = [frame.format(" OR ".join(some)) if all(some) else "" for some in (flows, alerts)]
     end = word.value_at + len(word.value)
     text = line[word.at : end + (not word.field and line[end - 1 : end] == "/")]
     return Clause(text, field.name, field.column, either[0], either[1], values)

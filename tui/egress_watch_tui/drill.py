@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from egress_watch.store.fields import BY_NAME
-from egress_watch.store.terms import FilterError, quoted, words
+from egress_watch.store.terms import FilterError, Word, quoted, words
 from egress_watch_tui.ask import Ask, with_filter
 from egress_watch_tui.feed import Row
-from egress_watch_tui.taste import taste, within
+from egress_watch_tui.plain import harmless
+from egress_watch_tui.taste import mask, taste, within
 from egress_watch_tui.words import device, remote, worst
 
 FLOWS_ONLY, ALERTS = "flow", "Alerts"
@@ -45,6 +46,23 @@ def told(kind: str, row: Row) -> str:
     return device(row)
 
 
+def shown(filter_: str) -> str:
+    """Return a filter made harmless: the addresses it asks for are hidden where the user hides addresses."""
+    try:
+        found = list(words(filter_))
+    except FilterError:
+        return "hidden" if taste().private else harmless(filter_)
+    ends = [*(word.at for word in found), len(filter_)][1:]
+    return "".join(harmless(filter_[word.at : word.value_at]) + _value(word, filter_[word.value_at : end])
+                   for word, end in zip(found, ends, strict=True))  # fmt: skip
+
+
+def _value(word: Word, text: str) -> str:
+    """Return the value of a term as it stands; a part of an address is no address, and hidden as a whole."""
+    part = "*" in text and taste().private and word.field in {"device", "remote"}
+    return f"{mask(text.strip())} " if part else harmless(text)
+
+
 def _parts(filter_: str) -> Iterator[tuple[str, str]]:
     """Yield the terms of a filter as they stand, with their fields."""
     try:
@@ -67,7 +85,7 @@ def _fits(field: str, to: str) -> bool:
 def _terms(kind: str, row: Row, to: str) -> Iterator[str]:
     if kind == "Overview":
         yield from _of_overview(row)
-    elif kind == "Devices" or to == "Devices":
+    elif kind == "Devices" or (to == "Devices" and row.get("device_ip") and row.get("kind") != "storm"):
         yield f"device:{row['device_ip']}"
     elif kind == "Owners":
         yield f"owner:{quoted(str(row['id']))}" if row["id"] != "your own" else "status:local"

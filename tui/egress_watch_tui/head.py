@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from egress_watch_tui.ask import trail_words
+from egress_watch_tui.drill import shown
 from egress_watch_tui.pane import View
 from egress_watch_tui.plain import harmless
 from egress_watch_tui.state import pulse
@@ -68,7 +69,7 @@ class Way(Widget):
         view, screen = self._shown
         right = Text("  ").join(Text(part) for part in self._right(view))
         right.append(" ")
-        asked = Text.assemble(("  filter ", "bold"), harmless(view.ask.filter), "  ") if view.ask.filter else Text()
+        asked = Text.assemble(("  filter ", "bold"), shown(view.ask.filter), "  ") if view.ask.filter else Text()
         width = self.size.width
         asked.truncate(max(0, width - right.cell_len - 12), overflow="ellipsis")
         space = max(0, width - right.cell_len - asked.cell_len)

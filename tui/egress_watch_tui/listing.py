@@ -77,16 +77,17 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
         self.columns = columns
         self.empty = empty
         self.opens = opens
+        self.more = False
         self.rows: Sequence[Row] = ()
         self.cursor = 0
         self.ordered = ("", False)
         """What the rows are ordered by, and whether rising."""
         self._placed = Placed()
 
-    def say(self, words: str) -> None:
-        """Show these words while there are no rows."""
-        if words != self.empty:
-            self.empty = words
+    def say(self, words: str, *, more: bool = False) -> None:
+        """Show these words while there are no rows, and below them where ``more`` rows are being looked for."""
+        if (words, more) != (self.empty, self.more):
+            self.empty, self.more = words, more
             self.refresh()
 
     def go_to(self, wanted: object) -> None:
@@ -115,6 +116,8 @@ class Listing(ScrollView, can_focus=True, inherit_bindings=False):
             return self._strip(heading(self._placed, *self.ordered), "listing--heading")
         if not self.rows:
             return self._strip(Text(" " + self.empty if y == 1 else ""), "listing--empty")
+        if at == len(self.rows) and self.more:
+            return self._strip(Text(" " + self.empty), "listing--empty")
         if at >= len(self.rows):
             return Strip.blank(self.size.width, self.rich_style)
         here = at == self.cursor and (self.has_focus or not self.screen.focused)

@@ -18,6 +18,7 @@ from egress_watch.errors import EgressWatchError
 from egress_watch_tui import window
 from egress_watch_tui.ask import Ask
 from egress_watch_tui.detail import Detail
+from egress_watch_tui.drill import shown
 from egress_watch_tui.feed import STORED, Feed, Row
 from egress_watch_tui.lines import Column
 from egress_watch_tui.listing import Listing
@@ -64,6 +65,8 @@ class Paged(Pane):
         """The id of the row that the cursor is to come back to."""
         self._ask, self._asked = Ask(), False
         self._busy = self._again = self._fresh = False
+        self._shown: object = None
+        """The question that the rows in sight answer."""
         self._reached = 0
 
     def compose(self) -> ComposeResult:
@@ -170,12 +173,12 @@ class Paged(Pane):
 
     def _read_on(self, where: str, *, fresh: bool = False) -> None:
         """Have a page read; one at a time, and the first once more where it was asked for meanwhile."""
+        self._fresh = self._fresh or fresh
         if self._busy:
             self._again = self._again or where == "top"
             return
         self._busy, self._again = True, False
-        self._fresh = self._fresh or fresh
-        if fresh:
+        if self._fresh:
             self.listing.say("Reading ...")
         self._read(where, self._ask, self.order, self._beside(where))
 
@@ -200,40 +203,63 @@ class Paged(Pane):
     def on_paged_loaded(self, event: Loaded) -> None:
         """Put the page where it belongs, unless the question has changed meanwhile."""
         self._busy = False
-        if self._again or event.question != (self._ask, self.order):
+        if event.question != (self._ask, self.order):
             self._read_on("top")
         elif event.page is None:
-            self.window = Window()
+            self.window, self._shown = Window(), None
             self.listing.show((), top=True)
             self.refresh_bindings()
             self.listing.say(" ".join(harmless(line.strip()) for line in event.trouble.split("\n")))
         else:
             self._show(event.where, event.page)
+            self._go_on(event.where, event.page)
 
     def _show(self, where: str, page: Page) -> None:
-        joined = {"older": window.older, "newer": window.newer}.get(where)
-        self.window = joined(self.window, page) if joined else window.first(page)
-        if where != "newer":
-            self._reached = page.reached
-        self.listing.say(self._nothing())
+        self._join(where, page)
+        self.listing.say(self._nothing(), more=not page.ended and where != "newer" and self._short)
         self.listing.show(self.window.rows, top=where == "top" and (self._fresh or self.listing.cursor == 0))
-        self._fresh = False
+        self._fresh = self._fresh and where != "top"
         if self.wanted is not None:
             self.listing.go_to(self.wanted)
             self.wanted = None
         self.follow()
         self.refresh_bindings()  # some keys need a row
-        if not page.rows and not page.ended and where != "newer":
-            self._read_on("older")  # the search stopped before it found anything: go on
+
+    def _join(self, where: str, page: Page) -> None:
+        """Put the page beside what is there."""
+        last = self.window.rows[-1:]
+        stopped = not page.ended and self.order[0] == STORED and len(page.rows) < PAGE_ROWS
+        if stopped and where == "top" and not self._fresh and self._shown == (self._ask, self.order):
+            self.window = window.again(self.window, page, rising=self.order[1])
+        elif where == "newer":
+            self.window = window.newer(self.window, page)
+        else:
+            self.window = window.older(self.window, page) if where == "older" else window.first(page)
+            self._reached, self._shown = page.reached, (self._ask, self.order)
+            return
+        if self.window.rows[-1:] != last:  # rows were let go below: on from the last that is left
+            self._reached = self.window.rows[-1].get("id", 0)
+
+    @property
+    def _short(self) -> bool:
+        """Whether the search is to go on by itself: it stopped before a page was full."""
+        return not self.window.oldest and len(self.window.rows) < PAGE_ROWS
+
+    def _go_on(self, where: str, page: Page) -> None:
+        """Read what was asked for meanwhile, else further back where the search stopped before a page was full."""
+        if self._again:
+            self._read_on("top")
+        elif not page.ended and where != "newer" and self._short:
+            self._read_on("older")
 
     def _nothing(self) -> str:
         """Return why the list is empty, and what to do."""
         if not self.window.oldest:
             return "Searching further back ..."
-        asked = [f"filter {self._ask.filter}"] if self._ask.filter else []
+        asked = [f"filter {shown(self._ask.filter)}"] if self._ask.filter else []
         asked += [] if self._ask.range.name == "all time" else [self._ask.range.name]
         if not asked:
             return f"{self.NOTHING}."
         remedy = ["x clears the filter"] if self._ask.filter else []
         remedy += ["r changes the time"] if self._ask.range.name != "all time" else []
-        return f"{self.NOTHING} for {', '.join(map(harmless, asked))}: {', '.join(remedy)}."
+        return f"{self.NOTHING} for {', '.join(asked)}: {', '.join(remedy)}."

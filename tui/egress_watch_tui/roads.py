@@ -80,6 +80,9 @@ else:
 class Roads(Base):
     """What the application can do beside drawing."""
 
+    _naming = False
+    """Whether the palette asks for commands: it stands over the screen that they are for."""
+
     def ask_for(self, ask: Ask, trail: tuple[Step, ...] | None = None) -> None:
         """Put another question to every screen."""
         self.show(replace(self.view, ask=ask, trail=self.view.trail if trail is None else trail))
@@ -93,7 +96,8 @@ class Roads(Base):
         """Offer what works now."""
         if action not in OURS or action == "quit":
             return True
-        if self.screen is not self.screen_stack[0] or not self.query(Pane) or self.query_one(Bar).display:
+        over = self.screen is not self.screen_stack[0] and not self._naming
+        if over or not self.query(Pane) or self.query_one(Bar).display:
             return False  # without a pane the program is being left
         row = self.front().row() if action in {"why", "drill", "copy"} else None
         return {
@@ -231,7 +235,12 @@ class Roads(Base):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Yield every command there is now, for the palette."""
-        for key, words, action in working(screen, with_actions=True):
+        self._naming = True
+        try:
+            now = working(screen, with_actions=True)
+        finally:
+            self._naming = False
+        for key, words, action in now:
             yield SystemCommand(words, f"key {key}", lambda action=action: self._run(action))
         for theme in THEMES:
             yield SystemCommand(
@@ -243,8 +252,14 @@ class Roads(Base):
             )
 
     def _run(self, action: str) -> None:
-        target = self.screen.focused or self.screen
-        self.call_later(self.run_action, action, target)
+        self.call_later(self._act, action)
+
+    async def _act(self, action: str) -> None:
+        """Do what a key does, where its binding stands: in a list, a screen or here."""
+        active = (one for one in self.screen.active_bindings.values() if one.binding.action == action)
+        node = next((one.node for one in active), None)
+        if node is not None:
+            await self.run_action(action, node)
 
     def tell(self, error: EgressWatchError) -> None:
         """Show what went wrong with something the user did."""

@@ -47,7 +47,7 @@ def pulse(view: View) -> str:
     snapshot = view.snapshot
     frames = sum(row["frames"] for row in snapshot.recordings)
     lost = sum(row["lost"] or 0 for row in snapshot.recordings)
-    parts = [recording(snapshot)]
+    parts = [recording(snapshot) if snapshot.recordings or view.looks or view.trouble else "reading ..."]
     if any(row["state"] == "running" for row in snapshot.recordings):
         parts += [f"{view.frames_s:,.0f} frames/s", f"{age_of(view)} old"]
     if snapshot.recordings:

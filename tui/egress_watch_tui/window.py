@@ -38,6 +38,13 @@ def first(page: Page) -> Window:
     return Window(page.rows, newest=True, oldest=page.ended)
 
 
+def again(window: Window, page: Page, *, rising: bool) -> Window:
+    """Return the window with what is new of flows on top, where the page stopped short: what lies behind it stays."""
+    last = page.reached
+    rows = (*page.rows, *(row for row in window.rows if (row["id"] > last if rising else row["id"] < last)))
+    return Window(rows[:PAGE_ROWS], newest=True, oldest=window.oldest and len(rows) <= PAGE_ROWS)
+
+
 def older(window: Window, page: Page) -> Window:
     """Return the window with an older page below; rows above are let go when there are too many."""
     rows = (*window.rows, *page.rows)

@@ -57,6 +57,14 @@ def size(count: int) -> str:
     return f"{amount:,.1f} TB"
 
 
+def count(number: int, most: int) -> str:
+    """Return a number with its thousands apart, or as 16.5 M where that is longer than ``most`` characters."""
+    for text in (f"{number:,}", f"{number / 1e6:,.1f} M", f"{number / 1e9:,.1f} G"):
+        if len(text) <= most:
+            return text
+    return f"{number / 1e12:,.0f} T"
+
+
 def when(time_ns: int | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Return a time in the zone chosen; what no calendar holds stays a number of seconds, and no time is a dash."""
     if not time_ns:

@@ -13,7 +13,7 @@ from egress_watch_tui import detail
 from egress_watch_tui.feed import Row
 from egress_watch_tui.lines import Column
 from egress_watch_tui.paged import Paged
-from egress_watch_tui.words import country, operator, owner, remote, size, verdict, when
+from egress_watch_tui.words import count, country, operator, owner, remote, size, verdict, when
 
 COLUMNS = (
     Column("verdict", lambda row: verdict(row["verdict"]), 9, order="verdict"),
@@ -24,7 +24,7 @@ COLUMNS = (
     Column("network run by", operator, 14, grow=1, most=26, from_width=110),
     Column("out", lambda row: size(row["bytes_out"]), 9, right=True, order="out"),
     Column("in", lambda row: size(row["bytes_in"]), 9, right=True, order="in", from_width=90),
-    Column("flows", lambda row: f"{row['flows']:,}", 9, right=True, order="flows"),
+    Column("flows", lambda row: count(row["flows"], 9), 9, right=True, order="flows"),
     Column("last seen", lambda row: when(row["last_ns"]), 19, order="last seen", from_width=150),
 )
 

@@ -14,7 +14,7 @@ from egress_watch_tui import detail
 from egress_watch_tui.feed import Row
 from egress_watch_tui.lines import Column, sent
 from egress_watch_tui.paged import Paged
-from egress_watch_tui.words import device, size, verdict, when, worst
+from egress_watch_tui.words import count, device, size, verdict, when, worst
 
 COLUMNS = (
     Column("worst", lambda row: verdict(worst(row)), 9, order="verdict"),
@@ -24,7 +24,7 @@ COLUMNS = (
     *(sent(number) for number in range(len(VERDICTS))),
     Column("out", lambda row: size(row["bytes_out"]), 9, right=True, order="out", from_width=90),
     Column("in", lambda row: size(row["bytes_in"]), 9, right=True, order="in", from_width=105),
-    Column("flows", lambda row: f"{row['flows']:,}", 9, right=True, order="flows"),
+    Column("flows", lambda row: count(row["flows"], 9), 9, right=True, order="flows"),
     Column("last seen", lambda row: when(row["last_ns"]), 19, order="last seen", from_width=130),
 )
 

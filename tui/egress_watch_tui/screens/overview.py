@@ -22,7 +22,7 @@ from egress_watch_tui.lines import Column
 from egress_watch_tui.listing import Listing
 from egress_watch_tui.pane import Pane, View
 from egress_watch_tui.state import state
-from egress_watch_tui.words import MEANING, country, device, level, owner_row, size, span, verdict, when, worst
+from egress_watch_tui.words import MEANING, count, country, device, level, owner_row, size, span, verdict, when, worst
 
 NUMBERS = 48
 """Cells that the numbers beside the line over time take."""
@@ -91,7 +91,7 @@ class Overview(Pane):
         with Container(id="lists"):
             yield World(id="world")
             for name, columns in LISTS.items():
-                yield Listing(columns, empty=EMPTY.get(name, f"No {name} here."), opens=True, name=f"by-{name}")
+                yield Listing(columns, empty="Reading ...", opens=True, name=f"by-{name}")
 
     def draw(self, view: View) -> None:
         """Show the sums of the view."""
@@ -99,7 +99,10 @@ class Overview(Pane):
         self.query_one(World).show(view)
         shown = {**view.overview._asdict(), "newest": view.overview.alerts}
         for name in LISTS:
-            self.query_one(f"#by-{name}", Listing).show(shown[name])
+            listing = self.query_one(f"#by-{name}", Listing)
+            if view.looks:
+                listing.say(EMPTY.get(name, f"No {name} here."))
+            listing.show(shown[name])
         self.refresh_bindings()
 
     def row(self) -> Row | None:
@@ -192,7 +195,9 @@ def verdicts(view: View, width: int) -> Iterator[Text]:
         share = row["bytes_out"] / total if total else 0.0
         text = Text(" ", no_wrap=True) + verdict(name)
         text.pad_right(11 - text.cell_len)
-        text += Text(f"{size(row['bytes_out']):>10}{share:>8.1%}{size(row['bytes_in']):>10}{row['flows']:>9,} ")
+        text += Text(
+            f"{size(row['bytes_out']):>10}{share:>8.1%}{size(row['bytes_in']):>10}{count(row['flows'], 8):>9} "
+        )
         text += spark(series, name, slots)
         text.pad_right(NUMBERS + room - text.cell_len)
         yield text + Text(f"  {MEANING[name]}" if width >= WITH_MEANING else "", style="dim")
