@@ -10,6 +10,7 @@ from build import Wire, frames, tcp, udp
 from corpus import captures, corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_names_books import contents
 
 from egress_watch import fast
 from egress_watch.decode import decode
@@ -42,7 +43,7 @@ def said(batches: list[Packets]) -> list[Any]:
     for packets in batches:
         names.hear(packets)
         devices.hear(packets)
-    return [names.counters(), [book.lines for book in names._books()], devices.take(), devices.refused]
+    return [names.counters(), contents(names), devices.take(), devices.refused]
 
 
 def test_a_source_port_is_not_a_destination_port():
