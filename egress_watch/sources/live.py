@@ -42,7 +42,8 @@ REST_S = 0.02
 """How long frames may gather in the ring where few come: a batch of one costs as much as one of a thousand."""
 FEW = 2048
 BEHIND_S = 0.25
-"""The same where the loop is behind: it gains more from large batches than from early ones."""
+"""The same where the loop is behind: it gains more from large batches than from early ones. Not where many come: the
+ring holds half a second of them."""
 LOOK_S = 1.0
 """Counters and states of the interfaces are looked at so often."""
 GRACE_NS = 1_000_000_000
@@ -221,7 +222,8 @@ class Live:
         """Wait for frames; a few are given time to become more."""
         if count:
             behind = self._spool is not None and len(self._spool) > 1
-            time.sleep(BEHIND_S if behind else REST_S if count < FEW else 0)
+            few = BEHIND_S if behind else REST_S
+            time.sleep(few if count < FEW else REST_S if behind else 0)
             return
         wait_s = min(BEAT_S, max(self._next_look_s - time.monotonic(), 0.001))
         ready = self._poll.poll(wait_s * 1000)
