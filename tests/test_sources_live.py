@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from egress_watch.sources.filter import Filter
 from egress_watch.sources.live import Live
 from egress_watch.sources.narrowing import Narrowing
 from egress_watch.sources.nics import nic
-from egress_watch.sources.packet_socket import RingError
+from egress_watch.sources.packet_socket import RingError, opened
 
 pytestmark = [needs_namespaces, pytest.mark.usefixtures("way")]
 RING_BYTES = 1 << 26
@@ -237,6 +238,19 @@ def test_an_interface_that_disappears_is_listened_to_again_when_it_is_back(pair,
     pair.run("ip", "link", "del", "mon2")
     assert "gone" in told
     assert "back" in told
+
+
+@pytest.mark.usefixtures("pair")
+def test_no_descriptor_left_is_not_taken_for_no_interface(monkeypatch):
+    """Many readers of many interfaces need many sockets: what ran out is said, with a remedy."""
+
+    def none_left(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", none_left)
+    with pytest.raises(UsageError, match="too many open files") as caught:
+        opened("mon0")
+    assert "LimitNOFILE" in caught.value.remedy
 
 
 @pytest.mark.usefixtures("pair")

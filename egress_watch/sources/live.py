@@ -222,8 +222,8 @@ class Live:
         """Wait for frames; a few are given time to become more."""
         if count:
             behind = self._spool is not None and len(self._spool) > 1
-            few = BEHIND_S if behind else REST_S
-            time.sleep(few if count < FEW else REST_S if behind else 0)
+            pauses_s = (BEHIND_S, REST_S) if behind else (REST_S, 0)
+            time.sleep(pauses_s[count >= FEW])
             return
         wait_s = min(BEAT_S, max(self._next_look_s - time.monotonic(), 0.001))
         ready = self._poll.poll(wait_s * 1000)

@@ -42,8 +42,9 @@ SKF_VLAN_PRESENT = 0xFFFFF000 + 48
 """SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT: whether the kernel took a tag off."""
 ALL_OF_IT = 0x40000
 PASS, PASS_NONE = (Step(0x06, 0, 0, ALL_OF_IT),), (Step(0x06, 0, 0, 0),)
-SPARES = 100
-"""So often may an interface that sockets share come back as another one."""
+SPARES = 16
+"""So often may an interface that sockets share come back as another one: a service has 1,024 descriptors, and there are
+so many spare ones for each reader and interface."""
 TAGGED_PASS = (Step(0x20, 0, 0, SKF_VLAN_PRESENT), Step(0x15, 1, 0, 0), Step(0x06, 0, 0, ALL_OF_IT))
 """ld #vlan_present; jeq 0, over the next; ret all."""
 
@@ -203,6 +204,9 @@ def opened(interface: str) -> socket.socket:
         remedy = "give it CAP_NET_RAW, as the service has it (docs/service.md), or run it with sudo and --user"
         raise UsageError("no right to listen", where=interface, remedy=remedy) from error
     except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            remedy = "set fewer watch.readers, or raise LimitNOFILE of the service (ulimit -n)"
+            raise UsageError("too many open files", where=interface, remedy=remedy) from error
         names = ", ".join(name for _, name in socket.if_nameindex())
         raise UsageError("no such interface", where=interface, remedy=f"one of: {names}") from error
 
