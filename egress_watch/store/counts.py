@@ -141,13 +141,12 @@ class Counts:
         self.size = size
         np.add.at(self._totals, fresh[:, GROUP], fresh[:, AMOUNT])
 
-    def in_order(self) -> Ints:
-        """Return the rows by the texts of their groups, as a table keeps them: each page of it is met once."""
+    def order(self) -> Ints:
+        """Return (size,) the rows by the texts of their groups, as a table keeps them: each page of it is met once."""
         by_text = np.array(sorted(range(len(self.texts)), key=self.texts.__getitem__), np.int64)
         rank = np.empty(len(by_text), np.int64)
         rank[by_text] = np.arange(len(by_text))
-        found: Ints = self.rows[np.lexsort((self.rows[:, SLOT], rank[self.rows[:, GROUP]]))]
-        return found
+        return np.lexsort((self.rows[:, SLOT], rank[self.rows[:, GROUP]]))
 
     def merge(self) -> None:
         """Make one row of those of the same group, slot and item."""

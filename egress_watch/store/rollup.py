@@ -116,7 +116,7 @@ class Rollup:
             counts.merge()
             read = json.dumps([counts.texts[group] for group in counts.read])
             self._db.conn.execute(_TAKE, (self._recording, rule, read))
-            rows = ((self._recording, rule, *row) for row in self._told(counts, counts.in_order()))
+            rows = ((self._recording, rule, *row) for row in self._told(counts))
             self._db.conn.executemany(_WRITE, rows)
             self._forget(rule)
 
@@ -178,10 +178,10 @@ class Rollup:
         if rows:
             counts.add(np.array(rows, np.int64))
 
-    def _told(self, counts: Counts, rows: Ints) -> Iterator[Row]:
-        """Yield rows with their texts."""
-        items = self._items(counts.count)
-        some = (row for at in range(0, len(rows), TOGETHER) for row in rows[at : at + TOGETHER].tolist())
+    def _told(self, counts: Counts) -> Iterator[Row]:
+        """Yield all rows with their texts, in the order of the table; a few at a time become objects."""
+        items, rows, order = self._items(counts.count), counts.rows, counts.order()
+        some = (row for at in range(0, len(order), TOGETHER) for row in rows[order[at : at + TOGETHER]].tolist())
         for group, slot, item, *numbers in some:
             yield Row(counts.texts[group], slot, items.told[item][0] if items and item != MORE else "", *numbers)
 
