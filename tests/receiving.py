@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +42,20 @@ def message(number: int, body: bytes, kind: str = "alert") -> Message:
     """Return a message as the outbox makes one; its id goes with its number."""
     made_id = f"0193b2f0-0000-7000-8000-{number:012x}"
     return Message(made_id, kind, 1_730_000_000_000_000_000 + number, "high", "192.0.2.7", "north", body, 3)
+
+
+def relp_session(connection: socket.socket, takes: Callable[[bytes], bool | None]) -> None:
+    """Be the receiver of a RELP session that answers each message 200 or 500, as it is told; None ends the session."""
+    stream = connection.makefile("rb")
+    while head := stream.readline():
+        number, command, _ = head.split(b" ", 2)
+        if command == b"open":
+            stream.readline(), stream.readline()
+            connection.sendall(number + b" rsp 6 200 OK\n")
+        elif command == b"syslog":
+            if (taken := takes(head)) is None:
+                return
+            connection.sendall(number + (b" rsp 6 200 OK\n" if taken else b" rsp 6 500 no\n"))
 
 
 def apart(messages: list[Message]) -> list[Message]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from certificates import Authority
-from receiving import deliver, message
+from receiving import deliver, message, relp_session
 from rsyslogs import HOST, SELF, Rsyslog
 
 from egress_watch.config import SinkSettings
@@ -202,19 +202,11 @@ def test_a_relp_answer_of_500_is_of_the_moment_until_it_comes_three_times(until,
     """A message is sent again before it is set aside; the others go, and none waits behind it for good."""
     bad = []
 
-    def serve(connection):
-        stream = connection.makefile("rb")
-        while head := stream.readline():
-            number, command, _ = head.split(b" ", 2)
-            if command == b"open":
-                stream.readline(), stream.readline()
-                connection.sendall(number + b" rsp 6 200 OK\n")
-            elif command == b"syslog":
-                bad.extend([head] * (b"bad" in head))
-                refuses = b"bad" in head and len(bad) <= until
-                connection.sendall(number + (b" rsp 6 500 no\n" if refuses else b" rsp 6 200 OK\n"))
+    def takes(head):
+        bad.extend([head] * (b"bad" in head))
+        return not (b"bad" in head and len(bad) <= until)
 
-    with server(serve) as port:
+    with server(lambda connection: relp_session(connection, takes)) as port:
         sink = opened(settings("relp", port, timeout_s=5.0))
         batch = [message(1, b"good"), message(2, b"bad"), message(3, b"good")]
         for rest, before in ((batch, 1), (batch[1:], 0)):

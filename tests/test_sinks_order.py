@@ -14,7 +14,7 @@ import receiving_web as web
 from hypothesis import given
 from hypothesis import strategies as st
 from mocking_kafka import mock_kafka
-from receiving import RECEIVERS, eventually, message
+from receiving import RECEIVERS, eventually, message, relp_session
 from receiving_brokers import asked, consumed, nats_server, stored, stream
 from receiving_web import Bulk, running
 from test_sinks_bad_days import server, settings
@@ -196,22 +196,13 @@ def test_a_relp_answer_of_500_lets_none_of_its_device_pass(seed):
     """A receiver that refuses any message at any time, now and then for good, and ends sessions in their middle."""
     chance, came = random.Random(seed), []
 
-    def serve(connection):
-        stream = connection.makefile("rb")
-        while head := stream.readline():
-            number, command, _ = head.split(b" ", 2)
-            if command == b"open":
-                stream.readline(), stream.readline()
-                connection.sendall(number + b" rsp 6 200 OK\n")
-            elif command == b"syslog":
-                mood = chance.random()
-                if mood < 0.02:
-                    return
-                came.extend([head.partition(b" - - ")[2] or head] * (mood > 0.2))
-                connection.sendall(number + (b" rsp 6 200 OK\n" if mood > 0.2 else b" rsp 6 500 no\n"))
+    def takes(head):
+        mood = chance.random()
+        came.extend([head.partition(b" - - ")[2] or head] * (mood > 0.2))
+        return None if mood < 0.02 else mood > 0.2
 
     messages = batch(60, 5, chance)
-    with server(serve) as port:
+    with server(lambda connection: relp_session(connection, takes)) as port:
         aside = send(settings("relp", port, timeout_s=5.0), messages, chance, dies=0.1)
     numbers = [place(b'{"n":' + head.rpartition(b'{"n":')[2]) for head in came]
     assert len(set(numbers)) + aside >= 60
