@@ -376,7 +376,7 @@ STEPS = st.lists(st.integers(1, 5000), min_size=1, max_size=5)
 
 @given(st.data(), st.binary(min_size=1, max_size=3000), STEPS)
 def test_any_byte_of_a_small_capture_shows_in_its_fingerprint(data, content, steps):
-    """Captures of one size that differ in a single byte of the first 64 MiB are two."""
+    """Captures of one size that differ in a single byte of the first 8 MiB are two."""
     at = data.draw(st.integers(0, len(content) - 1))
     other = bytearray(content)
     other[at] ^= data.draw(st.integers(1, 255))
