@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tomllib
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -87,17 +88,20 @@ def carried(told):
     return sum(row["packets_out"] + row["packets_in"] for row in rows)
 
 
+def found_by_tshark(name):
+    """Return in how many frames of a capture tshark finds TCP over IPv4 or UDP over IPv6 innermost."""
+    told = (TSHARK, "-n", "-r", PAIRS[name], "-T", "fields", "-e", "frame.protocols")
+    chains = subprocess.run(told, capture_output=True, text=True, check=True).stdout.split()
+    return sum(f":{chain}".endswith(":ip:tcp") or ":ipv6:udp" in f":{chain}" for chain in chains)
+
+
 @pytest.mark.skipif(not TSHARK and not STRICT, reason="tshark is not installed")
 def test_wireshark_finds_the_same_packets_inside():
     """Wireshark's dissectors, an independent work, find TCP and UDP behind every encapsulation but those named."""
-    blind = set()
-    for name, path in PAIRS.items():
-        if path.parent.name == "wraps":
-            told = (TSHARK, "-n", "-r", path, "-T", "fields", "-e", "frame.protocols")
-            chains = subprocess.run(told, capture_output=True, text=True, check=True).stdout.split()
-            seen = sum(f":{chain}".endswith(":ip:tcp") or ":ipv6:udp" in f":{chain}" for chain in chains)
-            if not seen or seen < carried(TOLD[name]["all"]):
-                blind.add(name)
+    names = [name for name, path in PAIRS.items() if path.parent.name == "wraps"]
+    with ThreadPoolExecutor() as pool:  # tshark takes most of its time to start
+        seen = dict(zip(names, pool.map(found_by_tshark, names), strict=True))
+    blind = {name for name in names if not seen[name] or seen[name] < carried(TOLD[name]["all"])}
     assert blind == set(NOT_BY_TSHARK)
 
 
