@@ -31,6 +31,8 @@ from running import (
 )
 from test_library import mmdb
 
+from egress_watch.cli import main
+from egress_watch.flows import FlowTable
 from egress_watch.store import NEWEST
 
 CAPTURE = CITY.read_bytes()
@@ -458,6 +460,23 @@ def test_ctrl_c_in_the_middle_ends_in_good_order(tmp_path, long_capture, number)
     assert sound(db)
     assert spawn("replay", path, "--db", db, together=TOGETHER).returncode == 0
     assert content(db) == whole
+
+
+def test_ctrl_c_when_all_was_read_already_interrupts_nothing(tmp_path, monkeypatch, capfd):
+    """Who asks to stop while the last flows are stored gets a finished recording and exit code 0."""
+    flush = FlowTable.flush
+
+    def stopped(table):
+        os.kill(os.getpid(), signal.SIGINT)
+        return flush(table)
+
+    monkeypatch.setattr(FlowTable, "flush", stopped)
+    db = tmp_path / "a.db"
+    assert main(["replay", str(CITY), "--db", str(db), "--json"]) == 0
+    said = capfd.readouterr()
+    assert "stopping" in said.err
+    assert json.loads(said.out)["interrupted"] is False
+    assert content(db)["flows"]
 
 
 def test_two_writers_at_once_take_turns(tmp_path, long_capture):

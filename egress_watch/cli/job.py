@@ -59,7 +59,8 @@ class Job:
         self._unwrapped: Counter[str] = Counter()
         """Packets taken out of mirrors and tunnels in this run, by kind."""
         self._failed: dict[str, str] = {}
-        self._stopped = False
+        self._stopped = self._cut = False
+        """Whether somebody asked to stop, and whether that left anything unread: the end of a file may come first."""
 
     def run(self, paths: Sequence[str], *, as_json: bool) -> int:
         """Record what the database does not hold yet, print what it now says of these captures, return the exit code.
@@ -71,7 +72,9 @@ class Job:
         tell(["; ".join(told)] if (told := notices()) else [])
         with Store(self._config.db) as store:
             for group in self._groups(store):
-                if not self._stopped:
+                if self._stopped:
+                    self._cut = True
+                else:
                     self._record(group, store)
             return self._report(as_json=as_json)  # the writer closes last and takes the write-ahead log with it
 
@@ -104,7 +107,8 @@ class Job:
 
             def go_on(frames: Frames, tally: Tally) -> bool:
                 advance(frames, tally)
-                return not stopped()
+                self._cut = stopped()
+                return not self._cut
 
             tally = watch(source, through, recording, go_on, decoded=decoded)
             advance(None, tally)  # the flows that the end of the captures closed
@@ -138,10 +142,10 @@ class Job:
         if not self._again and store.recorded(late.values()):
             self._held |= late
             store.remove(recording)
-        elif not tally.frames and not self._stopped and self._failed.keys() >= set(inputs.files):
+        elif not tally.frames and not self._cut and self._failed.keys() >= set(inputs.files):
             store.remove(recording)  # nothing was read at all; the next run tries again
         else:
-            recording.finish(tally, prints, INTERRUPTED if self._stopped else FINISHED, self._failed)
+            recording.finish(tally, prints, INTERRUPTED if self._cut else FINISHED, self._failed)
             self._numbers.append(recording.id)
 
     def _report(self, *, as_json: bool) -> int:
@@ -155,13 +159,13 @@ class Job:
                 snapshot = replace(snapshot, devices=devices, alerts=alerts)
         outcome: dict[str, Any] = {
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._inputs.files), "held": list(self._held),
-            "passed_over": self._inputs.passed_over, "failed": list(self._failed.items()), "interrupted": self._stopped,
+            "passed_over": self._inputs.passed_over, "failed": list(self._failed.items()), "interrupted": self._cut,
             "broken_rules": list(dict.fromkeys(map(str, self._broken))), "zone_asked": self._config.zone.lower(),
             "unwrapped": dict(self._unwrapped), "narrowed": self._asked.words,
         }  # fmt: skip
         self._print(snapshot, outcome, as_json=as_json)
         _complain(self._failed, outcome["broken_rules"])
-        if self._stopped:
+        if self._cut:
             return STOPPED
         return DATA_TROUBLE if self._failed else USAGE if self._broken else 0
 
