@@ -56,7 +56,6 @@ built = pytest.mark.skipif(FAST is None, reason="the accelerator is not built or
 def both(work: Callable[[], Any]) -> tuple[Any, Any]:
     """Return what comes of the work with the accelerator and without."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window, "FAST_PIECE_BYTES", window.PIECE_BYTES)  # so that batches are the same, too
         accelerated = work()
         patch.setattr(fast, "_loaded", None)
         return accelerated, work()

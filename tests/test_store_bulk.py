@@ -1,32 +1,96 @@
-"""Many rows to a statement are the same rows."""
+"""Many rows at once are the same rows, bound or copied from an image."""
 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlite_utils import Database
 
-from egress_watch.store.bulk import VALUES, Bulk
+from egress_watch.model import Ints
+from egress_watch.store.bulk import MANY, VALUES, Bulk, attach
+from egress_watch.store.image import MOST_COLUMNS, PAGE, image
+
+EDGES = [sign * (1 << bits) + by for bits in (0, 7, 15, 23, 31, 47, 62) for sign in (1, -1) for by in (-1, 0, 1)]
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
 
 
-@pytest.mark.parametrize("count", [0, 1, VALUES // 2 - 1, VALUES // 2, VALUES + 1])
-def test_every_row_is_written_once(count: int) -> None:
-    """Whole statements and what is left over: all rows, in their order, NULL where a number stands for it."""
-    db = Database(sqlite3.connect(":memory:"))
+class Without:
+    """A connection of an SQLite that was built without sqlite3_deserialize."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.execute, self.executemany = connection.execute, connection.executemany
+
+
+def database(*, images: bool = True) -> Database:
+    """Return an empty database."""
+    db = Database(sqlite3.connect(":memory:", isolation_level=None))
+    attach(db)
+    if not images:
+        db.conn = Without(db.conn)  # type: ignore[assignment]
+    return db
+
+
+@pytest.mark.parametrize("images", [True, False])
+@pytest.mark.parametrize("count", [0, 1, VALUES // 2 - 1, VALUES // 2, VALUES + 1, MANY - 1, MANY, 50_000])
+def test_every_row_is_written_once(count: int, images: bool) -> None:
+    """Whole statements and what is left over, one page and several: all rows, in their order, NULL where it stands."""
+    db = database(images=images)
     db.conn.execute("CREATE TABLE pair(a INTEGER, b INTEGER, c INTEGER)")
-    rows = np.stack((np.arange(count), np.arange(count) % 3 - 1), axis=1)
-    Bulk("INSERT INTO pair", "9, ?, nullif(?, -1)").write(db, rows)
+    columns = np.arange(count), np.arange(count) % 3 - 1
+    Bulk("INSERT INTO pair", "9, ?, nullif(?, -1)").write(db, columns)
     found = db.conn.execute("SELECT * FROM pair ORDER BY rowid").fetchall()
     assert found == [(9, number, None if number % 3 == 0 else number % 3 - 1) for number in range(count)]
 
 
-def test_rows_that_are_there_are_added_to() -> None:
+@pytest.mark.parametrize("count", [VALUES // 4, MANY])
+def test_rows_that_are_there_are_added_to(count: int) -> None:
     """What follows the rows holds for each of them, also for two of one statement."""
-    db = Database(sqlite3.connect(":memory:"))
+    db = database()
     db.conn.execute("CREATE TABLE total(a INTEGER PRIMARY KEY, b INTEGER)")
-    Bulk("INSERT INTO total", "?, ?", "ON CONFLICT DO UPDATE SET b = b + excluded.b").write(
-        db, np.array([(1, 2), (1, 3), (2, 5)] * 400)
-    )
-    assert db.conn.execute("SELECT * FROM total").fetchall() == [(1, 2000), (2, 2000)]
+    columns = np.array([(1, 2), (1, 3), (2, 5)] * count).T
+    Bulk("INSERT INTO total", "?, ?", "ON CONFLICT DO UPDATE SET b = b + excluded.b").write(db, columns)
+    assert db.conn.execute("SELECT * FROM total").fetchall() == [(1, 5 * count), (2, 5 * count)]
+
+
+def test_an_image_comes_and_goes_within_a_transaction() -> None:
+    """What was rolled back is not there, and images before and after it are."""
+    db = database()
+    db.conn.execute("CREATE TABLE number(a INTEGER)")
+    for end in ("COMMIT", "ROLLBACK", "COMMIT"):
+        db.conn.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            Bulk("INSERT INTO number", "?").write(db, [np.arange(MANY)])
+        db.conn.execute(end)
+    assert db.conn.execute("SELECT count(*), sum(a) FROM number").fetchone() == (4 * MANY, 2 * MANY * (MANY - 1))
+
+
+def read(columns: list[Ints]) -> list[tuple[int, ...]]:
+    """Return the rows of an image as SQLite reads them, which finds nothing wrong with it."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.deserialize(image(columns).data)
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return connection.execute("SELECT * FROM rows ORDER BY rowid").fetchall()
+
+
+@given(st.lists(st.lists(st.sampled_from([*EDGES, LEAST, MOST]), min_size=3, max_size=3), min_size=2, max_size=30))
+def test_an_image_holds_every_number(rows: list[list[int]]) -> None:
+    """Whatever the widest number of a column is, all of them come back."""
+    assert read(list(np.array(rows, np.int64).T)) == [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize("width", [1, 2, MOST_COLUMNS])
+@pytest.mark.parametrize("pages", [1, 2, 3, 40])
+def test_pages_of_an_image_are_filled_to_the_last_row(width: int, pages: int) -> None:
+    """One row more or less than a page, or two, or forty hold: SQLite finds them all in their order."""
+    each = (PAGE - 8) // (2 + 2 + 4 + 1 + width + 8 + 2 * (width - 1))
+    for count in (each * pages - 1, each * pages, each * pages + 1):
+        columns = [np.arange(count) + (1 << 40)] + [np.arange(count) % 30_000] * (width - 1)
+        found = read(columns)
+        assert len(found) == count
+        assert found[::997] == list(zip(*(column[::997].tolist() for column in columns), strict=True))
+        assert found[-1] == tuple(column[-1] for column in columns)

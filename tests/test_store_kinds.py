@@ -16,7 +16,7 @@ from egress_watch.config import Config
 from egress_watch.library import rules
 from egress_watch.model import Judged, Place, Verdict
 from egress_watch.store import Store, kinds
-from egress_watch.store.kinds import KNOWN, Codes, Kinds
+from egress_watch.store.kinds import KNOWN, OF_ROWS, OWN, Codes, Kinds, _narrow
 from egress_watch.store.reading import VALUE, cuts, reads
 
 NOWHERE = Place("", "unknown", (), 0, "", "", "", "", "", (), "")
@@ -112,6 +112,26 @@ def test_every_column_of_the_view_is_known_or_is_asked_of_each_flow(tmp_path) ->
     assert found == KNOWN | set(EACH)
 
 
+def test_a_table_has_the_columns_of_the_view_that_follow_from_it(tmp_path) -> None:
+    """So that nothing is asked of a flow that its own table can say."""
+    with Store(str(tmp_path / "a.db")) as store:
+        for row, source in OWN.items():
+            found = store._db.conn.execute(source, ("[7]",))
+            assert [column[0] for column in found.description] == ["id", *OF_ROWS[row]]
+            assert found.fetchall() == [(7, None)]
+
+
+@given(st.lists(st.lists(st.sampled_from([0, 1, -1, 7, 2**31, 2**62, -(2**62), 2**63 - 1, -(2**63)]), min_size=4,
+                         max_size=4), max_size=12))  # fmt: skip
+def test_fewer_columns_tell_the_same_rows_apart(some) -> None:
+    """However far the numbers of a column lie apart."""
+    columns = [np.array(column, np.int64) for column in zip(*some, strict=True)]
+    narrow = [column.tolist() for column in _narrow(columns)]
+    assert len(set(zip(*narrow, strict=True))) == len(set(map(tuple, some)))
+    both = zip(zip(*narrow, strict=True), map(tuple, some), strict=True)
+    assert len(set(both)) == len(set(map(tuple, some)))
+
+
 def test_the_shipped_rules_are_understood() -> None:
     """None of them falls back to a question for every flow, and none asks for the bare value of a count."""
     for rule in rules(Config())[0]:
@@ -143,7 +163,7 @@ def test_memory_of_rows_and_kinds_is_bounded(monkeypatch) -> None:
     monkeypatch.setattr(kinds, "LIMIT_KINDS", 2)
     asked: list[list[int]] = []
 
-    def ask(expressions, ids):
+    def ask(expressions, ids, _source):
         asked.append(ids.tolist())
         return [(int(one) % 2,) * len(expressions) for one in ids.tolist()]
 

@@ -24,8 +24,8 @@ import numpy as np
 from egress_watch.cli.slots import Letter, letter, pack, unpack
 from egress_watch.model import Bytes, Frames, Packets
 
-SLOT_BYTES = 6 << 20
-"""Room for a batch: 2 MiB of frames, and 16,384 rows of about 140 bytes. A larger one goes through the pipe."""
+SLOT_BYTES = 7 << 20
+"""Room for a batch: 4 MiB of frames, and 16,384 rows of about 180 bytes. A larger one goes through the pipe."""
 GONE_S = 5.0
 """So long is waited for a reader that was killed."""
 NO_MORE = -1

@@ -9,7 +9,6 @@ file has for them, and there are few different sets of records. So location and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import repeat
 
 import numpy as np
 
@@ -22,8 +21,8 @@ from egress_watch.places.sheet import Sheet, sheet
 from egress_watch.places.spots import NO_WORD, Clues, Spot, answer, spot
 from egress_watch.texts import Texts, texts_of
 
-Row = tuple[bytes, str, str]
-"""An address, its two words as bytes, the name it is spoken of by, and the zone to judge under, "" for the first."""
+WORDS = 4
+"""Of a question: an address, and the numbers of the name it is spoken of by and of the zone to judge under."""
 
 
 class Atlas:
@@ -32,7 +31,9 @@ class Atlas:
     def __init__(self, knowledge: Knowledge, limit: int = 500_000) -> None:
         self._know = knowledge
         self._limit = limit
-        self._rows: dict[Row, int] = {}
+        self._rows: dict[bytes, int] = {}
+        self._texts: dict[str, int] = {"": 0}
+        """Numbers of names and zones; the zone "" is the first."""
         self._owners: dict[str, Group] = {}
         self._spots: dict[tuple[int, ...], Spot] = {}
         self._answers: dict[tuple[tuple[int, ...], str, str], int] = {}
@@ -53,19 +54,24 @@ class Atlas:
         ``zones`` names the zone for each; "" and one the atlas does not know stand for its first.
         """
         self._trim()
-        spoken, under = texts_of(names), texts_of(zones)
-        columns = (addresses[:, 0], addresses[:, 1], spoken.codes, *((under.codes,) if len(under) else ()))
-        first, which = distinct(table(columns, len(names)))
-        words = [zone if zone in self._zones else "" for zone in under.texts]
-        zone = [words[code] for code in under.codes[first].tolist()] if len(under) else repeat("")
-        rows = list(zip(_keys(addresses[first]), Texts(spoken.codes[first], spoken.texts), zone, strict=False))
-        return np.array(self._numbers_of(rows), np.int64)[which]
+        under = texts_of(zones)
+        known = Texts(under.codes, [zone if zone in self._zones else "" for zone in under.texts])
+        zone = self._coded(known) if len(under) else np.zeros(len(names), np.int64)
+        words = table((addresses[:, 0], addresses[:, 1], self._coded(texts_of(names)), zone), len(names))
+        first, which = distinct(words)
+        return np.array(self._numbers_of(_keys(words[first])), np.int64)[which]
 
     def sheet(self, address: tuple[int, int], name: str = "") -> Sheet:
         """Return the evidence sheet of one address, as spoken of by ``name``."""
         return sheet(self._know, address, name)
 
-    def _numbers_of(self, rows: Sequence[Row]) -> list[int]:
+    def _coded(self, column: Texts) -> Ints:
+        """Return the numbers of texts."""
+        known = self._texts
+        numbers = [known.setdefault(text, len(known)) for text in column.texts]
+        return np.array(numbers, np.int64)[column.codes]
+
+    def _numbers_of(self, rows: Sequence[bytes]) -> list[int]:
         known = self._rows
         numbers = [known.get(row, -1) for row in rows]
         if -1 in numbers:
@@ -73,13 +79,13 @@ class Atlas:
             numbers = [known[row] for row in rows]
         return numbers
 
-    def _learn(self, rows: Sequence[Row]) -> None:
-        addresses = np.frombuffer(b"".join(address for address, _, _ in rows), np.uint64).reshape(-1, 2)
-        records = self._records(addresses)
-        for row, record in zip(rows, records, strict=True):
-            owner = self._owner(row[1]) if row[1] else NOBODY
-            number = self._answers.get((record, owner.id, row[2]))
-            self._rows[row] = self._answer(record, owner, row[2]) if number is None else number
+    def _learn(self, rows: Sequence[bytes]) -> None:
+        words, texts = np.frombuffer(b"".join(rows), np.uint64).reshape(-1, WORDS), list(self._texts)
+        asked = zip(rows, self._records(words[:, :2]), words[:, 2].tolist(), words[:, 3].tolist(), strict=True)
+        for row, record, name, zone in asked:
+            owner = self._owner(texts[name]) if name else NOBODY
+            number = self._answers.get((record, owner.id, texts[zone]))
+            self._rows[row] = self._answer(record, owner, texts[zone]) if number is None else number
 
     def _records(self, addresses: Words) -> list[tuple[int, ...]]:
         """Return for each address what every source has for it, as record numbers in the order of `Clues`."""
@@ -117,11 +123,15 @@ class Atlas:
 
     def _trim(self) -> None:
         """Keep what is remembered within the limit; called between batches."""
-        for memory in (self._rows, self._owners, self._spots, self._answers):
+        for memory in (self._owners, self._spots, self._answers):
             if len(memory) > self._limit:
                 memory.clear()
+        if max(len(self._rows), len(self._texts)) > self._limit:
+            self._rows.clear()
+            self._texts = {"": 0}
 
 
-def _keys(addresses: Words) -> list[bytes]:
-    keys: list[bytes] = np.ascontiguousarray(addresses).view("V16")[:, 0].tolist()
+def _keys(words: Words) -> list[bytes]:
+    """Return rows as bytes: of all keys of a Python dict they are the cheapest to make."""
+    keys: list[bytes] = words.view(f"V{8 * WORDS}")[:, 0].tolist()
     return keys

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from egress_watch.fast import accelerator
 from egress_watch.model import PAD_BYTES, Bytes, Damage, Frames
 from egress_watch.sources.columns import Columns
 
@@ -23,9 +22,10 @@ if TYPE_CHECKING:
 FIRST_BYTES = 1 << 16
 """The first piece is small, so that a look at the first frame of many files costs little."""
 PIECE_BYTES = 1 << 22
-"""Large enough that calls into NumPy cost little beside their work, small enough for the cache."""
+"""Large enough that what is done once for each batch, which finds its code and objects gone from the cache, costs little
+beside the work on its packets."""
 FAST_PIECE_BYTES = 1 << 21
-"""The accelerator makes few calls: it is quicker in half as much cache."""
+"""What live sources take at once."""
 BATCH_FRAMES = 1 << 14
 CARRY_BYTES = 1 << 18
 """Room beside a piece for the record that the piece before it cut: nearly always enough."""
@@ -84,8 +84,7 @@ class Rooms:
         for number, room in enumerate(map(len, self._rooms)):
             if room >= size and holders(self._rooms, number) == ALONE:
                 return self._rooms[number][:size]
-        piece_bytes = _piece_bytes()
-        fresh = np.empty(max(size, piece_bytes + CARRY_BYTES) if size > piece_bytes else size, np.uint8)
+        fresh = np.empty(max(size, PIECE_BYTES + CARRY_BYTES) if size > PIECE_BYTES else size, np.uint8)
         self._rooms = [*self._rooms, fresh][-self._most :]
         return fresh[:size]
 
@@ -119,7 +118,7 @@ class Window:
         """
         carry = self.size - used
         started = self.offset or carry or self.size
-        data = self._grown(self.data[used : self.size], _piece_bytes() if started else FIRST_BYTES)
+        data = self._grown(self.data[used : self.size], PIECE_BYTES if started else FIRST_BYTES)
         self.offset += used
         size = carry
         need = max(need, carry + 1)  # whatever the parser says, the window moves on
@@ -145,10 +144,6 @@ class Window:
             count = 0
         self.ended, self.silent = count == 0, count is None
         return count or 0
-
-
-def _piece_bytes() -> int:
-    return min(PIECE_BYTES, FAST_PIECE_BYTES) if accelerator() else PIECE_BYTES
 
 
 def batches(stream: Stream, origin: str, parser: Parser) -> Iterator[Frames]:

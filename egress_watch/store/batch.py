@@ -119,12 +119,12 @@ class Batch:
         """Return numbers of the flows by name (see `kinds`), (n,) each."""
         return {name: self._number(name) for name in names}
 
-    def ask(self, expressions: Sequence[str], ids: Ints) -> list[tuple[Any, ...]]:
-        """Return what SQL expressions say of the view's flows, a row for each id."""
+    def ask(self, expressions: Sequence[str], ids: Ints, source: str) -> list[tuple[Any, ...]]:
+        """Return what SQL expressions say of the rows of a source, a row for each id."""
         wanted = ids.tolist()
         if not expressions:
             return [()] * len(wanted)
-        select = f"SELECT id, {', '.join(expressions)} FROM flows WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - ours
+        select = f"SELECT id, {', '.join(expressions)} FROM ({source})"  # noqa: S608 - ours
         found = {row[0]: row[1:] for row in self.db.conn.execute(select, (json.dumps(wanted),))}
         return [found[one] for one in wanted]
 

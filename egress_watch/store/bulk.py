@@ -1,18 +1,36 @@
 """Rows of whole numbers, many to a statement: a statement costs as much as a row.
 
-In: a matrix of integers. Out: rows of a table. Never: a NULL to bind, since that takes as long as ten numbers; where a
+In: columns of integers. Out: rows of a table. Never: a NULL to bind, since that takes as long as ten numbers; where a
 column has one, the statement makes it of a number that stands for it.
+
+To bind a number costs more than to write it. So many rows are given to SQLite as a table in memory (`image`), which it
+copies from; few, and all where its library was built without sqlite3_deserialize, are bound.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import count
+from re import sub
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sqlite_utils import Database
 
-from egress_watch.model import Ints
+from egress_watch.store.image import MOST_ROWS, image
 
 VALUES = 960
 """Values of one statement; every SQLite takes 999."""
+MANY = 1_000
+"""Rows that are worth an image."""
+IMAGE = "image"
+"""What the database of an image is called on a connection that writes."""
+
+
+def attach(db: Database) -> None:
+    """Make place for images on a connection."""
+    db.conn.execute(f"ATTACH ':memory:' AS {IMAGE}")
 
 
 class Bulk:
@@ -21,9 +39,20 @@ class Bulk:
     def __init__(self, into: str, marks: str, then: str = "") -> None:
         self._into, self._marks, self._then = into, f"({marks})", then
         self._together = VALUES // marks.count("?")
+        number = count()
+        columns = sub(r"\?", lambda _: f"c{next(number)}", marks)
+        # Without WHERE the ON of an upsert would be taken for that of a join (sqlite.org/lang_upsert.html).
+        self._copy = f"{into} SELECT {columns} FROM {IMAGE}.rows WHERE true {then}"  # noqa: S608 - ours
 
-    def write(self, db: Database, rows: Ints) -> None:
-        """Insert rows (n, marks) in their order."""
+    def write(self, db: Database, columns: Sequence[NDArray[Any]]) -> None:
+        """Insert rows, given as columns (n,) for the marks, in their order."""
+        if MANY <= len(columns[0]) <= MOST_ROWS and hasattr(db.conn, "deserialize"):
+            db.conn.deserialize(image(columns).data, name=IMAGE)
+            db.conn.execute(self._copy)
+        else:
+            self._bind(db, np.stack(columns, axis=1, dtype=np.int64))
+
+    def _bind(self, db: Database, rows: NDArray[np.int64]) -> None:
         whole = len(rows) - len(rows) % self._together
         many = np.ascontiguousarray(rows[:whole]).reshape(-1, self._together * rows.shape[1])
         db.conn.executemany(self._statement(self._together), many.tolist())

@@ -51,8 +51,8 @@ class Asked(Protocol):
     def numbers(self, names: Sequence[str]) -> Mapping[str, Ints]:
         """Return numbers of the flows by name, (n,) each."""
 
-    def ask(self, expressions: Sequence[str], ids: Ints) -> Sequence[tuple[Any, ...]]:
-        """Return what SQL expressions say of flows."""
+    def ask(self, expressions: Sequence[str], ids: Ints, source: str) -> Sequence[tuple[Any, ...]]:
+        """Return what SQL expressions say of the rows of a source."""
 
 
 class Counts:

@@ -92,7 +92,7 @@ class Episodes:
         self._db.conn.executemany(self._insert, [(*self._rows[row], *words) for row, words in born.items()])
         self._db.conn.executemany(EVENT, self._events)
         if self._folded:
-            FOLD.write(self._db, together(self._folded))
+            FOLD.write(self._db, list(together(self._folded).T))
         if self._sweeps():
             self._sweep()
 

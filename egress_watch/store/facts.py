@@ -7,7 +7,7 @@ Never: an unbounded memory, or the clock: first means first by packet time, so a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from sqlite_utils import Database
@@ -21,7 +21,10 @@ CONTACT_BYTES = 200
 """A device is in touch once it sends this much in one flow: less is a probe, or the refusal of one."""
 LIMIT = 500_000
 
-Key = tuple[int, int, str]
+DEVICE_SHIFT, KIND_SHIFT = 34, 32
+KINDS, KIND, TEXT = 3, 3, (1 << KIND_SHIFT) - 1
+"""A contact is a number: a row of the table device, one of three kinds, and the number of a text, 0 for none; `KIND`
+and `TEXT` are the bits of the latter two."""
 _KNOWN = """SELECT device, kind, value, first_ns, recording FROM contact
 WHERE device IN (SELECT value FROM json_each(?))"""
 _BEGIN = """
@@ -40,36 +43,32 @@ class Contacts:
 
     def __init__(self, db: Database, recording: int, limit: int = LIMIT) -> None:
         self._db, self._recording, self._limit = db, recording, limit
-        self._met: set[Key] = set()
+        self._met: set[int] = set()
         """What was told of, or was known long before."""
-        self._past: dict[Key, int] = {}
+        self._past: dict[int, int] = {}
         """Since when others know of a contact, of devices in `_read`."""
         self._read: set[int] = set()
         self._pairs: set[int] = set()
         self._seen: dict[int, int] = {}
+        self._texts: dict[str, int] = {"": 0}
 
     def facts(self, judged: Judged, devices: Ints) -> Ints:
         """Return the bits of each flow, of ``devices`` (n,) rows, and note what is new; called in a transaction."""
         facts = np.zeros(len(devices), np.int64)
         self._devices(judged.flows.first_ns, devices)
-        found = list(self._new_pairs(judged, devices))
-        self._pairs.update(pair for _, pair in found)
-        self._look_up({pair >> 32 for _, pair in found})
-        values = [_values(place) for place in judged.places] if found else []
-        fresh: list[tuple[int, int, str, int, int]] = []
-        for flow, pair in found:
-            device, place = pair >> 32, pair & 0xFFFFFFFF
-            for kind, value in enumerate(values[place]):
-                if value and self._is_new(key := (device, kind, value), first_ns := int(judged.flows.first_ns[flow])):
-                    facts[flow] |= 1 << kind
-                    fresh.append((*key, first_ns, self._recording))
-        self._db.conn.executemany(_BEGIN, fresh)
+        flows, contacts = self._touched(judged, devices)
+        first_ns = judged.flows.first_ns[flows]
+        new = np.array(list(map(self._is_new, contacts.tolist(), first_ns.tolist())), bool)
+        flows, contacts, first_ns = flows[new], contacts[new], first_ns[new]
+        np.bitwise_or.at(facts, flows, 1 << (contacts >> KIND_SHIFT & KIND))
+        self._begin(contacts, first_ns)
         return facts
 
     def forget(self) -> None:
         """Drop what is remembered: the transaction that made it was rolled back, or too much has gathered."""
         for memory in (self._met, self._past, self._read, self._pairs, self._seen):
             memory.clear()
+        self._texts = {"": 0}
 
     def trim(self) -> None:
         """Keep the memory within its limit; called between batches."""
@@ -86,29 +85,55 @@ class Contacts:
         self._db.conn.executemany(_SEEN, earlier)
         self._seen |= {device: ns for ns, device in earlier}
 
-    def _new_pairs(self, judged: Judged, devices: Ints) -> Iterator[tuple[int, int]]:
-        """Yield the first flow of each device with each answer that was not met before, in the flows' order."""
+    def _touched(self, judged: Judged, devices: Ints) -> tuple[Ints, Ints]:
+        """Return the first flow of each contact of an answer that its device did not get before, and the contact."""
         flows = np.flatnonzero(judged.flows.bytes_out >= CONTACT_BYTES)
         pairs = devices[flows] << 32 | judged.judgement[flows]
         first = distinct(table((pairs,), len(pairs))).first
-        found = zip(flows[first].tolist(), pairs[first].tolist(), strict=True)
-        return ((flow, pair) for flow, pair in found if pair not in self._pairs)
+        some = pairs[first].tolist()
+        fresh = np.array([pair not in self._pairs for pair in some], bool)
+        self._pairs.update(some)
+        flows = flows[first[fresh]]
+        self._look_up(set(devices[flows].tolist()))
+        values = self._values(judged.places) if len(flows) else np.zeros((0, KINDS), np.int64)
+        texts = values[judged.judgement[flows]]
+        contacts = devices[flows][:, None] << DEVICE_SHIFT | np.arange(KINDS) << KIND_SHIFT | texts
+        told = np.flatnonzero(texts)
+        once = told[distinct(table((contacts.ravel()[told],), len(told))).first]
+        return flows[once // KINDS], contacts.ravel()[once]
 
     def _look_up(self, devices: set[int]) -> None:
         """Read what is known of devices that were not met before."""
         if new := devices - self._read:
             self._read |= new
             for device, kind, value, first_ns, recording in self._db.conn.execute(_KNOWN, (json.dumps(sorted(new)),)):
+                contact = device << DEVICE_SHIFT | kind << KIND_SHIFT | self._number(value)
                 if recording == self._recording:
-                    self._met.add((device, kind, value))
+                    self._met.add(contact)
                 else:
-                    self._past[device, kind, value] = first_ns
+                    self._past[contact] = first_ns
 
-    def _is_new(self, key: Key, first_ns: int) -> bool:
-        if key in self._met:
+    def _values(self, places: Sequence[Place]) -> Ints:
+        """Return the numbers of country, owner and provider of each place (n, 3); none where it is our own."""
+        return np.array([[self._number(value) for value in _values(place)] for place in places], np.int64)
+
+    def _number(self, value: str) -> int:
+        return self._texts.setdefault(value, len(self._texts))
+
+    def _is_new(self, contact: int, first_ns: int) -> bool:
+        if contact in self._met:
             return False
-        self._met.add(key)
-        return self._past.get(key, first_ns + 1) > first_ns
+        self._met.add(contact)
+        return self._past.get(contact, first_ns + 1) > first_ns
+
+    def _begin(self, contacts: Ints, first_ns: Ints) -> None:
+        """Write contacts down, in the order of their table: neighbours lie on one page."""
+        order, texts = np.argsort(contacts), list(self._texts)
+        kinds = contacts >> KIND_SHIFT & KIND
+        columns = contacts >> DEVICE_SHIFT, kinds, contacts & TEXT, first_ns
+        rows = zip(*(column[order].tolist() for column in columns), strict=True)
+        begun = [(device, kind, texts[text], since_ns, self._recording) for device, kind, text, since_ns in rows]
+        self._db.conn.executemany(_BEGIN, begun)
 
 
 def _values(place: Place) -> Sequence[str]:

@@ -81,7 +81,7 @@ class FlowRows:
             "name_ms": _name_ages_ms(flows), "habit": numbers.habit_times,
         }  # fmt: skip
         columns = [of[name] if name in of else getattr(flows, name) for name in _COLUMNS]
-        self._rows.write(self._db, table(columns, len(flows)).view(np.int64))
+        self._rows.write(self._db, columns)
 
     def keep(self) -> None:
         """Write down what the devices are used to."""

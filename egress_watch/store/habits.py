@@ -10,7 +10,8 @@ after a later hour has begun counts in that one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +30,11 @@ FADES = 128
 LIMIT = 200_000
 LATEST_HOUR = 2**63 // HOUR_NS
 
-_OWN = "SELECT hour, hour_bytes, hours, peak FROM habit WHERE recording = ? AND device = ?"
+_OWN = """SELECT device, hour, hour_bytes, hours, peak FROM habit
+WHERE recording = ? AND device IN (SELECT value FROM json_each(?))"""
 _OTHERS = """
-SELECT coalesce(sum(hours + 1), 0), coalesce(max(max(peak, hour_bytes)), 0) FROM habit
-WHERE device = ? AND recording <> ? AND hour < ?
+SELECT device, hour, hours + 1, max(peak, hour_bytes) FROM habit
+WHERE device IN (SELECT value FROM json_each(?)) AND recording <> ?
 """
 _KEEP = "INSERT OR REPLACE INTO habit VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -76,6 +78,7 @@ class Habits:
         self._db, self._recording, self._limit = db, recording, limit
         self._known: dict[int, _State] = {}
         self._before: dict[int, _State | None] = {}
+        self._stored: dict[int, _State] = {}
         self._kept = 0
         """The newest hour in which all were written down: a recorder that is killed loses one hour of habits."""
 
@@ -84,13 +87,15 @@ class Habits:
 
         Called in a transaction.
         """
-        self._before = {}
+        self._before, self._stored = {}, {}
         found = np.full(len(devices), NO_HABIT)
         outside = np.array([place.location_status != "local" for place in judged.places], bool)
         rows = np.flatnonzero(outside[judged.judgement]) if len(devices) else np.empty(0, np.int64)
         rows = rows[distinct(table((devices[rows],), len(rows))).order()]
         hours = np.maximum(judged.flows.last_ns[rows], 0) // HOUR_NS
-        for stretch in _stretches(devices[rows], hours, judged.flows.bytes_out[rows]):
+        stretches = list(_stretches(devices[rows], hours, judged.flows.bytes_out[rows]))
+        self._look_up(stretches)
+        for stretch in stretches:
             self._of_hour(stretch, rows, judged.flows.bytes_out, found)
         newest = int(hours.max(initial=0))
         if newest > self._kept or len(self._known) > self._limit:
@@ -122,22 +127,32 @@ class Habits:
         """Count a stretch of flows, and write down what is known of each."""
         device, hour, sent, start, stop = stretch
         old = self._known.get(device)
-        state = old or self._stored(device, hour)
-        self._before.setdefault(device, old)
+        state = old or self._stored[device]
+        if device not in self._before:
+            self._before[device] = old
         if hour > state.hour:
             state = state.at(hour)
         if usual := state.usual:
             some = rows[start:stop]
             found[some] = (state.hour_bytes + np.cumsum(bytes_out[some])) // usual
-        self._known[device] = state._replace(hour_bytes=state.hour_bytes + sent)
+        at, so_far, hours, peak, before = state
+        self._known[device] = _State(at, so_far + sent, hours, peak, before)
 
-    def _stored(self, device: int, hour: int) -> _State:
-        own = self._db.conn.execute(_OWN, (self._recording, device)).fetchone()
-        hours, peak = self._db.conn.execute(_OTHERS, (device, self._recording, min(hour, LATEST_HOUR))).fetchone()
-        if own:
-            newest, sent, full, own_peak = own
-            return _State(newest, sent, full, max(own_peak, peak), hours)
-        return _State(hour, 0, 0, peak, hours)
+    def _look_up(self, stretches: Sequence[_Stretch]) -> None:
+        """Read what is known of devices that come again, or for the first time: at the hour of their first flow."""
+        new = {one.device: one.hour for one in reversed(stretches) if one.device not in self._known}
+        if not new:
+            return
+        some = json.dumps(list(new))
+        before, peaks = dict.fromkeys(new, 0), dict.fromkeys(new, 0)
+        for device, hour, hours, peak in self._db.conn.execute(_OTHERS, (some, self._recording)):
+            if hour < new[device]:
+                before[device] += hours
+                peaks[device] = max(peaks[device], peak)
+        own = {row[0]: row[1:] for row in self._db.conn.execute(_OWN, (self._recording, some))}
+        for device, first_hour in new.items():
+            hour, sent, full, peak = own.get(device, (first_hour, 0, 0, 0))
+            self._stored[device] = _State(hour, sent, full, max(peak, peaks[device]), before[device])
 
 
 def _stretches(devices: Ints, hours: Ints, bytes_out: Ints) -> Iterator[_Stretch]:

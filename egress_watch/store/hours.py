@@ -71,7 +71,7 @@ def _add(db: Database, recording: int, flows: Flows, of: _Table, keys: Sequence[
         *(kinds.sums(getattr(flows, name)) for name in _SUMS),
     ]
     near = np.lexsort((columns[1], columns[0]))  # neighbours lie on one page
-    of.add(recording).write(db, np.stack(columns, axis=1, dtype=np.int64)[near])
+    of.add(recording).write(db, [column[near] for column in columns])
 
 
 def again(db: Database, recording: int) -> None:

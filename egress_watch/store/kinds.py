@@ -20,8 +20,14 @@ from egress_watch.fast import distinct, table
 from egress_watch.model import Ints
 from egress_watch.store.reading import VALUE, Reads, cuts
 
-Ask = Callable[[Sequence[str], Ints], Sequence[tuple[Any, ...]]]
-"""Returns what SQL expressions say of flows, given by id: a row for each of them, in their order."""
+Ask = Callable[[Sequence[str], Ints, str], Sequence[tuple[Any, ...]]]
+"""Returns what SQL expressions say of the rows of a source, given by id: a row for each of them, in their order."""
+FLOWS = "SELECT * FROM flows WHERE id IN (SELECT value FROM json_each(?))"
+OWN: Mapping[str, str] = {
+    "remote": "SELECT value AS id, remote.ip AS remote_ip FROM json_each(?) LEFT JOIN remote ON remote.id = value",
+    "name": "SELECT value AS id, name.name FROM json_each(?) LEFT JOIN name ON name.id = value",
+}
+"""Sources of the tables with many rows, as the view has their columns: no flow need be looked up for a text of them."""
 
 LIMIT_KINDS = 50_000
 LIMIT_ROWS = 1 << 22
@@ -29,6 +35,8 @@ LIMIT_ROWS = 1 << 22
 LIMIT_COMPARISONS = 500
 """Comparisons asked of one row; where rules make more, each row is a kind of its own."""
 UNKNOWN = -1
+WORD = 1 << 62
+"""Kinds that one number can tell apart."""
 
 OF_ROWS: Mapping[str, tuple[str, ...]] = {
     "place": (
@@ -65,10 +73,11 @@ PASSING = frozenset(("listing", "dealing"))
 class Codes:
     """Numbers for what expressions say of the rows of one table: the same for rows of which they say the same."""
 
-    def __init__(self, expressions: Sequence[str], *, passing: bool = False) -> None:
+    def __init__(self, expressions: Sequence[str], row: str = "") -> None:
+        """``row`` is the table, of `OF_ROWS`."""
         self.told: list[tuple[Any, ...]] = []
         """What was said, by code."""
-        self._expressions, self._passing = expressions, passing
+        self._expressions, self._passing, self._own = expressions, row in PASSING, OWN.get(row)
         self._code: dict[tuple[Any, ...], int] = {}
         self._of_row = np.full(0, UNKNOWN, np.int32)
 
@@ -79,7 +88,8 @@ class Codes:
         if len(unknown):
             some = rows[unknown]
             first, which = distinct(table((some,), len(some)))
-            found = ask(self._expressions, ids[unknown[first]])
+            asked = (some[first], self._own) if self._own else (ids[unknown[first]], FLOWS)
+            found = ask(self._expressions, *asked)
             fresh = np.array([self.number(one) for one in found], np.int64)
             codes[unknown] = fresh[which]
             self._remember(some[first], fresh)
@@ -134,7 +144,7 @@ class Kinds:
         columns = [_class(numbers[column], cut) for column, cut in self._cuts.items()]
         for row, codes in self._of_rows.items():
             columns.append(codes.of(numbers[row], ids, ask) if codes else numbers[row])
-        first, kind = distinct(table(columns, len(ids)))
+        first, kind = distinct(table(_narrow(columns), len(ids)))
         kinds = list(zip(*(column[first].tolist() for column in columns), strict=True)) or [()] * len(first)
         self._learn(kinds, ids[first], ask)
         answers = np.array([self._answers[one] for one in kinds], bool).reshape(len(kinds), len(self._predicates))
@@ -147,7 +157,7 @@ class Kinds:
         new = [at for at, kind in enumerate(kinds) if kind not in self._answers]
         if new:
             wholes = [f"CASE WHEN ({predicate}) THEN 1 ELSE 0 END" for predicate in self._predicates]
-            for at, found in zip(new, ask(wholes, ids[new]), strict=True):
+            for at, found in zip(new, ask(wholes, ids[new], FLOWS), strict=True):
                 self._answers[kinds[at]] = found
 
 
@@ -155,8 +165,8 @@ def _codes(row: str, comparisons: Sequence[str]) -> Codes | None:
     """Return what tells the rows of a table apart, None where they are as good as their numbers."""
     plain = VALUE in comparisons or len(comparisons) > LIMIT_COMPARISONS
     if row in PASSING:
-        return Codes(OF_ROWS[row] if plain else comparisons, passing=True)
-    return None if plain else Codes(comparisons)
+        return Codes(OF_ROWS[row] if plain else comparisons, row)
+    return None if plain else Codes(comparisons, row)
 
 
 def _steps(column: str, comparisons: Collection[str]) -> tuple[int, ...] | None:
@@ -169,6 +179,26 @@ def _class(numbers: Ints, steps: tuple[int, ...] | None) -> Ints:
     """Return which of the spaces between some numbers, or which of them, each number is."""
     if steps is None:
         return numbers
-    places = np.array(steps, np.int64)
-    found: Ints = np.searchsorted(places, numbers, "left") + np.searchsorted(places, numbers, "right")
+    found = np.zeros(len(numbers), np.int64)
+    for step in steps:
+        found += numbers >= step
+        found += numbers > step
+    return found
+
+
+def _narrow(columns: Sequence[Ints]) -> list[Ints]:
+    """Return fewer columns that tell the same rows apart: several small numbers are one word."""
+    found: list[Ints] = []
+    room = 0
+    for column in columns if columns and len(columns[0]) else ():
+        least = int(column.min())
+        span = int(column.max()) - least + 1
+        if span <= room:
+            found[-1] = found[-1] * span + (column - least)
+            room //= span
+        else:
+            found.append(column)
+            room = 0 if span > WORD else WORD // span
+            if room:
+                found[-1] = column - least
     return found

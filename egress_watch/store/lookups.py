@@ -51,10 +51,15 @@ class Lookup(Generic[Key]):
             self.forget()
 
     def _learn(self, keys: Sequence[Key]) -> None:
-        """Insert all at once and read back what was new; only what was there before is asked for row by row."""
+        """Insert all at once, which numbers them in their order; where some were there before, read back what was new.
+
+        Only what was there before is asked for row by row.
+        """
         rows = [tuple(self._row(key)) for key in keys]
         newest = self._db.conn.execute(self._newest).fetchone()[0]
-        self._db.conn.executemany(self._insert, rows)
+        if self._db.conn.executemany(self._insert, rows).rowcount == len(rows):
+            self._known.update(zip(keys, range(newest + 1, newest + 1 + len(rows)), strict=True))
+            return
         fresh = {row[1:]: row[0] for row in self._db.conn.execute(self._fresh, [newest])}
         for key, row in zip(keys, rows, strict=True):
             told = row[: self._width]

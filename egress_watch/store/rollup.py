@@ -19,7 +19,7 @@ from sqlite_utils import Database
 
 from egress_watch.model import Count, Crossing, Ints
 from egress_watch.store.counts import KEPT, Asked, Counts, sums
-from egress_watch.store.kinds import PASSING, ROW_OF, Codes
+from egress_watch.store.kinds import ROW_OF, Codes
 from egress_watch.store.spilled import Spilled
 from egress_watch.store.windows import AMOUNT, GROUP, ITEM, MORE, SLOT, SLOTS, Row, crossings, reached, slot_ns
 
@@ -162,7 +162,7 @@ class Rollup:
     def _coded(self, expression: str, column: str, rows: Ints, batch: Asked) -> tuple[Codes, Ints]:
         """Return the codes of what an expression says of each row."""
         of = ROW_OF.get(column, column)
-        codes = self._codes.setdefault(expression, Codes([expression], passing=of in PASSING))
+        codes = self._codes.setdefault(expression, Codes([expression], of))
         return codes, codes.of(batch.numbers([of])[of][rows], batch.ids[rows], batch.ask)
 
     def _read_back(self, rule: str, counts: Counts, likely: Ints) -> None:
