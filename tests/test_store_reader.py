@@ -162,7 +162,8 @@ def test_a_database_in_a_read_only_place_can_be_read(tmp_path, left):
         (place / name).touch()
     place.chmod(0o500)
     done = spawn("flows", db, "--format", "ndjson", limits=as_a_user)
-    assert (done.returncode, done.stderr) == (0, b"")
+    said = [line for line in done.stderr.splitlines() if b"is older than" not in line]  # data files age, tests do not
+    assert (done.returncode, said) == (0, [])
     assert len(done.stdout.splitlines()) == 348
     assert {path.name for path in place.iterdir()} == {"city.db", *left}
 
