@@ -44,10 +44,10 @@ def few(flows: int) -> Iterator[None]:
         yield
 
 
-def written(path: Path, *, finish: bool = True) -> Path:
+def written(path: Path, *, finish: bool = True, chunk: int = 400) -> Path:
     """Write flows over six days, half of them within two hours; the newest are not summed unless it is finished."""
     half = BATCHES // 2
-    with few(400), Store(str(path)) as store:
+    with few(chunk), Store(str(path)) as store:
         recording = store.record(zone="eea", as_of="2026-11-01", data=[], rules=[], version="0", inputs={"a": "1"})
         for number in range(BATCHES):
             at = START_S + (number * 600 if number < half else (number - half) * DAYS * DAY_S // half)
@@ -148,6 +148,17 @@ def test_sums_of_any_range_are_those_of_its_flows(
         assert sum(row["bytes_out"] for row in overview["segments"]) == sum(
             row["bytes_out"] for row in overview["countries"]
         )
+
+
+def test_sums_are_the_same_however_many_flows_are_summed_together(tmp_path: Path) -> None:
+    """A few within one slot, which are added as they are, or all of six days at once: the same rows in every table."""
+    found = []
+    for chunk in (BATCH, BATCHES * BATCH):
+        with closing(sqlite3.connect(written(tmp_path / f"{chunk}.db", chunk=chunk))) as db:
+            tables = [f"SELECT * FROM {cube.table}" for cube in sums.CUBES]
+            found.append([sorted(db.execute(query)) for query in tables])
+    assert found[0] == found[1]
+    assert all(found[0])
 
 
 def test_an_hour_is_answered_from_quarters(paths: dict[str, Path]) -> None:

@@ -31,6 +31,8 @@ class Lookup(Generic[Key]):
         self._row = row
         self._limit = limit
         self._known: dict[Key, int] = {}
+        self._forgotten = False
+        """Whether what is not remembered is likely to be there: to find a row costs as much as to insert it in vain."""
 
     def numbers(self, keys: Sequence[Key]) -> list[int]:
         """Return the row number of each key, with new rows inserted in order of appearance."""
@@ -38,17 +40,28 @@ class Lookup(Generic[Key]):
         numbers = [known.get(key, 0) for key in keys]
         if 0 not in numbers:
             return numbers
-        self._learn([key for key in dict.fromkeys(keys) if key not in known])
+        new = [key for key in dict.fromkeys(keys) if key not in known]
+        self._learn(self._not_recalled(new) if self._forgotten else new)
         return [known[key] for key in keys]
 
     def forget(self) -> None:
         """Drop what is remembered: the transaction that made it was rolled back, or too much has gathered."""
         self._known.clear()
+        self._forgotten = True
 
     def trim(self) -> None:
         """Keep the memory within its limit; called between batches."""
         if len(self._known) > self._limit:
             self.forget()
+
+    def _not_recalled(self, keys: Sequence[Key]) -> list[Key]:
+        """Look up those that are there, and return the others."""
+        for key in keys:
+            if found := self._db.conn.execute(self._select, tuple(self._row(key))[: self._width]).fetchone():
+                self._known[key] = found[0]
+        missing = [key for key in keys if key not in self._known]
+        self._forgotten = 2 * len(missing) <= len(keys)
+        return missing
 
     def _learn(self, keys: Sequence[Key]) -> None:
         """Insert all at once, which numbers them in their order; where some were there before, read back what was new.

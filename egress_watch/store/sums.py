@@ -93,6 +93,13 @@ INSERT INTO {table}(width_s, slot, recording, {keys}, {values})
   FROM temp.part GROUP BY {slot} + 0, recording, {keys}
 {merge}
 """
+_ADD_ALIKE = """
+INSERT INTO {table}(width_s, slot, recording, {keys}, {values})
+  SELECT {width}, {slot}, recording, {keys}, {values} FROM temp.part WHERE true
+{merge}
+"""
+"""The same where all of a part is of one slot: a row of it is one of every wider slot."""
+_ALIKE = "SELECT min(minute) = max(minute) FROM temp.part"
 _MANY = "SELECT 1 FROM flow LIMIT 1 OFFSET ?"
 _TO = "SELECT max(id) FROM (SELECT id FROM flow WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)"
 _THOSE = """recording IN (SELECT id FROM recording WHERE thinned_hour IS NULL
@@ -208,29 +215,29 @@ def _stretches(db: Database, end: int, after: int = 0) -> Iterator[tuple[int, in
 def _add(db: Database, after: int, to: int, which: str = "1") -> None:
     db.conn.execute(_CHUNK.format(which=which), (after, to))
     db.conn.execute(_NARROW)
-    for statement in _additions():
-        db.conn.execute(statement)
+    for cube in CUBES:
+        _add_to(db, cube)
     db.conn.execute("DROP TABLE temp.narrow")
     db.conn.execute("DROP TABLE temp.chunk")
 
 
-def _additions() -> Iterator[str]:
-    for cube in CUBES:
-        keys, rows = ", ".join(cube.columns), "narrow" if cube in {PLACE, SENDER, DEVICE} else "chunk"
-        split = "".join(f", {'min' if name == 'worst' else 'sum'}({of}) AS {name}" for name, of in SPLIT.items())
-        grain = min(filter(None, cube.widths)) // MINUTE_S
-        yield _PART.format(grain=grain, keys=keys, rows=rows, split=split if cube is SENDER else "")
-        for width in cube.widths:
-            yield _addition(cube, width, keys)
-        yield "DROP TABLE temp.part"
+def _add_to(db: Database, cube: Cube) -> None:
+    keys, rows = ", ".join(cube.columns), "narrow" if cube in {PLACE, SENDER, DEVICE} else "chunk"
+    split = "".join(f", {'min' if name == 'worst' else 'sum'}({of}) AS {name}" for name, of in SPLIT.items())
+    grain = min(filter(None, cube.widths)) // MINUTE_S
+    db.conn.execute(_PART.format(grain=grain, keys=keys, rows=rows, split=split if cube is SENDER else ""))
+    statement = _ADD_ALIKE if db.conn.execute(_ALIKE).fetchone()[0] else _ADD
+    for width in cube.widths:
+        db.conn.execute(_addition(statement, cube, width, keys))
+    db.conn.execute("DROP TABLE temp.part")
 
 
-def _addition(cube: Cube, width: int, keys: str) -> str:
+def _addition(statement: str, cube: Cube, width: int, keys: str) -> str:
     values = (*VALUES, *SPLIT) if cube is SENDER else VALUES
     split = f", {SPLIT_SUMS}" if cube is SENDER else ""
     slot = f"minute / {width // MINUTE_S}" if width else "0"
-    return _ADD.format(table=cube.table, keys=keys, width=width, slot=slot, values=", ".join(values), split=split,
-                       merge=merging(cube))  # fmt: skip
+    return statement.format(table=cube.table, keys=keys, width=width, slot=slot, values=", ".join(values), split=split,
+                            merge=merging(cube))  # fmt: skip
 
 
 def merging(cube: Cube) -> str:
