@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from egress_watch.fast.books import ADDRESS_BYTES, NOBODY, Books, Notes, Numbers
 from egress_watch.fast.distinct import Kinds, by_columns, table
-from egress_watch.fast.library import Accelerator, Drained, Easy, MarkTables, Records, load, packet_columns
+from egress_watch.fast.library import Accelerator, Drained, load
 from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
+from egress_watch.fast.pieces import PcapPieces, PcapShape, Records, packet_columns
 from egress_watch.model import Words
 
 _loaded = load()
@@ -38,13 +39,13 @@ __all__ = [
     "Accelerator",
     "Books",
     "Drained",
-    "Easy",
     "Kinds",
-    "MarkTables",
     "NameFinder",
     "NameTables",
     "Notes",
     "Numbers",
+    "PcapPieces",
+    "PcapShape",
     "PlainNames",
     "Records",
     "accelerator",

@@ -23,7 +23,7 @@ def _columns(*names: str) -> list[Place]:
 
 
 class PcapWalk(Structure):
-    """``struct pcap`` in packets.c."""
+    """``struct pcap`` in walk.c."""
 
     _fields_ = (
         _columns("data") + _numbers("at", "size", "header", "most", "tick_ns", "big", "swap")
@@ -32,7 +32,7 @@ class PcapWalk(Structure):
 
 
 class BlockWalk(Structure):
-    """``struct blocks`` in packets.c."""
+    """``struct blocks`` in walk.c."""
 
     _fields_ = _columns("data") + _numbers("at", "size", "big") + _columns("offset") + _numbers("room", "length")
 
@@ -55,6 +55,14 @@ class FrameBatch(Structure):
         + _columns("time_ns", "src_mac", "dst_mac", "vlan", "version", "src", "dst", "src_port", "dst_port", "protocol",
                    "tcp_flags", "packet_bytes", "fragment", "fragment_id", "payload", "payload_bytes", "print", "mark")
         + _columns("left", "place", "reason") + _numbers("left_count", "reason_count")
+    )  # fmt: skip
+
+
+class PcapPiece(Structure):
+    """``struct piece`` in walk.c."""
+
+    _fields_ = (
+        ("walk", PcapWalk), *_columns("batch"), *_numbers("descriptor"), *_columns("data"), *_numbers("most", "rows"),
     )  # fmt: skip
 
 
