@@ -26,7 +26,8 @@ PAIRS = ("src", "dst")
 """Columns of two words a row."""
 RECORD_COLUMNS = ("start", "caught", "wire", "time_ns")
 LEFT_COLUMNS: dict[str, type[np.generic]] = {"left": np.int64, "place": np.int64, "reason": np.int32}
-STAGGER_BYTES = 192
+LINE_BYTES = 64
+STAGGER_BYTES = 3 * LINE_BYTES
 """Columns that lie whole pages apart would want the same few places of the cache."""
 
 
@@ -91,7 +92,8 @@ class PcapPieces:
         records = dict.fromkeys((f"frame_{name}" for name in RECORD_COLUMNS), np.int64)
         for name, kind in (records | self._packets | LEFT_COLUMNS).items():
             self._at[name] = at
-            at += self._room * np.dtype(kind).itemsize * (2 if name in PAIRS else 1) + STAGGER_BYTES
+            column_bytes = self._room * np.dtype(kind).itemsize * (2 if name in PAIRS else 1)
+            at += -(-column_bytes // LINE_BYTES) * LINE_BYTES + STAGGER_BYTES
         self.block_bytes = at
         """Memory that `read` wants for its columns."""
         marks = dict(zip(("port_marks", "first_marks"), map(place_of, tables.marks or ()), strict=False))
