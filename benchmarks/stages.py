@@ -92,6 +92,7 @@ def stages_once(
     for stage, room in rooms.items():
         for work in [name.partition(".")[2] for name in clock.spent_ns if name.startswith(f"{stage}.")]:
             clock.put_on(f"{stage}.{work}", room, WORK.get(work, work) if hasattr(room, WORK.get(work, work)) else work)
+    clock.put_on("devices.hear", through.devices, "take")  # what was heard waits until then to be read
     gc.freeze()  # as the command does
     decoded, watch.decode = watch.decode, clock.timed("decode", decode)
     try:

@@ -7,6 +7,7 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 from __future__ import annotations
 
 from egress_watch.fast.books import ADDRESS_BYTES, NOBODY, Books, Notes, Numbers
+from egress_watch.fast.devices import DeviceTables, Said
 from egress_watch.fast.distinct import Kinds, by_columns, table
 from egress_watch.fast.library import Accelerator, Drained, load
 from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
@@ -38,6 +39,7 @@ __all__ = [
     "NO_NAMES",
     "Accelerator",
     "Books",
+    "DeviceTables",
     "Drained",
     "Kinds",
     "NameFinder",
@@ -48,6 +50,7 @@ __all__ = [
     "PcapShape",
     "PlainNames",
     "Records",
+    "Said",
     "accelerator",
     "distinct",
     "packet_columns",

@@ -102,9 +102,11 @@ class DeviceSift(Structure):
     """``struct sift`` in devices.c."""
 
     _fields_ = (
-        _columns("ports", "first", "starts") + _numbers("start_count") + _columns("row", "kind", "data")
-        + _numbers("size") + _columns("rows") + _numbers("row_count")
-        + _columns("src_port", "dst_port", "protocol", "fragment", "payload", "payload_bytes")
+        _columns("ports", "first", "starts") + _numbers("start_count", "room", "text_room", "most_bytes")
+        + _columns("kind", "time_ns", "mac", "src", "vlan", "end", "text") + _numbers("count", "text_bytes")
+        + _columns("data") + _numbers("size") + _columns("rows") + _numbers("row_count")
+        + _columns("src_mac", "src_word", "packet_vlan", "src_port", "dst_port", "protocol", "fragment", "payload",
+                   "payload_bytes", "packet_ns")
     )  # fmt: skip
 
 

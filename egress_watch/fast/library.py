@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from egress_watch.fast.books import Books
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
+from egress_watch.fast.devices import DeviceFinder, DeviceTables
 from egress_watch.fast.distinct import Kinds
 from egress_watch.fast.layout import (
     Alike,
     BlockWalk,
     Copies,
-    DeviceSift,
     FlowPiece,
     FrameBatch,
     PcapWalk,
@@ -30,7 +30,7 @@ from egress_watch.fast.layout import (
 )
 from egress_watch.fast.names import NameFinder, NameTables
 from egress_watch.fast.pieces import PACKET_COLUMNS, PcapPieces, PcapShape, Records, packet_columns
-from egress_watch.model import Bytes, Easy, EasyTables, Flags, Frames, Ints, Packets, Words
+from egress_watch.model import Bytes, Easy, EasyTables, Frames, Ints, Words
 
 LIKELY_BYTES = 96
 """Records are seldom shorter on average; where they are, the walk is repeated with more room."""
@@ -52,9 +52,6 @@ class Drained(NamedTuple):
     """The status words of all slots taken, or-ed."""
 
 
-DEVICE_COLUMNS = {name: PACKET_COLUMNS[name] for name in ("src_port", "dst_port", "protocol", "fragment", "payload",
-                                                          "payload_bytes")}  # fmt: skip
-"""The columns in which `Accelerator.devices` looks."""
 Seen = tuple[Words, Ints]
 """(65536,) each: the last fingerprint of a place, and its time."""
 
@@ -142,23 +139,9 @@ class Accelerator:
         given = Copies(place_of(seen[0]), place_of(seen[1]), count, *places, window_ns, moment_ns, place_of(row))
         return row[: self._library.ew_copies(byref(given))]
 
-    def devices(
-        self, packets: Packets, rows: Ints, ports: Flags, first: Flags, starts: NDArray[np.uint32]
-    ) -> tuple[Ints, Flags]:
-        """Return which of these rows of packets may say what a device is, and the kind of each.
-
-        ``ports`` (65536,) holds the kinds by UDP port, ``first`` (256,) is 1 for the first bytes of ``starts``, which
-        are the first four bytes of what TCP may begin with, as they lie in memory; their kinds are 128 and more.
-        """
-        count = len(rows)
-        row, kind = np.empty(count, np.int64), np.empty(count, np.uint8)
-        read = {name: np.ascontiguousarray(getattr(packets, name), of) for name, of in DEVICE_COLUMNS.items()}
-        places = {name: place_of(column) for name, column in read.items()}
-        given = DeviceSift(place_of(ports), place_of(first), place_of(starts), len(starts), place_of(row),
-                           place_of(kind), place_of(packets.data), len(packets.data), place_of(rows), count,
-                           **places)  # fmt: skip
-        found = self._library.ew_devices(byref(given))
-        return row[:found], kind[:found]
+    def devices(self, tables: DeviceTables) -> DeviceFinder:
+        """Return what finds packets that may say what a device is."""
+        return DeviceFinder(self._library.ew_devices, tables)
 
     def distinct(self, words: Words) -> Kinds:
         """Return the kinds of rows (n, width)."""
