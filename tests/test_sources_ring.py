@@ -116,3 +116,17 @@ def test_a_frame_without_ethernet_gets_no_tag():
 def test_a_slot_holds_a_whole_frame_or_its_start():
     """The usual frame has room; of a jumbo frame and the loopback's the start has, or few would fit into the ring."""
     assert [slot_bytes(mtu) for mtu in (68, 1500, 1900, 2000, 9000, 65536)] == [2048, 2048, 2048, 4096, 4096, 4096]
+
+
+@given(st.integers(0, SLOTS), st.integers(0, SLOTS - 1), st.integers(0, 20))
+def test_how_many_frames_wait_is_asked_without_taking_them(filled, taken_before, ahead):
+    """More than so many wait exactly where that many and one were laid, around the ring's end too, up to half of it."""
+    memory = np.zeros(SLOTS * STRIDE, np.uint8)
+    ring = Ring(memory, SLOTS, STRIDE, tagged=True)
+    for slot in range(taken_before):
+        lay(memory, slot, b"gone by then")
+    assert len(taken(ring)) == taken_before
+    for one in range(filled):
+        lay(memory, (taken_before + one) % SLOTS, b"waits")
+    assert ring.waiting(ahead) == (filled > min(ahead, SLOTS // 2))
+    assert ring.waiting() == bool(filled)

@@ -42,9 +42,8 @@ REST_S = 0.02
 """How long frames may gather in the ring where few come: a batch of one costs as much as one of a thousand."""
 FEW = 2048
 BEHIND_S = 0.25
-"""The same where the loop is behind: it gains more from large batches than from early ones."""
-MANY = 50_000
-"""Not where so many came within a second: at 600,000 the ring holds less than half a second of them."""
+"""The same where the loop is behind, which gains more from large batches than from early ones: until so many seconds
+have passed, or a batch is full."""
 LOOK_S = 1.0
 """Counters and states of the interfaces are looked at so often."""
 GRACE_NS = 1_000_000_000
@@ -67,8 +66,8 @@ class Listening(Protocol):
     def take(self, data: Bytes, used: int, most: int) -> Drained:
         """Copy up to ``most`` frames to ``data[used:]``."""
 
-    def waiting(self) -> bool:
-        """Return whether there is a frame that was not taken yet."""
+    def waiting(self, ahead: int = 0) -> bool:
+        """Return whether more than ``ahead`` frames may be there that were not taken yet."""
 
     def lost(self) -> int:
         """Return the frames lost since this was last asked."""
@@ -122,8 +121,6 @@ class Live:
         self._next_look_s = 0.0
         self._much = False
         """Whether the last round took so much that there is no use in letting frames gather."""
-        self._came = self._came_before = 0
-        """Frames taken since counters were last looked at, and between the two looks before."""
 
     def frames(self, most: int = 0) -> Iterator[Frames]:
         """Yield batches until `end`, or until there were ``most`` frames."""
@@ -192,7 +189,6 @@ class Live:
             begun_ns = time.time_ns()
             frames = self._round(min(left, BATCH_FRAMES), begun_ns)
             left -= len(frames)
-            self._came += len(frames)
             yield frames
             came_later = bool(len(frames)) and int(frames.time_ns[-1]) > self._end_ns
             if self._end_ns and (frames.clock_ns or came_later):
@@ -219,29 +215,29 @@ class Live:
         return Frames(data[: used + PAD_BYTES], *_merged(found), origin=",".join(self.interfaces), lost=lost,
                       clock_ns=clock_ns)  # fmt: skip
 
-    def _waiting(self) -> bool:
-        return any(one.listening.waiting() for one in self._watched)
+    def _waiting(self, ahead: int = 0) -> bool:
+        return any(one.listening.waiting(ahead) for one in self._watched)
 
     def _wait(self, count: int) -> None:
         """Wait for frames; a few are given time to become more."""
         if count:
-            time.sleep(self._rest_s(count))
-            return
+            return self._rest(count)
         wait_s = min(BEAT_S, max(self._next_look_s - time.monotonic(), 0.001))
         ready = self._poll.poll(wait_s * 1000)
         if any(events & ~select.POLLIN for _, events in ready):
             time.sleep(REST_S)  # an error stays until it is looked at
+        return None
 
-    def _rest_s(self, count: int) -> float:
+    def _rest(self, count: int) -> None:
         behind = self._spool is not None and len(self._spool) > 1
-        if behind and max(self._came, self._came_before) < MANY:
-            return BEHIND_S
-        return 0 if count >= FEW and not behind else REST_S
+        until_s = time.monotonic() + BEHIND_S * behind
+        time.sleep(REST_S if behind or count < FEW else 0)
+        while time.monotonic() < until_s and not self._waiting(BATCH_FRAMES):
+            time.sleep(REST_S)
 
     def _look(self) -> int:
         """Look at counters and states; return the frames newly lost."""
         self._next_look_s = time.monotonic() + LOOK_S
-        self._came, self._came_before = 0, self._came
         now_ns, lost = time.time_ns(), 0
         for one in self._watched:
             name = one.listening.interface

@@ -85,9 +85,9 @@ class PacketSocket:
         """Copy up to ``most`` frames to ``data[used:]``; see `Ring.take`."""
         return self._frames.take(data, used, most)
 
-    def waiting(self) -> bool:
-        """Return whether there is a frame that was not taken yet."""
-        return self._frames.waiting()
+    def waiting(self, ahead: int = 0) -> bool:
+        """Return whether more than ``ahead`` frames are there that were not taken yet; see `Ring.waiting`."""
+        return self._frames.waiting(ahead)
 
     def lost(self) -> int:
         """Return the frames for which the ring had no room since this was last asked."""

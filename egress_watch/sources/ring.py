@@ -55,9 +55,10 @@ class Ring:
         self._at = found.at
         return found
 
-    def waiting(self) -> bool:
-        """Return whether there is a frame that was not taken yet."""
-        return bool(self._headers["status"][self._at] & OURS)
+    def waiting(self, ahead: int = 0) -> bool:
+        """Return whether more than ``ahead`` frames are there that were not taken yet; of a small ring, half of it."""
+        ahead = min(ahead, self._slots // 2)
+        return bool(self._headers["status"][(self._at + ahead) % self._slots] & OURS)
 
     def _by_columns(self, data: Bytes, used: int, most: int) -> Drained:
         """As `Accelerator.ring`: rows of one width, as wide as the longest frame, so there may be less room."""

@@ -61,9 +61,9 @@ class Sniffed:
         start, caught, time_ns = np.array(rows, np.int64).reshape(-1, 3).T.copy()
         return Drained(start, caught, caught, time_ns, used, 0, 0)
 
-    def waiting(self) -> bool:
-        """Return whether there may be a frame that was not taken yet."""
-        return self._more
+    def waiting(self, ahead: int = 0) -> bool:
+        """Return whether more than ``ahead`` frames may be there that were not taken yet."""
+        return self._more or ahead > 0
 
     def lost(self) -> int:
         """Return the frames for which the socket had no room since this was last asked, 0 where nobody counts them."""

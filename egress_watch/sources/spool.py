@@ -5,8 +5,8 @@ them held than asked for: where the spool is full the thread waits, frames gathe
 has no room for the kernel counts.
 
 The thread needs Python's lock only between two calls that copy frames, which run without it, as does SQLite while it
-writes. A loop that holds it is asked for it after SWITCH_S, not after Python's own five milliseconds: the thread needs it
-some five times for the 5,000 frames that a call copies, so at 600,000 frames a second those five are too long.
+writes. A loop that holds it is asked for it after SWITCH_S, not after Python's own five milliseconds: the thread needs
+it some five times for the 5,000 frames that a call copies, so at 600,000 frames a second those five are too long.
 """
 
 from __future__ import annotations
