@@ -28,6 +28,7 @@ from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.decode.marks import mark_tables
 from egress_watch.decode.reasons import LLDP
 from egress_watch.devices import WISHES, Devices
+from egress_watch.fast import devices as finding
 from egress_watch.fast.compile import LIBRARY, compile_library
 from egress_watch.fast.library import load
 from egress_watch.flows import FlowTable
@@ -269,13 +270,15 @@ speakers = st.builds(
 
 
 @built
-@given(st.lists(speakers, max_size=20))
+@given(st.lists(speakers, max_size=20), st.sampled_from([1, 3, 2048]))
 @settings(deadline=None, max_examples=200)
-def test_devices_are_heard_the_same(some):
-    """Greetings, requests and announcements, ours and others', whole and short: the same facts."""
+def test_devices_are_heard_the_same(some, room):
+    """Greetings, requests and announcements, ours and others', of any length, any number of which may wait."""
 
     def heard() -> list[Any]:
-        devices = Devices(Sides(()).ours)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(finding, "ROOM", room)
+            devices = Devices(Sides(()).ours)
         devices.hear(decode(frames(*some)))
         return [devices.take(), devices.refused]
 

@@ -84,7 +84,7 @@ class Copies(Structure):
     """``struct copies`` in copies.c."""
 
     _fields_ = (
-        _columns("seen", "seen_ns") + _numbers("packets") + _columns("print", "time_ns")
+        _columns("seen") + _numbers("packets") + _columns("print", "time_ns")
         + [("window_ns", c_uint64), ("moment_ns", c_uint64)] + _columns("row")
     )  # fmt: skip
 

@@ -52,10 +52,6 @@ class Drained(NamedTuple):
     """The status words of all slots taken, or-ed."""
 
 
-Seen = tuple[Words, Ints]
-"""(65536,) each: the last fingerprint of a place, and its time."""
-
-
 class Accelerator:
     """A loaded library."""
 
@@ -126,9 +122,10 @@ class Accelerator:
         easy = {name: column[:rows] for name, column in columns.items()}
         return Easy(easy, left[: batch.left_count], place[: batch.left_count], reason[: batch.reason_count])
 
-    def copies(self, seen: Seen, prints: Words, time_ns: Ints, window_ns: int, moment_ns: int) -> Ints:
+    def copies(self, seen: Words, prints: Words, time_ns: Ints, window_ns: int, moment_ns: int) -> Ints:
         """Return the rows that are second copies, and remember all fingerprints but 0 as seen.
 
+        ``seen`` (65536, 2) holds the last fingerprint of each place, and its time.
         A copy has the fingerprint that was seen last in its place at most ``window_ns`` ago, ``moment_ns`` where its
         lowest bit is 0.
         """
@@ -136,7 +133,7 @@ class Accelerator:
         row = np.empty(count, np.int64)
         read = [np.ascontiguousarray(prints, np.uint64), np.ascontiguousarray(time_ns, np.int64)]
         places = [place_of(column) for column in read]
-        given = Copies(place_of(seen[0]), place_of(seen[1]), count, *places, window_ns, moment_ns, place_of(row))
+        given = Copies(place_of(seen), count, *places, window_ns, moment_ns, place_of(row))
         return row[: self._library.ew_copies(byref(given))]
 
     def devices(self, tables: DeviceTables) -> DeviceFinder:
