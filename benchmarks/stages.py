@@ -28,6 +28,7 @@ import numpy as np
 from build import CASES, MIXED, SCRATCH, Totals, add_calls, build, capture
 from processes import Run, peers, replay, timed
 
+from egress_watch import decode as decoding
 from egress_watch import fast, library, watch
 from egress_watch.config import Config
 from egress_watch.decode import decode
@@ -91,19 +92,21 @@ def stages_once(
     for stage, room in rooms.items():
         for work in [name.partition(".")[2] for name in clock.spent_ns if name.startswith(f"{stage}.")]:
             clock.put_on(f"{stage}.{work}", room, WORK.get(work, work) if hasattr(room, WORK.get(work, work)) else work)
+    clock.put_on("devices.hear", through.devices, "take")  # what was heard waits until then to be read
     gc.freeze()  # as the command does
-    decoding, watch.decode = watch.decode, clock.timed("decode", decode)
+    decoded, watch.decode = watch.decode, clock.timed("decode", decode)
     try:
-        tally = watch.watch(iter(clock.timed("read", _next(path)), None), through, recording)
+        tally = watch.watch(iter(clock.timed("read", _next(path, through)), None), through, recording)
     finally:
-        watch.decode = decoding
+        watch.decode = decoded
     store.close()
     return Pass(clock, tally)
 
 
-def _next(path: Path) -> Callable[[], Frames | None]:
-    """Return a function that gives the next batch of a capture, None at its end."""
-    batches = iter(open_inputs([str(path)]).frames())
+def _next(path: Path, through: watch.Stages) -> Callable[[], Frames | None]:
+    """Return a function that gives the next batch of a capture, None at its end, read as a replay reads it."""
+    tables = [easily(through.tables)] if (easily := getattr(decoding, "easily", None)) else []
+    batches = iter(open_inputs([str(path)]).frames(*tables))
     return lambda: next(batches, None)
 
 

@@ -72,6 +72,44 @@ class Damage(NamedTuple):
     """Bytes from there to the end; -1 where the end is not known."""
 
 
+class EasyTables(NamedTuple):
+    """How plain frames are read."""
+
+    kinds: Flags
+    """(65536,) Of each EtherType: 0 nobody reads it, 1 it is a VLAN tag, 2 it is left."""
+    ports: Flags
+    """(65536,) 1 for UDP ports whose packets are left."""
+    prints: bool
+    """Whether fingerprints are wanted."""
+    marks: MarkTables | None
+    """Who wishes to look at which payloads, None where nobody does."""
+
+
+class Easy(NamedTuple):
+    """What could be read of frames at once: the plain ones."""
+
+    columns: dict[str, NDArray[Any]]
+    """Columns of `Packets`; rows named by ``place`` are still empty."""
+    left: Ints
+    """(k,) Frames that are left to be read."""
+    place: Ints
+    """(k,) The row kept free for each."""
+    reason: NDArray[np.int32]
+    """EtherTypes of frames that are no packet."""
+    start: Ints | None = None
+    """The column of the frames: where they are others now, this says nothing of them."""
+    by: EasyTables | None = None
+
+
+class MarkTables(NamedTuple):
+    """What tells who may want to look at a payload (see `decode.marks`)."""
+
+    ports: Flags
+    """(65536,)"""
+    first: Flags
+    """(256,)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
     """Raw frames of one batch, end to end in one buffer."""
@@ -101,6 +139,8 @@ class Frames:
     """Frames read beside these and left out because the user narrowed the work, by reason (see LEFT_OUT)."""
     clock_ns: int = 0
     """A time before which no further frame will be; 0 where only frames tell the time, as in a file."""
+    easy: Easy | None = None
+    """What was read of the frames on their way in, while the cache had them, where somebody asked for that."""
 
     def __len__(self) -> int:
         """Return the number of frames."""

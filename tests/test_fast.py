@@ -28,6 +28,7 @@ from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.decode.marks import mark_tables
 from egress_watch.decode.reasons import LLDP
 from egress_watch.devices import WISHES, Devices
+from egress_watch.fast import devices as finding
 from egress_watch.fast.compile import LIBRARY, compile_library
 from egress_watch.fast.library import load
 from egress_watch.flows import FlowTable
@@ -35,7 +36,7 @@ from egress_watch.flows.duplicates import Duplicates
 from egress_watch.flows.fragments import take
 from egress_watch.flows.sides import Sides
 from egress_watch.flows.slots import ROW
-from egress_watch.model import DEVICES, NAME_COLUMNS, NAMES, PAD_BYTES, Flows, Frames, Packets
+from egress_watch.model import DEVICES, NAME_COLUMNS, NAMES, PAD_BYTES, EasyTables, Flows, Frames, Packets
 from egress_watch.names import Names
 from egress_watch.sources import open_inputs, pcap, pcapng, window
 
@@ -176,7 +177,9 @@ def test_most_frames_take_the_short_way():
     batches = list(open_inputs([str(CITY)]).frames())
     kinds = KINDS.copy()
     kinds[LLDP] = 0
-    left = sum(len(FAST.frames(batch, kinds, MIRRORS.busy, prints=False).left) for batch in batches)
+    left = sum(
+        len(FAST.frames(batch, EasyTables(kinds, MIRRORS.busy, prints=False, marks=None)).left) for batch in batches
+    )
     assert left < 0.1 * sum(map(len, batches))
 
 
@@ -186,7 +189,7 @@ def test_ports_that_may_carry_others_are_left():
     assert FAST is not None
     here, there = "10.0.0.1:5000", "10.0.0.2:4789"
     batch = frames(udp(here, there), udp(there, here), udp(here, "10.0.0.2:4788"), tcp(here, there))
-    assert FAST.frames(batch, KINDS, MIRRORS.busy, prints=True).left.tolist() == [0, 1]
+    assert FAST.frames(batch, EasyTables(KINDS, MIRRORS.busy, prints=True, marks=None)).left.tolist() == [0, 1]
 
 
 def crowd(seed: int, count: int = 60_000) -> Packets:
@@ -267,13 +270,15 @@ speakers = st.builds(
 
 
 @built
-@given(st.lists(speakers, max_size=20))
+@given(st.lists(speakers, max_size=20), st.sampled_from([1, 3, 2048]))
 @settings(deadline=None, max_examples=200)
-def test_devices_are_heard_the_same(some):
-    """Greetings, requests and announcements, ours and others', whole and short: the same facts."""
+def test_devices_are_heard_the_same(some, room):
+    """Greetings, requests and announcements, ours and others', of any length, any number of which may wait."""
 
     def heard() -> list[Any]:
-        devices = Devices(Sides(()).ours)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(finding, "ROOM", room)
+            devices = Devices(Sides(()).ours)
         devices.hear(decode(frames(*some)))
         return [devices.take(), devices.refused]
 

@@ -22,6 +22,7 @@ from egress_watch.cli.narrow import Asked
 from egress_watch.cli.progress import progress
 from egress_watch.cli.recorder import begin, stop_signal, tell
 from egress_watch.config import Config
+from egress_watch.decode import easily
 from egress_watch.decode.carriers import Tables
 from egress_watch.errors import DATA_TROUBLE, USAGE, CaptureError, EgressWatchError, RuleError
 from egress_watch.exports.pseudonyms import Pseudonyms
@@ -125,7 +126,8 @@ class Job:
         """Return what is to be followed: read here, or ahead of the loop by other processes; a pipe always here."""
         jobs = self._jobs or len(os.sched_getaffinity(0))
         if jobs == 1 or set(inputs.files) & set(self._pipes):
-            yield self._asked.narrowing.narrowed(inputs.frames()), None
+            narrowing = self._asked.narrowing  # what leaves frames out leaves nothing of what was read of them
+            yield narrowing.narrowed(inputs.frames(None if narrowing else easily(tables))), None
             return
         from egress_watch.cli.ahead import Way, ahead
 

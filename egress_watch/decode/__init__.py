@@ -15,13 +15,14 @@ import numpy as np
 from egress_watch.decode import carriers, link, network, reasons
 from egress_watch.decode.carriers import Policy, Tables
 from egress_watch.decode.columns import DONE, Rows, Walk
-from egress_watch.decode.fast import kinds, plain_first
+from egress_watch.decode.fast import easy_tables, kinds, plain_first
 from egress_watch.decode.linktypes import LINKS, WRAPPED
 from egress_watch.decode.marks import marks
 from egress_watch.decode.prints import fingerprint
 from egress_watch.decode.tags import TAGS, vlan
 from egress_watch.decode.transport import transport
-from egress_watch.model import NO_BEACONS, NO_MARKS, NO_PRINTS, Beacons, Frames, Packets
+from egress_watch.fast import accelerator
+from egress_watch.model import NO_BEACONS, NO_MARKS, NO_PRINTS, Beacons, EasyTables, Frames, Packets
 
 MOST_TAGS = 16
 """Tags and labels in front of one IP header; more is an attack or a loop."""
@@ -38,6 +39,11 @@ def decode(frames: Frames, tables: Tables = MIRRORS) -> Packets:
     ``tables`` say which mirrors and tunnels are opened (see `carriers`).
     """
     return plain_first(frames, KINDS, tables, walked)
+
+
+def easily(tables: Tables) -> EasyTables | None:
+    """Return how a source may read plain frames on their way in, None where there is no accelerator for that."""
+    return easy_tables(KINDS, tables) if accelerator() else None
 
 
 def walked(frames: Frames, tables: Tables) -> tuple[Packets, Rows]:

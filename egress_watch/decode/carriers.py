@@ -44,8 +44,7 @@ from egress_watch.decode.tunnels import (
     vxlan,
     vxlan_gpe,
 )  # fmt: skip
-from egress_watch.fast import MarkTables
-from egress_watch.model import COLLECTORS, MIRRORS, NONE, Words
+from egress_watch.model import COLLECTORS, MIRRORS, NONE, MarkTables, Words
 
 UDP, GRE = 17, 47
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from egress_watch.decode.carriers import Tables
 from egress_watch.decode.columns import Rows
 from egress_watch.decode.plain import VLAN, plain
 from egress_watch.decode.reasons import tally
-from egress_watch.fast import Easy, accelerator
-from egress_watch.model import Flags, Frames, Packets
+from egress_watch.fast import accelerator
+from egress_watch.model import Easy, EasyTables, Flags, Frames, Packets
 
 Walked = Callable[[Frames, Tables], tuple[Packets, Rows]]
 """Reads frames of any kind; returns the packets, and which frame each came from."""
@@ -38,8 +39,8 @@ def kinds(readers: Mapping[int, object], vlan: object, others: tuple[int, ...]) 
 
 def plain_first(frames: Frames, kinds: Flags, tables: Tables, walked: Walked) -> Packets:
     """Return the packets of all frames: the plain ones at once, the others as ``walked`` reads them."""
-    fast = accelerator()
-    easy = (fast.frames if fast else plain)(frames, kinds, tables.busy, prints=tables.prints, marks=tables.marks)
+    by = easy_tables(kinds, tables)
+    easy = frames.easy if frames.easy and _is_of(frames.easy, frames, by) else _easy(frames, by)
     skipped = tally(easy.reason)
     if not len(easy.left):
         columns: dict[str, Any] = easy.columns
@@ -48,6 +49,21 @@ def plain_first(frames: Frames, kinds: Flags, tables: Tables, walked: Walked) ->
     for reason, count in packets.skipped.items():
         skipped[reason] = skipped.get(reason, 0) + count
     return replace(packets, skipped=skipped, **_woven(easy, packets, kept))
+
+
+def easy_tables(kinds: Flags, tables: Tables) -> EasyTables:
+    """Return how plain frames are read, from the table of EtherTypes."""
+    return EasyTables(kinds, tables.busy, tables.prints, tables.marks)
+
+
+def _is_of(easy: Easy, frames: Frames, by: EasyTables) -> bool:
+    """Return whether this was read of these very frames, by the same tables."""
+    return easy.start is frames.start and easy.by is not None and all(map(is_, easy.by, by))
+
+
+def _easy(frames: Frames, by: EasyTables) -> Easy:
+    fast = accelerator()
+    return fast.frames(frames, by) if fast else plain(frames, by.kinds, by.ports, prints=by.prints, marks=by.marks)
 
 
 def _pick(frames: Frames, rows: Rows) -> Frames:

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.fast import MarkTables
-from egress_watch.model import LEAST_WISHED_BYTES, Bytes, Flags, Ints, Ports, Wish
+from egress_watch.model import LEAST_WISHED_BYTES, Bytes, Flags, Ints, MarkTables, Ports, Wish
 
 TCP, UDP = 6, 17
 MASK = 3

@@ -21,8 +21,8 @@ from egress_watch.decode.marks import marks as marked
 from egress_watch.decode.network import MAPPED
 from egress_watch.decode.prints import Seen
 from egress_watch.decode.prints import prints as fingerprints
-from egress_watch.fast import Easy, MarkTables, packet_columns
-from egress_watch.model import Bytes, Flags, Frames, Ints, Ports
+from egress_watch.fast import packet_columns
+from egress_watch.model import Bytes, Easy, Flags, Frames, Ints, MarkTables, Ports
 
 IP_AT, TAG_BYTES, ADDRESSES_BYTES = 14, 4, 12
 IP_BYTES, IP6_BYTES = 20, 40

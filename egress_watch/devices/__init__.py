@@ -8,16 +8,15 @@ Everything is decided by the order of packets and their times, so it does not ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from egress_watch.devices import dhcp, dhcp6, lldp, mdns, web
 from egress_watch.devices.facts import Reading
-from egress_watch.fast import accelerator
-from egress_watch.model import DEVICES, Fact, Flags, Packets, Wish, Words
+from egress_watch.fast import DeviceTables, Said, accelerator
+from egress_watch.model import DEVICES, Beacons, Bytes, Fact, Flags, Packets, Wish, Words
 
 __all__ = ["Devices"]
 
@@ -44,7 +43,7 @@ _FIRST_BYTES[[start[0] for start in web.STARTS]] = 1
 _LEAST_BYTES = 8
 _TCP_KINDS = 128
 """Kinds of what may say something: the number of a reader of UDP, or from here on of one of web.STARTS."""
-_WANTED = _BY_PORT, _FIRST_BYTES, _STARTS
+_WANTED = DeviceTables(_BY_PORT, _FIRST_BYTES, _STARTS, MOST_PAYLOAD_BYTES)
 WISHES = [
     Wish(_UDP, ports=tuple(np.flatnonzero(_BY_PORT).tolist())),
     Wish(_TCP, first_bytes=tuple(np.flatnonzero(_FIRST_BYTES).tolist())),
@@ -58,18 +57,6 @@ _Sender = tuple[int, int, int, int]
 """MAC, address as two words, VLAN."""
 
 
-class _Bearer(NamedTuple):
-    """A packet that may carry facts."""
-
-    kind: int
-    """See _TCP_KINDS."""
-    time_ns: int
-    start: int
-    end: int
-    """Where its payload lies."""
-    sender: _Sender
-
-
 class Devices:
     """All facts heard so far, at most ``limit``; ``ours`` tells our addresses, those of others are not listened to."""
 
@@ -80,41 +67,54 @@ class Devices:
         self._fresh: dict[tuple[int, tuple[int, int], int, str, str, str], None] = {}
         self._values: dict[tuple[int, tuple[int, int], int, str, str], int] = {}
         self._reads: dict[tuple[_Sender, str], list[int]] = {}
-        self.refused = 0
+        self._refused = 0
+        fast = accelerator()
+        self._finder = fast.devices(_WANTED) if fast else None
+
+    @property
+    def refused(self) -> int:
         """Facts not kept, since there were too many, and packets not looked into, since their sender sent too many."""
+        self._catch_up()
+        return self._refused
 
     def hear(self, packets: Packets) -> None:
-        """Take in what a batch of packets, and the LLDP frames among them, say."""
-        for bearer in self._bearers(packets):
-            kind, time_ns, start, end, sender = bearer
-            if self._may(sender, _SOURCES[kind], time_ns):
-                self._learn(_SOURCES[kind], bearer, _READ[kind](packets.data[start:end].tobytes()))
-        beacons = packets.beacons
-        for time_ns, mac, vlan, start, end in zip(*(column.tolist() for column in beacons), strict=True):
-            bearer = _Bearer(0, time_ns, start, end, (mac, 0, 0, vlan))
-            if self._may(bearer.sender, lldp.SOURCE, time_ns):
-                self._learn(lldp.SOURCE, bearer, lldp.read(packets.data[start:end].tobytes()))
+        """Take in what a batch of packets, and the LLDP frames among them, say; it may not be learned before `take`."""
+        rows = packets.marked(DEVICES)
+        if len(rows) and self._finder:
+            at = 0
+            while (at := self._finder.find(packets, rows, at)) < len(rows):
+                self._catch_up()
+        elif len(rows):
+            self._read(_by_columns(packets, rows))
+        if len(packets.beacons.start):
+            self._catch_up()  # what was said before is learned before
+            self._read_beacons(packets.data, packets.beacons)
 
     def take(self) -> list[Fact]:
         """Return the facts heard since the last call, each with the first and last time it was heard at all."""
+        self._catch_up()
         fresh, self._fresh = self._fresh, {}
         return [Fact(*key, *self._times[key]) for key in fresh]
 
-    def _bearers(self, packets: Packets) -> Iterator[_Bearer]:
-        """Return the packets worth a look, in their order."""
-        fast = accelerator()
-        rows = packets.marked(DEVICES)
-        if len(rows):
-            rows, kind = fast.devices(packets, rows, *_WANTED) if fast else _by_columns(packets, rows)
-        if not len(rows):
-            return iter(())
-        told = self._ours(packets.src[rows]) | _ANYWHERE[kind]
-        rows, kind = rows[told], kind[told]
-        senders = (packets.src_mac[rows], *packets.src[rows].T, packets.vlan[rows])
-        start = packets.payload[rows]
-        end = start + np.minimum(packets.payload_bytes[rows], MOST_PAYLOAD_BYTES)
-        columns = [column.tolist() for column in (kind, packets.time_ns[rows], start, end)]
-        return map(_Bearer, *columns, zip(*(column.tolist() for column in senders), strict=True))
+    def _catch_up(self) -> None:
+        """Read what was found and waits: many packets at once cost a third of those of one batch."""
+        if self._finder:
+            self._read(self._finder.take())
+
+    def _read(self, said: Said) -> None:
+        """Read the packets in their order, but not those of strangers."""
+        told = (self._ours(said.src) | _ANYWHERE[said.kind]).tolist()
+        senders = zip(said.mac.tolist(), *said.src.T.tolist(), said.vlan.tolist(), strict=True)
+        rows = zip(told, said.kind.tolist(), senders, said.time_ns.tolist(), said.payload, strict=True)
+        for listened, kind, sender, time_ns, payload in rows:
+            if listened and self._may(sender, _SOURCES[kind], time_ns):
+                self._learn(_SOURCES[kind], sender, time_ns, _READ[kind](payload))
+
+    def _read_beacons(self, data: Bytes, beacons: Beacons) -> None:
+        for time_ns, mac, vlan, start, end in zip(*(column.tolist() for column in beacons), strict=True):
+            sender = (mac, 0, 0, vlan)
+            if self._may(sender, lldp.SOURCE, time_ns):
+                self._learn(lldp.SOURCE, sender, time_ns, lldp.read(data[start:end].tobytes()))
 
     def _may(self, sender: _Sender, source: str, time_ns: int) -> bool:
         """Return whether one more packet of this sender is read, and count it."""
@@ -125,19 +125,19 @@ class Devices:
         if count is None or count[0] != hour:
             count = self._reads[sender, source] = [hour, 0]
         count[1] += 1
-        self.refused += count[1] > MOST_READ
+        self._refused += count[1] > MOST_READ
         return count[1] <= MOST_READ
 
-    def _learn(self, source: str, bearer: _Bearer, said: Reading) -> None:
-        mac, high, low, vlan = bearer.sender
+    def _learn(self, source: str, sender: _Sender, time_ns: int, said: Reading) -> None:
+        mac, high, low, vlan = sender
         of = (said.mac or mac, (high, low) if said.address is None else said.address, vlan, source)
         for kind, value in said.traits:
             key = (*of, kind, value)
             if key not in self._times and not self._room((*of, kind)):
-                self.refused += 1
+                self._refused += 1
                 continue
-            times = self._times.setdefault(key, [bearer.time_ns, bearer.time_ns])
-            times[:] = min(times[0], bearer.time_ns), max(times[1], bearer.time_ns)
+            times = self._times.setdefault(key, [time_ns, time_ns])
+            times[:] = min(times[0], time_ns), max(times[1], time_ns)
             self._fresh[key] = None
 
     def _room(self, group: tuple[int, tuple[int, int], int, str, str]) -> bool:
@@ -152,14 +152,18 @@ _ANYWHERE = np.array([_SOURCES.get(kind) in _FROM_ANYWHERE for kind in range(256
 """By kind: whether its reader listens to addresses that are not ours."""
 
 
-def _by_columns(packets: Packets, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], Flags]:
-    """Return which of these rows are worth a look, and the kind of each."""
+def _by_columns(packets: Packets, rows: NDArray[np.intp]) -> Said:
+    """Return those of these rows that are worth a look."""
     rows = rows[(packets.fragment[rows] == 0) & (packets.payload_bytes[rows] >= _LEAST_BYTES)]
     kind = np.maximum(_BY_PORT[packets.dst_port[rows]], _BY_PORT[packets.src_port[rows]])
     kind[packets.protocol[rows] != _UDP] = 0
     tcp = np.flatnonzero(packets.protocol[rows] == _TCP)
     kind[tcp] = _greeting(packets, rows[tcp])
-    return rows[kind > 0], kind[kind > 0]
+    rows, kind = rows[kind > 0], kind[kind > 0]
+    start = packets.payload[rows]
+    end = start + np.minimum(packets.payload_bytes[rows], MOST_PAYLOAD_BYTES)
+    payload = [packets.data[one:two].tobytes() for one, two in zip(start.tolist(), end.tolist(), strict=True)]
+    return Said(kind, packets.time_ns[rows], packets.src_mac[rows], packets.src[rows], packets.vlan[rows], payload)
 
 
 def _greeting(packets: Packets, rows: NDArray[np.intp]) -> Flags:

@@ -7,9 +7,11 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 from __future__ import annotations
 
 from egress_watch.fast.books import ADDRESS_BYTES, NOBODY, Books, Notes, Numbers
+from egress_watch.fast.devices import DeviceTables, Said
 from egress_watch.fast.distinct import Kinds, by_columns, table
-from egress_watch.fast.library import Accelerator, Drained, Easy, MarkTables, Records, load, packet_columns
+from egress_watch.fast.library import Accelerator, Drained, load
 from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
+from egress_watch.fast.pieces import PcapPieces, PcapShape, Records, packet_columns
 from egress_watch.model import Words
 
 _loaded = load()
@@ -37,16 +39,18 @@ __all__ = [
     "NO_NAMES",
     "Accelerator",
     "Books",
+    "DeviceTables",
     "Drained",
-    "Easy",
     "Kinds",
-    "MarkTables",
     "NameFinder",
     "NameTables",
     "Notes",
     "Numbers",
+    "PcapPieces",
+    "PcapShape",
     "PlainNames",
     "Records",
+    "Said",
     "accelerator",
     "distinct",
     "packet_columns",

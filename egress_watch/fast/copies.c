@@ -9,10 +9,15 @@
 
 enum { AHEAD = 16, PLACE_SHIFT = 40, PLACE_MASK = 0xFFFF };
 
+/* The last fingerprint of a place, and its time: beside each other, so that memory is waited for once. */
+struct seen {
+    uint64_t print;
+    int64_t time_ns;
+};
+
 /* Copies in egress_watch/fast/layout.py. */
 struct copies {
-    uint64_t *seen; /* (65536,) by place: the last fingerprint, and its time */
-    int64_t *seen_ns;
+    struct seen *seen; /* (65536,) by place */
     int64_t packets;
     const uint64_t *print;
     const int64_t *time_ns;
@@ -33,19 +38,17 @@ int64_t ew_copies(struct copies *c) {
 
     for (packet = 0; packet < c->packets; packet++) {
         uint64_t print = c->print[packet];
-        int64_t place = place_of(print);
+        struct seen *seen = c->seen + place_of(print);
 
-        if (packet + AHEAD < c->packets) {
+        if (packet + AHEAD < c->packets)
             __builtin_prefetch(c->seen + place_of(c->print[packet + AHEAD]));
-            __builtin_prefetch(c->seen_ns + place_of(c->print[packet + AHEAD]));
-        }
         if (!print)
             continue;
-        if (c->seen[place] == print &&
-            apart(c->time_ns[packet], c->seen_ns[place]) <= (print & 1 ? c->window_ns : c->moment_ns))
+        if (seen->print == print &&
+            apart(c->time_ns[packet], seen->time_ns) <= (print & 1 ? c->window_ns : c->moment_ns))
             c->row[count++] = packet;
-        c->seen[place] = print;
-        c->seen_ns[place] = c->time_ns[packet];
+        seen->print = print;
+        seen->time_ns = c->time_ns[packet];
     }
     return count;
 }

@@ -1,8 +1,8 @@
 /* Which packets may say what a device is: what egress_watch/devices does with NumPy, one packet at a time.
  *
- * In: packets and the tables of their readers. Out: the rows of those that are worth a look, and the kind of each.
- * Never: a read outside of a payload, or an answer that differs from the one without this file; tests/test_devices.py
- * holds both to the same.
+ * In: packets and the tables of their readers. Out: of those that are worth a look the kind, the sender and the payload.
+ * Never: a read outside of a payload, a write outside of the columns, or an answer that differs from the one without
+ * this file; tests/test_fast.py holds both to the same.
  */
 
 #include <stdint.h>
@@ -16,15 +16,22 @@ struct sift {
     const uint8_t *first; /* (256,) 1 for the first bytes of what TCP may begin with */
     const uint8_t *starts;
     int64_t start_count; /* and its first four bytes */
-    int64_t *row;        /* out, with room for all packets */
-    uint8_t *kind;       /* the reader of UDP, or TCP_KINDS and more: which of the starts */
-    const uint8_t *data;
+    int64_t room, text_room, most_bytes; /* rows, bytes of text, bytes of one payload */
+    uint8_t *kind;  /* out: the reader of UDP, or TCP_KINDS and more: which of the starts */
+    int64_t *time_ns;
+    uint64_t *mac, *src; /* the sender; two words a row */
+    uint16_t *vlan;
+    int64_t *end;  /* of its payload, */
+    uint8_t *text; /* all of which lie here in turn */
+    int64_t count, text_bytes; /* go on from call to call */
+    const uint8_t *data;       /* the packets, as model.Packets */
     int64_t size;
-    const int64_t *rows; /* which packets are looked at */
+    const int64_t *rows; /* which of them are looked at */
     int64_t row_count;
-    const uint16_t *src_port, *dst_port;
+    const uint64_t *src_mac, *src_word;
+    const uint16_t *packet_vlan, *src_port, *dst_port;
     const uint8_t *protocol, *fragment;
-    const int64_t *payload, *payload_bytes;
+    const int64_t *payload, *payload_bytes, *packet_ns;
 };
 
 /* Return the kind of a TCP payload, 0 for none. */
@@ -38,11 +45,28 @@ static uint8_t kind_of(const struct sift *s, const uint8_t *payload) {
     return 0;
 }
 
-/* Return how many packets are worth a look. */
-int64_t ew_devices(struct sift *s) {
-    int64_t one, count = 0;
+/* Note a packet; false where there is no room. */
+static int note(struct sift *s, int64_t packet, uint8_t kind) {
+    int64_t row = s->count, size = s->payload_bytes[packet];
 
-    for (one = 0; one < s->row_count; one++) {
+    size = size < s->most_bytes ? size : s->most_bytes;
+    if (row == s->room || size > s->text_room - s->text_bytes)
+        return 0;
+    s->kind[row] = kind;
+    s->time_ns[row] = s->packet_ns[packet];
+    s->mac[row] = s->src_mac[packet];
+    s->src[2 * row] = s->src_word[2 * packet];
+    s->src[2 * row + 1] = s->src_word[2 * packet + 1];
+    s->vlan[row] = s->packet_vlan[packet];
+    memcpy(s->text + s->text_bytes, s->data + s->payload[packet], (size_t)size);
+    s->end[row] = s->text_bytes += size;
+    s->count++;
+    return 1;
+}
+
+/* Look at the packets from this one of the rows on; return the first one for which there was no room, or their number. */
+int64_t ew_devices(struct sift *s, int64_t one) {
+    for (; one < s->row_count; one++) {
         int64_t packet = s->rows[one], at = s->payload[packet], size = s->payload_bytes[packet];
         uint8_t kind = 0;
 
@@ -54,10 +78,8 @@ int64_t ew_devices(struct sift *s) {
             uint8_t here = s->ports[s->src_port[packet]], there = s->ports[s->dst_port[packet]];
             kind = here > there ? here : there;
         }
-        if (kind) {
-            s->row[count] = packet;
-            s->kind[count++] = kind;
-        }
+        if (kind && !note(s, packet, kind))
+            return one;
     }
-    return count;
+    return s->row_count;
 }

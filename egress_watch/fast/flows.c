@@ -163,7 +163,7 @@ static int over(const struct piece *p, const struct row *row, int64_t now, uint8
 
     if (((low | high) & RST) || (low & high & FIN))
         return now > row->last_clock + p->linger_ns || (seen & (SYN | ACK)) == SYN ? IDLE : GOES_ON;
-    if (now > row->last_clock + row->idle_ns)
+    if (now > row->last_clock + p->idle_ns[row->key[4] >> 8 & 0xFF]) /* as row->idle_ns, which lies in the third line */
         return IDLE;
     return now > row->first_clock + p->active_ns ? ACTIVE : GOES_ON;
 }
@@ -214,32 +214,57 @@ static int take(struct piece *p, int64_t at, const uint64_t *key, uint64_t hash,
     return 1;
 }
 
-/* Take in the packets from row `at` on; return the first row for which there was no room, or their number.
- *
- * Each stretch of packets is hashed first and its memory asked for, so that it has come when it is needed. */
-int64_t ew_flows(struct piece *p, int64_t at) {
+/* Packets that are worked together: their keys, hashes and directions. */
+struct stretch {
     uint64_t key[AHEAD][KEY_WORDS], hash[AHEAD];
     uint8_t back[AHEAD];
-    int64_t some, n;
+    int64_t count;
+};
 
-    for (; at < p->packets; at += some) {
-        some = p->packets - at < AHEAD ? p->packets - at : AHEAD;
-        for (n = 0; n < some; n++) {
-            back[n] = (uint8_t)lay_key(p, at + n, key[n]);
-            hash[n] = hash_of(key[n], p->seed);
-            __builtin_prefetch(p->index + (hash[n] & (uint64_t)(p->index_size - 1)));
+/* Hash the packets from row `at` on, and ask for their places of the index. */
+static void look(const struct piece *p, int64_t at, struct stretch *s) {
+    int64_t n;
+
+    s->count = p->packets - at < AHEAD ? p->packets - at : AHEAD;
+    for (n = 0; n < s->count; n++) {
+        s->back[n] = (uint8_t)lay_key(p, at + n, s->key[n]);
+        s->hash[n] = hash_of(s->key[n], p->seed);
+        __builtin_prefetch(p->index + (s->hash[n] & (uint64_t)(p->index_size - 1)));
+    }
+}
+
+/* Ask for the rows that are in these places, as far as every packet needs them. */
+static void fetch(const struct piece *p, const struct stretch *s) {
+    int64_t n;
+
+    for (n = 0; n < s->count; n++) {
+        int32_t slot = p->index[s->hash[n] & (uint64_t)(p->index_size - 1)];
+        if (slot >= 0) {
+            __builtin_prefetch(p->rows + slot);
+            __builtin_prefetch((const char *)(p->rows + slot) + 64);
         }
-        for (n = 0; n < some; n++) {
-            int32_t slot = p->index[hash[n] & (uint64_t)(p->index_size - 1)];
-            if (slot >= 0) {
-                __builtin_prefetch(p->rows + slot);
-                __builtin_prefetch((const char *)(p->rows + slot) + 64);
-                __builtin_prefetch((const char *)(p->rows + slot) + 128);
-            }
-        }
-        for (n = 0; n < some; n++)
-            if (!take(p, at + n, key[n], hash[n], back[n]))
+    }
+}
+
+/* Take in the packets from row `at` on; return the first row for which there was no room, or their number.
+ *
+ * While one stretch of packets is taken in, memory that the next one needs is on its way. */
+int64_t ew_flows(struct piece *p, int64_t at) {
+    struct stretch stretches[2], *now = stretches, *next = stretches + 1, *other;
+    int64_t n;
+
+    look(p, at, now);
+    fetch(p, now);
+    while (now->count) {
+        look(p, at + now->count, next);
+        for (n = 0; n < now->count; n++)
+            if (!take(p, at + n, now->key[n], now->hash[n], now->back[n]))
                 return at + n;
+        at += now->count;
+        fetch(p, next);
+        other = now;
+        now = next;
+        next = other;
     }
     return p->packets;
 }

@@ -23,7 +23,7 @@ def _columns(*names: str) -> list[Place]:
 
 
 class PcapWalk(Structure):
-    """``struct pcap`` in packets.c."""
+    """``struct pcap`` in walk.c."""
 
     _fields_ = (
         _columns("data") + _numbers("at", "size", "header", "most", "tick_ns", "big", "swap")
@@ -32,7 +32,7 @@ class PcapWalk(Structure):
 
 
 class BlockWalk(Structure):
-    """``struct blocks`` in packets.c."""
+    """``struct blocks`` in walk.c."""
 
     _fields_ = _columns("data") + _numbers("at", "size", "big") + _columns("offset") + _numbers("room", "length")
 
@@ -58,6 +58,14 @@ class FrameBatch(Structure):
     )  # fmt: skip
 
 
+class PcapPiece(Structure):
+    """``struct piece`` in walk.c."""
+
+    _fields_ = (
+        ("walk", PcapWalk), *_columns("batch"), *_numbers("descriptor"), *_columns("data"), *_numbers("most", "rows"),
+    )  # fmt: skip
+
+
 class FlowPiece(Structure):
     """``struct piece`` in flows.c."""
 
@@ -76,7 +84,7 @@ class Copies(Structure):
     """``struct copies`` in copies.c."""
 
     _fields_ = (
-        _columns("seen", "seen_ns") + _numbers("packets") + _columns("print", "time_ns")
+        _columns("seen") + _numbers("packets") + _columns("print", "time_ns")
         + [("window_ns", c_uint64), ("moment_ns", c_uint64)] + _columns("row")
     )  # fmt: skip
 
@@ -94,9 +102,11 @@ class DeviceSift(Structure):
     """``struct sift`` in devices.c."""
 
     _fields_ = (
-        _columns("ports", "first", "starts") + _numbers("start_count") + _columns("row", "kind", "data")
-        + _numbers("size") + _columns("rows") + _numbers("row_count")
-        + _columns("src_port", "dst_port", "protocol", "fragment", "payload", "payload_bytes")
+        _columns("ports", "first", "starts") + _numbers("start_count", "room", "text_room", "most_bytes")
+        + _columns("kind", "time_ns", "mac", "src", "vlan", "end", "text") + _numbers("count", "text_bytes")
+        + _columns("data") + _numbers("size") + _columns("rows") + _numbers("row_count")
+        + _columns("src_mac", "src_word", "packet_vlan", "src_port", "dst_port", "protocol", "fragment", "payload",
+                   "payload_bytes", "packet_ns")
     )  # fmt: skip
 
 

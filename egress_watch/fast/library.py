@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from egress_watch.fast.books import Books
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
+from egress_watch.fast.devices import DeviceFinder, DeviceTables
 from egress_watch.fast.distinct import Kinds
 from egress_watch.fast.layout import (
     Alike,
     BlockWalk,
     Copies,
-    DeviceSift,
     FlowPiece,
     FrameBatch,
     PcapWalk,
@@ -29,24 +29,12 @@ from egress_watch.fast.layout import (
     place_of,
 )
 from egress_watch.fast.names import NameFinder, NameTables
-from egress_watch.model import Bytes, Flags, Frames, Ints, Packets, Words
+from egress_watch.fast.pieces import PACKET_COLUMNS, PcapPieces, PcapShape, Records, packet_columns
+from egress_watch.model import Bytes, Easy, EasyTables, Frames, Ints, Words
 
 LIKELY_BYTES = 96
 """Records are seldom shorter on average; where they are, the walk is repeated with more room."""
 SWITCH = "EGRESS_WATCH_FAST"
-
-
-class Records(NamedTuple):
-    """The whole records of a window of a pcap file."""
-
-    start: Ints
-    caught: Ints
-    wire: Ints
-    time_ns: Ints
-    used: int
-    """Offset of the first record that was not read."""
-    length: int
-    """What that record claims; 0 where not even its header is there."""
 
 
 class Drained(NamedTuple):
@@ -64,59 +52,12 @@ class Drained(NamedTuple):
     """The status words of all slots taken, or-ed."""
 
 
-class Easy(NamedTuple):
-    """What could be read of a batch at once."""
-
-    columns: dict[str, NDArray[Any]]
-    """Columns of `model.Packets`; rows named by ``place`` are still empty."""
-    left: Ints
-    """Frames that are left to be read."""
-    place: Ints
-    """The row kept free for each."""
-    reason: NDArray[np.int32]
-    """EtherTypes of frames that are no packet."""
-
-
-PACKET_COLUMNS: dict[str, type[np.generic]] = {
-    "time_ns": np.int64, "src_mac": np.uint64, "dst_mac": np.uint64, "vlan": np.uint16, "version": np.uint8,
-    "src": np.uint64, "dst": np.uint64, "src_port": np.uint16, "dst_port": np.uint16, "protocol": np.uint8,
-    "tcp_flags": np.uint8, "size": np.int64, "fragment": np.uint8, "fragment_id": np.uint32, "payload": np.int64,
-    "payload_bytes": np.int64, "print": np.uint64, "mark": np.uint8,
-}  # fmt: skip
-"""Column of `model.Packets` to its kind."""
-
-
-DEVICE_COLUMNS = {name: PACKET_COLUMNS[name] for name in ("src_port", "dst_port", "protocol", "fragment", "payload",
-                                                          "payload_bytes")}  # fmt: skip
-"""The columns in which `Accelerator.devices` looks."""
-Seen = tuple[Words, Ints]
-"""(65536,) each: the last fingerprint of a place, and its time."""
-
-
-class MarkTables(NamedTuple):
-    """What tells who may want to look at a payload (see `decode.marks`)."""
-
-    ports: Flags
-    """(65536,)"""
-    first: Flags
-    """(256,)"""
-
-
-def packet_columns(count: int, *, prints: bool, marks: bool) -> dict[str, NDArray[Any]]:
-    """Return columns of `model.Packets` with room for so many rows, not filled in; the last two where wanted."""
-    wanted = {"print": prints, "mark": marks}
-    return {
-        name: np.empty((count, 2) if name in {"src", "dst"} else count, kind)
-        for name, kind in PACKET_COLUMNS.items() if wanted.get(name, True)
-    }  # fmt: skip
-
-
 class Accelerator:
     """A loaded library."""
 
     def __init__(self, library: CDLL) -> None:
         self._library = library
-        names = ("pcap", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "row_bytes")
+        names = ("pcap", "piece", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "row_bytes")
         for name in (*names, "line_bytes", "run_bytes"):
             getattr(library, f"ew_{name}").restype = c_int64
         for name in ("names", "book_note", "book_index", "books_name"):
@@ -124,24 +65,23 @@ class Accelerator:
         self.row_bytes: int = library.ew_row_bytes()
         """Size of a row of the flow table."""
 
-    def pcap(
-        self, data: Bytes, at: int, size: int, *, header: int, most: int, tick_ns: int, big: bool, swap: int
-    ) -> Records:
-        """Read the whole records in ``data[at:size]``, up to one of more than ``most`` bytes.
-
-        ``swap``: 0 where the captured length stands first, 1 where it stands second, 2 where it is the smaller one.
-        """
+    def pcap(self, data: Bytes, at: int, size: int, shape: PcapShape) -> Records:
+        """Read the whole records in ``data[at:size]``, up to one of more than ``shape.most`` bytes."""
         room = max(size - at, 0) // LIKELY_BYTES + 1
         while True:
             columns = np.empty((4, room), np.int64)  # one call in place of four
             first = place_of(columns)
             places = range(first, first + columns.nbytes, columns.strides[0])
-            walk = PcapWalk(place_of(data), at, size, header, most, tick_ns, big, swap, *places, room, 0)
+            walk = PcapWalk(place_of(data), at, size, *shape, *places, room, 0)
             count = self._library.ew_pcap(byref(walk))
             if count < room:  # else there may be more than there was room for
                 start, caught, wire, time_ns = columns[:, :count]
                 return Records(start, caught, wire, time_ns, walk.at, walk.length)
             room *= 4
+
+    def pieces(self, shape: PcapShape, tables: EasyTables, link: NDArray[np.int32]) -> PcapPieces:
+        """Return what reads records, as many at once as ``link`` is long, and the plain frames in them in one go."""
+        return PcapPieces(self._library.ew_piece, shape, tables, link)
 
     def pcapng(self, data: Bytes, at: int, size: int, *, big: bool) -> tuple[Ints, int, int]:
         """Follow the blocks in ``data[at:size]``: offsets, where that ended, the length claimed there or -1."""
@@ -165,22 +105,16 @@ class Accelerator:
         start, caught, wire, time_ns = (column[:count] for column in columns)
         return Drained(start, caught, wire, time_ns, walk.used, walk.at, walk.status)
 
-    def frames(
-        self, frames: Frames, kinds: Flags, ports: Flags, *, prints: bool, marks: MarkTables | None = None
-    ) -> Easy:
-        """Read the plain frames: Ethernet, VLAN tags, IPv4 or IPv6, and TCP, UDP or ICMP.
-
-        ``kinds`` (65536,) says of each EtherType: 0 nobody reads it, 1 it is a VLAN tag, 2 it is left. ``ports``
-        (65536,) is 1 for UDP ports whose packets are left.
-        """
-        count = len(frames)
-        columns = packet_columns(count, prints=prints, marks=marks is not None)
+    def frames(self, frames: Frames, tables: EasyTables) -> Easy:
+        """Read the plain frames: Ethernet, VLAN tags, IPv4 or IPv6, and TCP, UDP or ICMP."""
+        count, marks = len(frames), tables.marks
+        columns = packet_columns(count, prints=tables.prints, marks=marks is not None)
         left, place, reason = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int32)
         given = [np.ascontiguousarray(column, np.int64) for column in (frames.start, frames.caught, frames.time_ns)]
         link = np.ascontiguousarray(frames.link, np.int32)
         into_places = [place_of(columns[name]) if name in columns else None for name in PACKET_COLUMNS]
         into_places += [place_of(column) for column in (left, place, reason)]
-        read: list[NDArray[Any]] = [*given, link, kinds, ports]
+        read: list[NDArray[Any]] = [*given, link, tables.kinds, tables.ports]
         from_places = [place_of(column) for column in read]
         from_places += [place_of(column) for column in marks or ()] or [0, 0]
         batch = FrameBatch(place_of(frames.data), len(frames.data), count, *from_places, *into_places, 0, 0)
@@ -188,9 +122,10 @@ class Accelerator:
         easy = {name: column[:rows] for name, column in columns.items()}
         return Easy(easy, left[: batch.left_count], place[: batch.left_count], reason[: batch.reason_count])
 
-    def copies(self, seen: Seen, prints: Words, time_ns: Ints, window_ns: int, moment_ns: int) -> Ints:
+    def copies(self, seen: Words, prints: Words, time_ns: Ints, window_ns: int, moment_ns: int) -> Ints:
         """Return the rows that are second copies, and remember all fingerprints but 0 as seen.
 
+        ``seen`` (65536, 2) holds the last fingerprint of each place, and its time.
         A copy has the fingerprint that was seen last in its place at most ``window_ns`` ago, ``moment_ns`` where its
         lowest bit is 0.
         """
@@ -198,26 +133,12 @@ class Accelerator:
         row = np.empty(count, np.int64)
         read = [np.ascontiguousarray(prints, np.uint64), np.ascontiguousarray(time_ns, np.int64)]
         places = [place_of(column) for column in read]
-        given = Copies(place_of(seen[0]), place_of(seen[1]), count, *places, window_ns, moment_ns, place_of(row))
+        given = Copies(place_of(seen), count, *places, window_ns, moment_ns, place_of(row))
         return row[: self._library.ew_copies(byref(given))]
 
-    def devices(
-        self, packets: Packets, rows: Ints, ports: Flags, first: Flags, starts: NDArray[np.uint32]
-    ) -> tuple[Ints, Flags]:
-        """Return which of these rows of packets may say what a device is, and the kind of each.
-
-        ``ports`` (65536,) holds the kinds by UDP port, ``first`` (256,) is 1 for the first bytes of ``starts``, which
-        are the first four bytes of what TCP may begin with, as they lie in memory; their kinds are 128 and more.
-        """
-        count = len(rows)
-        row, kind = np.empty(count, np.int64), np.empty(count, np.uint8)
-        read = {name: np.ascontiguousarray(getattr(packets, name), of) for name, of in DEVICE_COLUMNS.items()}
-        places = {name: place_of(column) for name, column in read.items()}
-        given = DeviceSift(place_of(ports), place_of(first), place_of(starts), len(starts), place_of(row),
-                           place_of(kind), place_of(packets.data), len(packets.data), place_of(rows), count,
-                           **places)  # fmt: skip
-        found = self._library.ew_devices(byref(given))
-        return row[:found], kind[:found]
+    def devices(self, tables: DeviceTables) -> DeviceFinder:
+        """Return what finds packets that may say what a device is."""
+        return DeviceFinder(self._library.ew_devices, tables)
 
     def distinct(self, words: Words) -> Kinds:
         """Return the kinds of rows (n, width)."""

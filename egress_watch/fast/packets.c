@@ -1,5 +1,4 @@
-/* The record walk of capture files, and the reading of plain frames: what egress_watch/sources and egress_watch/decode
- * do with NumPy, one record at a time.
+/* The reading of plain frames: what egress_watch/decode does with NumPy, one frame at a time.
  *
  * In: a buffer and columns with room. Out: rows in the columns. Never: a read outside of the frame or the buffer, a
  * write outside of the columns, or an answer that differs from the one without this file; tests/test_fast.py holds both
@@ -30,89 +29,6 @@ static uint64_t big64(const uint8_t *at) { return (uint64_t)big32(at) << 32 | bi
 
 static uint32_t little32(const uint8_t *at) {
     return (uint32_t)at[3] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[1] << 8 | at[0];
-}
-
-/* ---- pcap (draft-ietf-opsawg-pcap) ---------------------------------------------------------------------------- */
-
-enum { SWAP_NO, SWAP_YES, SWAP_MAYBE };
-enum { LINE_BYTES = 64, WARM_BYTES = 1024 }; /* so far ahead of the walk, memory is asked for: each length is waited for */
-
-/* What is to be walked; PcapWalk in egress_watch/fast/__init__.py. */
-struct pcap {
-    const uint8_t *data;
-    int64_t at, size; /* from where, up to where */
-    int64_t header;   /* bytes of a record's header: 16 or 24 */
-    int64_t most;     /* the longest record believed */
-    int64_t tick_ns;
-    int64_t big, swap; /* byte order of the file; order of its two lengths */
-    int64_t *start, *caught, *wire, *time_ns;
-    int64_t room;   /* rows in the columns */
-    int64_t length; /* out: what the record at `at` claims, 0 where not even its header is there */
-};
-
-static inline uint32_t number_of(const uint8_t *at, int64_t big) { return big ? big32(at) : little32(at); }
-
-/* Read the whole records from walk->at on and return how many; walk->at is then the first one not read. */
-int64_t ew_pcap(struct pcap *walk) {
-    int64_t big = walk->big, at = walk->at, warm = at, count = 0;
-
-    walk->length = 0;
-    while (walk->size - at >= walk->header && count < walk->room) {
-        const uint8_t *record = walk->data + at;
-        int64_t caught = number_of(record + 8, big), wire = number_of(record + 12, big);
-        if (walk->swap == SWAP_YES || (walk->swap == SWAP_MAYBE && wire < caught)) {
-            int64_t other = caught;
-            caught = wire;
-            wire = other;
-        }
-        for (; warm < walk->size && warm - at < WARM_BYTES; warm += LINE_BYTES)
-            __builtin_prefetch(walk->data + warm);
-        if (caught > walk->most || caught > walk->size - at - walk->header) {
-            walk->length = caught;
-            break;
-        }
-        walk->start[count] = at + walk->header;
-        walk->caught[count] = caught;
-        walk->wire[count] = wire;
-        walk->time_ns[count] =
-            (int64_t)number_of(record, big) * 1000000000 + (int64_t)number_of(record + 4, big) * walk->tick_ns;
-        count++;
-        at += walk->header + caught;
-    }
-    walk->at = at;
-    return count;
-}
-
-/* ---- pcapng (draft-ietf-opsawg-pcapng, section 3.1) ----------------------------------------------------------- */
-
-/* What is to be walked; BlockWalk in egress_watch/fast/__init__.py. */
-struct blocks {
-    const uint8_t *data;
-    int64_t at, size;
-    int64_t big;
-    int64_t *offset;
-    int64_t room;   /* rows in the column */
-    int64_t length; /* out: what the block at `at` claims, -1 where not even its first 8 bytes are there */
-};
-
-/* Follow the blocks up to a section header, a length below 12 or a block beyond the window; return how many. */
-int64_t ew_pcapng(struct blocks *walk) {
-    uint32_t (*number)(const uint8_t *) = walk->big ? big32 : little32;
-    int64_t at = walk->at, count = 0;
-
-    walk->length = -1;
-    while (walk->size - at >= 8 && count < walk->room) {
-        uint32_t kind = number(walk->data + at);
-        int64_t length = number(walk->data + at + 4);
-        if (length < 12 || kind == 0x0A0D0D0A || length > walk->size - at) {
-            walk->length = length;
-            break;
-        }
-        walk->offset[count++] = at;
-        at += length;
-    }
-    walk->at = at;
-    return count;
 }
 
 /* ---- frames ---------------------------------------------------------------------------------------------------- */
@@ -316,15 +232,13 @@ static int32_t read_frame(struct batch *b, int64_t frame, int64_t row) {
     return kind < LOWEST_ETHERTYPE || b->kinds[kind] != UNREAD ? LEFT : (int32_t)kind;
 }
 
-/* Read all frames and return how many rows were given out: to packets, and to frames that are left. */
-int64_t ew_frames(struct batch *b) {
-    int64_t frame, row = 0;
-
-    b->left_count = b->reason_count = 0;
-    for (frame = 0; frame < b->frames; frame++) {
+/* Read the frames from one up to another; return how many rows are given out, of which there were `row` before: to
+ * packets, and to frames that are left. */
+int64_t ew_frames_on(struct batch *b, int64_t frame, int64_t upto, int64_t row) {
+    for (; frame < upto; frame++) {
         int32_t reason;
 
-        if (frame + AHEAD < b->frames && b->start[frame + AHEAD] >= 0 && b->start[frame + AHEAD] < b->size) {
+        if (frame + AHEAD < upto && b->start[frame + AHEAD] >= 0 && b->start[frame + AHEAD] < b->size) {
             __builtin_prefetch(b->data + b->start[frame + AHEAD]);
             __builtin_prefetch(b->data + b->start[frame + AHEAD] + 63);
         }
@@ -343,4 +257,10 @@ int64_t ew_frames(struct batch *b) {
         row++;
     }
     return row;
+}
+
+/* Read all frames and return how many rows were given out. */
+int64_t ew_frames(struct batch *b) {
+    b->left_count = b->reason_count = 0;
+    return ew_frames_on(b, 0, b->frames, 0);
 }

@@ -32,8 +32,8 @@ class Duplicates:
     """Remembers the packets of the last moments."""
 
     def __init__(self) -> None:
-        self._print = np.zeros(PLACES, np.uint64)
-        self._time_ns = np.zeros(PLACES, np.int64)
+        self._seen = np.zeros((PLACES, 2), np.uint64)
+        self._print, self._time_ns = self._seen[:, 0], self._seen.view(np.int64)[:, 1]
         self._fast = accelerator()
         self._origin, self._latest_ns = "", np.iinfo(np.int64).min
 
@@ -62,7 +62,7 @@ class Duplicates:
     def _copies(self, prints: NDArray[np.uint64], time_ns: NDArray[np.int64]) -> NDArray[np.intp]:
         """Return which packets are copies."""
         if self._fast and len(prints):
-            return self._fast.copies((self._print, self._time_ns), prints, time_ns, WINDOW_NS, MOMENT_NS)
+            return self._fast.copies(self._seen, prints, time_ns, WINDOW_NS, MOMENT_NS)
         rows = np.flatnonzero(prints)
         copies: NDArray[np.intp] = rows[self._by_columns(prints[rows], time_ns[rows])]
         return copies

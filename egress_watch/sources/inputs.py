@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 import numpy as np
 
 from egress_watch.errors import CaptureError
-from egress_watch.model import PAD_BYTES, Damage, Frames
+from egress_watch.model import PAD_BYTES, Damage, EasyTables, Frames
 from egress_watch.sources.columns import NOTHING
 from egress_watch.sources.listing import STDIN, Entry, expand
 from egress_watch.sources.look import in_order
@@ -53,8 +53,10 @@ class Inputs:
         """(path, reason) of each file that gave nothing though it should have; complete once `frames` is exhausted."""
         return list(self._failed.items())
 
-    def frames(self) -> Iterator[Frames]:
+    def frames(self, tables: EasyTables | None = None) -> Iterator[Frames]:
         """Yield the frames of all files; each yields at least one batch, if only an empty one with its `Damage`.
+
+        With ``tables``, plain frames may be read by them on their way in: `Frames.easy`.
 
         A pipe that is silent yields an empty batch every half second, so that whoever reads can stop between two.
         ``read_bytes`` counts over all files. A pipe that ends in damage is read on, up to 256 MiB, for its fingerprint.
@@ -62,14 +64,14 @@ class Inputs:
         before = 0
         for path, entry in self._entries.items():
             seen_bytes = before
-            for frames in self.frames_of(path, before):
+            for frames in self.frames_of(path, before, tables):
                 seen_bytes = frames.read_bytes
                 yield frames
             before = max(seen_bytes, before + entry.size_bytes)
 
-    def frames_of(self, path: str, before: int = 0) -> Iterator[Frames]:
+    def frames_of(self, path: str, before: int = 0, tables: EasyTables | None = None) -> Iterator[Frames]:
         """Yield the frames of one of ``files``, as `frames` does; ``read_bytes`` counts from ``before``."""
-        return self._of(self._entries[path], before)
+        return self._of(self._entries[path], before, tables)
 
     def size_bytes(self, path: str) -> int:
         """Return the size of one of ``files``, as in ``total_bytes``."""
@@ -106,13 +108,13 @@ class Inputs:
                 continue
         return {path: self._fingerprints[path] for path in self.files if path in self._fingerprints}
 
-    def _of(self, entry: Entry, before: int) -> Iterator[Frames]:
+    def _of(self, entry: Entry, before: int, tables: EasyTables | None) -> Iterator[Frames]:
         try:
             with self._open(entry) as raw:
                 tap = Tap(raw, Sampler() if entry.piped else None)
                 opened = yield from _pausing(recognise(tap, self._formats), entry, tap, before)
                 if opened.format:
-                    yield from self._read(entry, opened, tap, before)
+                    yield from self._read(entry, opened, tap, before, tables)
                 else:
                     yield self._fail(entry, opened.reason, before + tap.count)
         except OSError as error:
@@ -125,11 +127,13 @@ class Inputs:
             return Path(entry.path).open("rb", buffering=0)
         return nullcontext(self._stdin) if self._stdin else open(0, "rb", buffering=0, closefd=False)
 
-    def _read(self, entry: Entry, opened: Opened, tap: Tap, before: int) -> Iterator[Frames]:
+    def _read(
+        self, entry: Entry, opened: Opened, tap: Tap, before: int, tables: EasyTables | None
+    ) -> Iterator[Frames]:  # fmt: skip
         assert opened.format
         known_bytes = -1 if opened.packing else entry.size_bytes or -1
         count, damage = 0, ()  # type: tuple[int, tuple[Damage, ...]]
-        for frames in opened.format.frames(opened.stream, entry.path):
+        for frames in opened.format.frames(opened.stream, entry.path, tables):
             damage = tuple(_measured(damage, known_bytes) for damage in frames.damage)
             count += len(frames)
             yield replace(frames, read_bytes=before + tap.count, damage=damage)

@@ -7,14 +7,15 @@ A pipe may be silent before its first bytes: looking at them is a generator, whi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from egress_watch.sources.packed import Packing, Unpacked, packing_of
+from egress_watch.sources.window import File
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from egress_watch.model import Frames
+    from egress_watch.model import EasyTables, Frames
     from egress_watch.sources.window import Stream
 
 HEAD_BYTES = 512
@@ -43,8 +44,11 @@ class Format(Protocol):
     def knows(self, head: bytes) -> bool:
         """Tell whether a stream that starts so is of this format."""
 
-    def frames(self, stream: Stream, origin: str) -> Iterator[Frames]:
-        """Yield the frames; never raises for what the stream holds."""
+    def frames(self, stream: Stream, origin: str, tables: EasyTables | None = None, /) -> Iterator[Frames]:
+        """Yield the frames; never raises for what the stream holds.
+
+        By the ``tables`` it may read plain ones on their way in.
+        """
 
 
 class Peeked:
@@ -83,6 +87,15 @@ class Peeked:
         if self.trouble:
             raise self.trouble
         return self._stream.readinto(room)
+
+    def descriptor(self) -> int:
+        """Return the descriptor that gives the same bytes, -1 for none."""
+        straight = isinstance(self._stream, File) and not (self._waiting or self.trouble)
+        return cast("File", self._stream).descriptor() if straight else -1
+
+    def passed(self, count: int) -> None:
+        """Note bytes that were read from the descriptor."""
+        cast("File", self._stream).passed(count)
 
 
 class Opened(NamedTuple):

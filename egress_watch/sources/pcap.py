@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from egress_watch.fast import Records, accelerator
+from egress_watch.fast import PcapPieces, PcapShape, Records, accelerator
+from egress_watch.model import PAD_BYTES
 from egress_watch.sources.columns import NOTHING, Columns, gather
 from egress_watch.sources.leap import leap
-from egress_watch.sources.window import Stream, Taken, batches
+from egress_watch.sources.window import BATCH_FRAMES, Rooms, Stream, Taken, batches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from egress_watch.fast import Accelerator
-    from egress_watch.model import Bytes, Frames, Ints
+    from numpy.typing import NDArray
+
+    from egress_watch.model import Bytes, EasyTables, Frames, Ints
 
 HEADER_BYTES = 24
 MOST_BYTES = 4 * 262_144
@@ -58,15 +60,21 @@ def knows(head: bytes) -> bool:
     return len(head) >= 4 and any(struct.unpack_from(order + "I", head)[0] in MAGICS for order in ORDERS)
 
 
-def frames(stream: Stream, origin: str) -> Iterator[Frames]:
-    """Yield the frames of a pcap stream; what cannot be read is the `Damage` of the last batch."""
-    return batches(stream, origin, PcapParser())
+def frames(stream: Stream, origin: str, tables: EasyTables | None = None) -> Iterator[Frames]:
+    """Yield the frames of a pcap stream; what cannot be read is the `Damage` of the last batch.
+
+    With ``tables``, plain frames are read by them on their way in.
+    """
+    return batches(stream, origin, PcapParser(tables))
 
 
 class PcapParser:
     """The file header once, then records."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: EasyTables | None = None) -> None:
+        self._tables = tables
+        self._pieces: PcapPieces | None = None
+        self._blocks = Rooms()
         self._order = ""
         self._kind = Kind(16, 1000)
         self._swap = "no"
@@ -78,14 +86,22 @@ class PcapParser:
         """Return nothing: a pcap file is read or it ends."""
         return "", 0, 0
 
-    def take(self, data: Bytes, size: int) -> Taken:
-        """Read the whole records in ``data[:size]``."""
-        if self._order:
-            return self._records(data, 0, size)
-        if size < HEADER_BYTES:
-            return Taken(NOTHING, 0, HEADER_BYTES)
-        wrong = self._open(data[:HEADER_BYTES].tobytes())
-        return Taken(NOTHING, 0, stop=wrong) if wrong else self._records(data, HEADER_BYTES, size)
+    @property
+    def reads_on(self) -> bool:
+        """Whether the accelerator reads frames on their way in."""
+        return self._tables is not None and accelerator() is not None
+
+    def take(self, data: Bytes, at: int, size: int, descriptor: int = -1) -> Taken:
+        """Read the whole records in ``data[at:size]``."""
+        if not self._order:
+            if size < HEADER_BYTES:
+                return Taken(NOTHING, 0, HEADER_BYTES)
+            if wrong := self._open(data[:HEADER_BYTES].tobytes()):
+                return Taken(NOTHING, 0, stop=wrong)
+            at = HEADER_BYTES
+        if self._pieces:
+            return self._piece(self._pieces, data, at, size, descriptor)
+        return self._records(data[: size + PAD_BYTES], at, size)
 
     def _open(self, head: bytes) -> str:
         """Read the file header; return what is wrong with it.
@@ -104,23 +120,34 @@ class PcapParser:
         first, second = ("wire", "caught") if self._swap == "yes" else ("caught", "wire")
         names = ("seconds", "ticks", first, second)
         self._record = np.dtype([(name, order + "u4") for name in names])
+        self._shape = PcapShape(*self._kind[:1], MOST_BYTES, self._kind.tick_ns, order == ">", SWAPS.index(self._swap))
+        fast = accelerator()
+        if fast and self._tables:
+            links = np.full(BATCH_FRAMES, self._link, np.int32)
+            self._pieces, self._links = fast.pieces(self._shape, self._tables, links), (links, np.zeros_like(links))
         return ""
 
-    def _records(self, data: Bytes, at: int, size: int) -> Taken:
-        header, fast = self._kind.record_bytes, accelerator()
-        found = self._compiled(fast, data, at, size) if fast else self._walked(data, at, size)
-        stop = f"a record claims {found.length:,} bytes" if found.length > MOST_BYTES else ""
-        need = header + min(found.length, MOST_BYTES)
+    def _piece(self, pieces: PcapPieces, data: Bytes, at: int, size: int, descriptor: int) -> Taken:
+        """Read records, and the plain frames in them, as many as a batch may have."""
+        block = self._blocks.room(pieces.block_bytes)
+        found, easy, size = pieces.read(data, at, size, descriptor, len(data) - PAD_BYTES, block)
         count = len(found.start)
-        if not count:
-            return Taken(NOTHING, found.used, need, stop)
-        rest = np.full(count, self._link, np.int32), np.zeros(count, np.int32)
-        return Taken(Columns(found.start, found.caught, found.wire, found.time_ns, *rest), found.used, need, stop)
+        taken = self._taken(found, [column[:count] for column in self._links])
+        more = count == len(self._links[0])
+        return taken._replace(need=0 if more else taken.need, easy=easy, size=size)
 
-    def _compiled(self, fast: Accelerator, data: Bytes, at: int, size: int) -> Records:
-        header, tick_ns = self._kind
-        big, swap = self._order == ">", SWAPS.index(self._swap)
-        return fast.pcap(data, at, size, header=header, most=MOST_BYTES, tick_ns=tick_ns, big=big, swap=swap)
+    def _records(self, data: Bytes, at: int, size: int) -> Taken:
+        fast = accelerator()
+        found = fast.pcap(data, at, size, self._shape) if fast else self._walked(data, at, size)
+        count = len(found.start)
+        return self._taken(found, [np.full(count, self._link, np.int32), np.zeros(count, np.int32)])
+
+    def _taken(self, found: Records, rest: Sequence[NDArray[np.int32]]) -> Taken:
+        """Return what was found, beside it link types and interfaces."""
+        stop = f"a record claims {found.length:,} bytes" if found.length > MOST_BYTES else ""
+        need = self._kind.record_bytes + min(found.length, MOST_BYTES)
+        columns = Columns(found.start, found.caught, found.wire, found.time_ns, *rest)
+        return Taken(columns if len(found.start) else NOTHING, found.used, need, stop)
 
     def _walked(self, data: Bytes, at: int, size: int) -> Records:
         header = self._kind.record_bytes

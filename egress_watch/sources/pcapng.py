@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from egress_watch.fast import accelerator
+from egress_watch.model import PAD_BYTES
 from egress_watch.sources.columns import NOTHING, Columns
 from egress_watch.sources.section import MOST_BYTES, Section, Strangers
 from egress_watch.sources.window import Stream, Taken, batches
@@ -22,7 +23,7 @@ from egress_watch.sources.window import Stream, Taken, batches
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from egress_watch.model import Bytes, Frames, Ints
+    from egress_watch.model import Bytes, EasyTables, Frames, Ints
 
 SECTION_BYTES = b"\x0a\x0d\x0d\x0a"
 """Type of a Section Header Block, the same in either byte order."""
@@ -38,13 +39,15 @@ def knows(head: bytes) -> bool:
     return head[:4] == SECTION_BYTES and (len(head) < 12 or head[8:12] in ORDER_OF_MAGIC)
 
 
-def frames(stream: Stream, origin: str) -> Iterator[Frames]:
+def frames(stream: Stream, origin: str, _: EasyTables | None = None) -> Iterator[Frames]:
     """Yield the frames of a pcapng stream; what cannot be read is the `Damage` of the last batch."""
     return batches(stream, origin, PcapngParser())
 
 
 class PcapngParser:
     """Walks blocks, and remembers the section it is in."""
+
+    reads_on = False
 
     def __init__(self) -> None:
         self._order = ""
@@ -58,9 +61,10 @@ class PcapngParser:
         reason = f"{count:,} frames name an interface that was never described" if count else ""
         return reason, self._strangers.first, self._strangers.bytes
 
-    def take(self, data: Bytes, size: int) -> Taken:
-        """Read the whole blocks in ``data[:size]``."""
-        steps = [Taken(NOTHING, 0, need=0)]
+    def take(self, data: Bytes, at: int, size: int, _: int = -1) -> Taken:
+        """Read the whole blocks in ``data[at:size]``."""
+        data, self._offset = data[: size + PAD_BYTES], self._offset - at
+        steps = [Taken(NOTHING, at, need=0)]
         while not (steps[-1].stop or steps[-1].need):
             at = steps[-1].used
             new = not self._order or _starts_section(data, at)

@@ -15,7 +15,7 @@ import select
 import stat
 from hashlib import blake2b
 from time import monotonic
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -104,6 +104,14 @@ class Tap:
         if self._sampler:
             self._sampler.absorb(room[:count])
         return count
+
+    def descriptor(self) -> int:
+        """Return the descriptor of a file that is not sampled, -1 for anything else."""
+        return -1 if self._poll or self._sampler else cast("BinaryIO", self._raw).fileno()
+
+    def passed(self, count: int) -> None:
+        """Count bytes that were read from the descriptor."""
+        self.count += count
 
     def _gather(self, room: memoryview, count: int, poll: select.poll) -> int:
         until = monotonic() + PATIENCE_S

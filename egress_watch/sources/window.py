@@ -9,11 +9,11 @@ a buffer that nobody holds: whoever still has an earlier batch keeps it untouche
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from egress_watch.model import PAD_BYTES, Bytes, Damage, Frames
+from egress_watch.model import PAD_BYTES, Bytes, Damage, Easy, Frames
 from egress_watch.sources.columns import Columns
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 FIRST_BYTES = 1 << 16
 """The first piece is small, so that a look at the first frame of many files costs little."""
 PIECE_BYTES = 1 << 22
-"""Large enough that what is done once for each batch, which finds its code and objects gone from the cache, costs little
-beside the work on its packets."""
+"""Large enough that what is done once a batch, by code that has left the cache meanwhile, costs little."""
+STEP_BYTES = 1 << 17
+"""What is read first of a piece, where the parser reads on by itself."""
 FAST_PIECE_BYTES = 1 << 21
 """What live sources take at once."""
 BATCH_FRAMES = 1 << 14
@@ -42,27 +43,47 @@ class Stream(Protocol):
         """
 
 
+@runtime_checkable
+class File(Stream, Protocol):
+    """A stream that may have a descriptor which gives the same bytes."""
+
+    def descriptor(self) -> int:
+        """Return the descriptor, -1 for none."""
+
+    def passed(self, count: int) -> None:
+        """Note bytes that were read from the descriptor."""
+
+
 class Taken(NamedTuple):
     """What a parser made of a window."""
 
     columns: Columns
     used: int
-    """Bytes from the start of the window that are done with."""
+    """Where in the window that begins which is not done with."""
     need: int = 1
-    """Bytes wanted from ``used`` on before there is any use in asking again; at least 1."""
+    """Bytes wanted from ``used`` on before there is any use in asking again; 0 where there is more at hand already."""
     stop: str = ""
     """Why nothing behind ``used`` can be read, "" where all is well."""
     lost: int = 0
     """Frames the capturing side says it dropped, newly reported here."""
+    easy: Easy | None = None
+    """What was read of the frames, where somebody asked for that."""
+    size: int = 0
+    """Where the bytes end that are there now, where the parser has read on."""
 
 
 class Parser(Protocol):
     """A capture format as a pure machine: bytes in, columns out; it may remember what earlier bytes declared."""
 
-    def take(self, data: Bytes, size: int) -> Taken:
-        """Read the whole records in ``data[:size]``, which starts where the last call said ``used``.
+    @property
+    def reads_on(self) -> bool:
+        """Whether it goes on with what a descriptor gives."""
 
-        At least PAD_BYTES lie behind, as in `Frames.data`.
+    def take(self, data: Bytes, at: int, size: int, descriptor: int = -1) -> Taken:
+        """Read the whole records in ``data[at:size]``, which starts where the last call said ``used``.
+
+        At least PAD_BYTES lie behind, as in `Frames.data`. Where there is a ``descriptor``, ``data`` may be filled from
+        it, but for PAD_BYTES.
         """
 
     def rest(self) -> tuple[str, int, int]:
@@ -98,18 +119,29 @@ ALONE = holders([np.empty(0, np.uint8)], 0)
 
 
 class Window:
-    """The part of a stream in memory: ``data[:size]`` is what lies from ``offset`` on, then PAD_BYTES zeros."""
+    """The part of a stream in memory: ``room[:size]`` is what lies from ``offset`` on, then PAD_BYTES zeros."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, *, reads_on: bool) -> None:
         self._stream = stream
+        self._file = stream if reads_on and isinstance(stream, File) else None
         self._rooms = Rooms()
-        self.data = np.zeros(PAD_BYTES, np.uint8)
+        self.room = np.zeros(PAD_BYTES, np.uint8)
         self.size = 0
         self.offset = 0
         self.ended = False
         self.silent = False
         """Whether the last read gave nothing because the stream is silent."""
         self.trouble = ""
+
+    @property
+    def data(self) -> Bytes:
+        """What is in memory, with what lies behind it."""
+        return self.room[: self.size + PAD_BYTES]
+
+    @property
+    def descriptor(self) -> int:
+        """What gives the bytes behind these, -1 where there is none."""
+        return -1 if self._file is None or self.ended else self._file.descriptor()
 
     def move(self, used: int, need: int) -> int:
         """Drop ``used`` bytes, read until at least ``need`` lie there or the stream pauses or ends.
@@ -118,23 +150,31 @@ class Window:
         """
         carry = self.size - used
         started = self.offset or carry or self.size
-        data = self._grown(self.data[used : self.size], PIECE_BYTES if started else FIRST_BYTES)
+        room = self._grown(self.room[used : self.size], PIECE_BYTES if started else FIRST_BYTES)
         self.offset += used
         size = carry
         need = max(need, carry + 1)  # whatever the parser says, the window moves on
+        most_bytes = len(room) if self.descriptor < 0 else STEP_BYTES
         self.silent = False
         while size < need and not (self.ended or self.silent):
-            if size == len(data) - PAD_BYTES:
-                data = self._grown(data[:size], size)
-            size += self._read(data[size:-PAD_BYTES])
-        data[size : size + PAD_BYTES] = 0
-        self.data, self.size = data[: size + PAD_BYTES], size
+            if size == len(room) - PAD_BYTES:
+                room = self._grown(room[:size], size)
+            size += self._read(room[size:-PAD_BYTES][:most_bytes])
+        room[size : size + PAD_BYTES] = 0
+        self.room, self.size = room, size
         return size - carry
 
+    def filled(self, size: int) -> None:
+        """Note that the bytes end there now: they were read from the descriptor."""
+        if self._file is not None:
+            self._file.passed(size - self.size)
+        self.size = size
+        self.room[size : size + PAD_BYTES] = 0
+
     def _grown(self, kept: Bytes, more: int) -> Bytes:
-        data = self._rooms.room(len(kept) + more + PAD_BYTES)
-        data[: len(kept)] = kept
-        return data
+        room = self._rooms.room(len(kept) + more + PAD_BYTES)
+        room[: len(kept)] = kept
+        return room
 
     def _read(self, room: Bytes) -> int:
         try:
@@ -153,16 +193,25 @@ def batches(stream: Stream, origin: str, parser: Parser) -> Iterator[Frames]:
     Never raises for what the stream holds: where reading ends early, the last batch carries the `Damage`, with
     ``lost_bytes`` -1 unless the end was seen.
     """
-    window = Window(stream)
+    window = Window(stream, reads_on=parser.reads_on)
     fresh = window.move(0, 1)
-    taken = parser.take(window.data, window.size)
-    while not (window.ended or taken.stop):
+    taken = _taken(window, parser, 0)
+    while not (taken.stop or (window.ended and taken.need)):
         yield from _split(window.data, taken, origin, ())
-        fresh = window.move(taken.used, taken.need)
-        taken = parser.take(window.data, window.size)
+        at = taken.used
+        if taken.need:
+            fresh, at = window.move(taken.used, taken.need), 0
+        taken = _taken(window, parser, at)
     damage = tuple(_damage(window, taken, parser, origin))
     if fresh or damage or window.offset == 0 or len(taken.columns.start) or taken.lost:
         yield from _split(window.data, taken, origin, damage)
+
+
+def _taken(window: Window, parser: Parser, at: int) -> Taken:
+    taken = parser.take(window.room, at, window.size, window.descriptor)
+    if taken.size > window.size:
+        window.filled(taken.size)
+    return taken
 
 
 def _damage(window: Window, taken: Taken, parser: Parser, origin: str) -> Iterator[Damage]:
@@ -183,7 +232,8 @@ def _split(data: Bytes, taken: Taken, origin: str, damage: tuple[Damage, ...]) -
     columns, lost = taken.columns, taken.lost
     count = len(columns.start)
     for at in range(0, max(count, 1), BATCH_FRAMES):
-        part = columns.pick(slice(at, at + BATCH_FRAMES))
+        part = columns.pick(slice(at, at + BATCH_FRAMES)) if count > BATCH_FRAMES else columns
         last = at + BATCH_FRAMES >= count
-        yield Frames(data, *part, origin, 0, lost, damage if last else ())
+        easy = taken.easy if count <= BATCH_FRAMES else None
+        yield Frames(data, *part, origin, 0, lost, damage if last else (), easy=easy)
         lost = 0
