@@ -65,6 +65,11 @@ def spawn(
     return done
 
 
+def complaints(done: subprocess.CompletedProcess[bytes]) -> list[bytes]:
+    """Return what the program said on standard error, but for the age of data files, which grow older than tests."""
+    return [line for line in done.stderr.splitlines() if b" is older than " not in line]
+
+
 def environment(**more: str) -> dict[str, str]:
     """Return our environment, in which the program is found from any folder."""
     return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tui'}", **more}
