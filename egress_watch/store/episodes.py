@@ -160,7 +160,8 @@ class Episodes:
         folding = iter(()) if folding is None else folding
         waiting: list[tuple[int, Alert | None]] = [(flow, None) for flow in islice(folding, 1)]
         for alert in alerts:
-            self._until(alert.first_flow, waiting, folding)
+            if waiting and waiting[0][0] < alert.first_flow:
+                self._until(alert.first_flow, waiting, folding)
             for hit in self._apart(alert):
                 heappush(waiting, (hit.first_flow, hit))
         self._until(LATEST_NS, waiting, folding)
@@ -234,20 +235,22 @@ class Episodes:
         if summary := self._known(key):
             self._fresh_in_storm |= dict.fromkeys(self._keys(hits), summary.row)
 
-    def _apart(self, alert: Alert) -> Iterator[Alert]:
-        """Take an alert at once where no decision falls between its hits, else yield them to be taken in turn."""
+    def _apart(self, alert: Alert) -> Iterable[Alert]:
+        """Take an alert at once where no decision falls between its hits, else return them to be taken in turn."""
         if alert.each is None:
             self._take(alert)
-            return
-        episode, key = self._known(self._whoms.key(alert)), self._whoms.key(alert)
+            return ()
+        key = self._whoms.key(alert)
+        episode = self._known(key)
         if episode is None and self._may_open(key, alert, alert.head_ns):
             episode = self._as_opened(alert)
         if episode is None or self._decides(episode, alert):
-            yield from alert.each()
-        elif episode.row:
+            return alert.each()
+        if episode.row:
             self._write(key, episode.grown(alert))
         else:
             self._create(key, alert, EPISODE)
+        return ()
 
     def _as_opened(self, alert: Alert) -> Episode:
         """Return what an alert's first hit would open, as row 0."""

@@ -67,7 +67,8 @@ def by_device(hits: Hits, some: slice, summary: int) -> Ints:
 
 
 def together(folded: Sequence[Ints]) -> Ints:
-    """Return rows of the table folded with those of one summary and device as one."""
+    """Return rows of the table folded with those of one summary and device as one, in the order of the table."""
     rows = np.concatenate(folded)
+    rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
     kinds = distinct(rows[:, :2].view(np.uint64))
     return np.concatenate((rows[kinds.first, :2], np.stack(list(map(kinds.sums, rows.T[2:])), axis=1)), axis=1)
