@@ -221,14 +221,15 @@ class Live:
     def _wait(self, count: int) -> None:
         """Wait for frames; a few are given time to become more."""
         if count:
-            return self._rest(count)
+            self._rest(count)
+            return
         wait_s = min(BEAT_S, max(self._next_look_s - time.monotonic(), 0.001))
         ready = self._poll.poll(wait_s * 1000)
         if any(events & ~select.POLLIN for _, events in ready):
             time.sleep(REST_S)  # an error stays until it is looked at
-        return None
 
     def _rest(self, count: int) -> None:
+        """Let frames gather: no longer than until a batch waits, so that a burst out of silence finds room."""
         behind = self._spool is not None and len(self._spool) > 1
         until_s = time.monotonic() + BEHIND_S * behind
         time.sleep(REST_S if behind or count < FEW else 0)
