@@ -34,7 +34,7 @@ struct networks {
     int64_t count;
 };
 
-/* FlowPiece in egress_watch/fast/__init__.py. */
+/* FlowPiece in egress_watch/fast/layout.py. */
 struct piece {
     struct row *rows;
     int64_t *due;   /* by slot: no flow can end before this clock */

@@ -39,7 +39,7 @@ enum { UNREAD, TAG, READ }; /* what `kinds` says of an EtherType: nobody reads i
 enum { LEFT = -1 };         /* what read_frame says of a frame that it leaves to the columns */
 enum { AHEAD = 8 };         /* frames whose memory is asked for before they are read */
 
-/* Frames in, packets out; FrameBatch in egress_watch/fast/__init__.py. Columns are those of model.Frames and Packets. */
+/* Frames in, packets out; FrameBatch in egress_watch/fast/layout.py. Columns are those of model.Frames and Packets. */
 struct batch {
     const uint8_t *data;
     int64_t size; /* bytes in data */

@@ -27,7 +27,7 @@ static uint32_t little32(const uint8_t *at) {
 enum { SWAP_NO, SWAP_YES, SWAP_MAYBE };
 enum { LINE_BYTES = 64, WARM_BYTES = 1024 }; /* so far ahead of the walk, memory is asked for: each length is waited for */
 
-/* What is to be walked; PcapWalk in egress_watch/fast/__init__.py. */
+/* What is to be walked; PcapWalk in egress_watch/fast/layout.py. */
 struct pcap {
     const uint8_t *data;
     int64_t at, size; /* from where, up to where */
@@ -122,7 +122,7 @@ int64_t ew_piece(struct piece *p) {
 
 /* ---- pcapng (draft-ietf-opsawg-pcapng, section 3.1) ----------------------------------------------------------- */
 
-/* What is to be walked; BlockWalk in egress_watch/fast/__init__.py. */
+/* What is to be walked; BlockWalk in egress_watch/fast/layout.py. */
 struct blocks {
     const uint8_t *data;
     int64_t at, size;
