@@ -98,6 +98,15 @@ class Alike(Structure):
     )  # fmt: skip
 
 
+class RecordColumns(Structure):
+    """``struct records`` in records.c."""
+
+    _fields_ = (
+        _columns("number", "column", "nothing", "nullable") + _numbers("rows", "stride", "width")
+        + _columns("cells", "end")
+    )  # fmt: skip
+
+
 class DeviceSift(Structure):
     """``struct sift`` in devices.c."""
 

@@ -17,7 +17,7 @@ from egress_watch.fast import distinct, table
 from egress_watch.model import NAME_SOURCES, Flows, Ints, Judged, Words, address_text, mac_text
 from egress_watch.store.answers import PLACE_COLUMNS, Answer, place_row
 from egress_watch.store.batch import Numbers
-from egress_watch.store.bulk import Bulk
+from egress_watch.store.bulk import Bulk, Same, worth_an_image
 from egress_watch.store.facts import Contacts
 from egress_watch.store.habits import Habits
 from egress_watch.store.kinds import NO_HABIT
@@ -30,9 +30,9 @@ NO_AGE_MS = -(1 << 62)
 _WORDS_2, _WORDS_3 = Struct("=2Q"), Struct("=3Q")
 _SOURCES = {source: number for number, source in enumerate(NAME_SOURCES)}
 _COLUMNS = (
-    "id", "device", "first_ns", "duration_ns", "protocol", "device_port", "remote_port", "vlan", "packets_out",
-    "bytes_out", "packets_in", "bytes_in", "flags_out", "flags_in", "end_reason", "remote", "name", "name_source",
-    "name_ms", "alias", "place", "facts", "habit",
+    "id", "recording", "device", "first_ns", "duration_ns", "protocol", "device_port", "remote_port", "vlan",
+    "packets_out", "bytes_out", "packets_in", "bytes_in", "flags_out", "flags_in", "end_reason", "remote", "name",
+    "name_source", "name_ms", "alias", "place", "facts", "habit",
 )  # fmt: skip
 _NULL_IS = {"name": 0, "name_ms": NO_AGE_MS, "alias": 0, "habit": NO_HABIT}
 _MARKS = ", ".join(f"nullif(?, {_NULL_IS[name]})" if name in _NULL_IS else "?" for name in _COLUMNS)
@@ -52,7 +52,8 @@ class FlowRows:
         self._remembered = (
             self._devices, self._remotes, self._names, self._aliases, self._places, self._contacts, self._habits,
         )  # fmt: skip
-        self._rows = Bulk(f"INSERT INTO flow(recording, {', '.join(_COLUMNS)})", f"{recording:d}, {_MARKS}")
+        self._rows = Bulk(f"INSERT INTO flow({', '.join(_COLUMNS)})", _MARKS)
+        self._same, self._recording = Same(db, "flow", _NULL_IS), recording
 
     def judged_by(self, dataset: int) -> None:
         """Take the data files that judge from now on."""
@@ -77,11 +78,15 @@ class FlowRows:
     def write(self, ids: Ints, flows: Flows, numbers: Numbers) -> None:
         """Insert the flows."""
         of = {
-            **numbers._asdict(), "id": ids, "duration_ns": flows.last_ns - flows.first_ns,
+            **numbers._asdict(), "id": ids, "recording": np.full(len(ids), self._recording),
+            "duration_ns": flows.last_ns - flows.first_ns,
             "name_ms": _name_ages_ms(flows), "habit": numbers.habit_times,
         }  # fmt: skip
-        columns = [of[name] if name in of else getattr(flows, name) for name in _COLUMNS]
-        self._rows.write(self._db, columns)
+        columns = {name: of[name] if name in of else getattr(flows, name) for name in _COLUMNS}
+        if worth_an_image(self._db, len(ids)):
+            self._same.write(columns)
+        else:
+            self._rows.write(self._db, list(columns.values()))
 
     def keep(self) -> None:
         """Write down what the devices are used to."""
