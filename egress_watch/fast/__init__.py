@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from egress_watch.fast.books import ADDRESS_BYTES, NOBODY, Books, Notes, Numbers
 from egress_watch.fast.devices import DeviceTables, Said
 from egress_watch.fast.distinct import Kinds, by_columns, table
+from egress_watch.fast.known import Known, KnownInPython
 from egress_watch.fast.library import Accelerator, Drained, load
 from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
 from egress_watch.fast.pieces import PcapPieces, PcapShape, Records, packet_columns
@@ -45,6 +46,11 @@ def records(numbers: Ints, columns: Sequence[NDArray[Any]], nothing: Nothing) ->
     return _loaded.records(numbers, columns, nothing) if _loaded else records_by_columns(numbers, columns, nothing)
 
 
+def known(width: int) -> Known:
+    """Return what remembers numbers of keys, rows of so many words."""
+    return _loaded.known(width) if _loaded else KnownInPython(width)
+
+
 __all__ = [
     "ADDRESS_BYTES",
     "NOBODY",
@@ -55,6 +61,7 @@ __all__ = [
     "DeviceTables",
     "Drained",
     "Kinds",
+    "Known",
     "NameFinder",
     "NameTables",
     "Notes",
@@ -67,6 +74,7 @@ __all__ = [
     "Said",
     "accelerator",
     "distinct",
+    "known",
     "packet_columns",
     "records",
     "table",

@@ -107,6 +107,14 @@ class RecordColumns(Structure):
     )  # fmt: skip
 
 
+class KnownRows(Structure):
+    """``struct known`` in known.c."""
+
+    _fields_ = (
+        _columns("words", "number", "index") + _numbers("index_size", "width", "used") + [("seed", c_uint64)]
+    )  # fmt: skip
+
+
 class DeviceSift(Structure):
     """``struct sift`` in devices.c."""
 

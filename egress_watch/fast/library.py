@@ -19,6 +19,7 @@ from egress_watch.fast.books import Books
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
 from egress_watch.fast.devices import DeviceFinder, DeviceTables
 from egress_watch.fast.distinct import Kinds
+from egress_watch.fast.known import KnownInC
 from egress_watch.fast.layout import (
     Alike,
     BlockWalk,
@@ -65,7 +66,8 @@ class Accelerator:
         names = ("pcap", "piece", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "records")
         for name in (*names, "row_bytes", "line_bytes", "run_bytes"):
             getattr(library, f"ew_{name}").restype = c_int64
-        for name in ("names", "book_note", "book_index", "books_name"):
+        voids = ("names", "book_note", "book_index", "books_name", "known_numbers", "known_learn", "known_index")
+        for name in voids:
             getattr(library, f"ew_{name}").restype = None
         self.row_bytes: int = library.ew_row_bytes()
         """Size of a row of the flow table."""
@@ -169,6 +171,10 @@ class Accelerator:
         possible = place_of(np.ascontiguousarray(nothing.possible, np.uint8))
         given = RecordColumns(*places, possible, rows, rows + PADDING, width, place_of(room), place_of(end))
         return Cells(room[: self._library.ew_records(byref(given))], end)
+
+    def known(self, width: int) -> KnownInC:
+        """Return what remembers numbers of keys of so many words."""
+        return KnownInC(self._library, width)
 
     def names(self, tables: NameTables) -> NameFinder:
         """Return what finds names by these tables."""

@@ -37,8 +37,8 @@ SELECT device, hour, hours + 1, max(peak, hour_bytes) FROM habit
 WHERE device IN (SELECT value FROM json_each(?)) AND recording <> ?
 """
 HOUR, HOUR_BYTES, HOURS, PEAK, BEFORE = range(5)
-"""What is known of a device: the hour it is in, what it sent in it, full hours of this recording, its peak, and the hours
-of earlier recordings."""
+"""What is known of a device: the hour it is in, what it sent in it, full hours of this recording, its peak, and how
+many hours earlier recordings had."""
 
 
 class _Stretches(NamedTuple):
