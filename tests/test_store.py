@@ -22,7 +22,7 @@ from egress_watch.errors import RuleError, StoreError, UsageError
 from egress_watch.model import Alert, Damage, Judged, Tally, Verdict
 from egress_watch.store import NEWEST, Reader, Store, file, prepare
 from egress_watch.store.episodes import Episodes
-from egress_watch.store.lookups import Lookup
+from egress_watch.store.lookups import Kept, Lookup
 from egress_watch.store.recording import FINISHED, INTERRUPTED, SEQUENCE_BITS, flow_ids, writer
 from egress_watch.store.schema import APPLICATION
 from egress_watch.store.screens import Screens
@@ -467,7 +467,7 @@ def test_a_rule_that_cannot_run_is_noted_until_it_is_mended(store, path):
 
 def test_a_lookup_forgets_and_finds_again(store):
     """Memory is bounded: beyond the limit all is dropped, and the numbers stay the same."""
-    lookup = Lookup[str](store._db, "name", ("name",), lambda name: (name,), limit=3)
+    lookup = Lookup(Kept[str](store._db, "name", ("name",), lambda name: (name,)), limit=3)
     numbers = lookup.numbers(["a", "b", "a", "c", "d"])
     assert numbers == [1, 2, 1, 3, 4]
     lookup.trim()
@@ -480,7 +480,7 @@ def test_a_lookup_forgets_and_finds_again(store):
 def test_a_key_has_one_number_whatever_was_there(batches, limit):
     """New keys, known ones, forgotten ones and those of another lookup: each has one row, in order of appearance."""
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/a.db") as store:
-        lookups = [Lookup[str](store._db, "name", ("name",), lambda name: (name,), limit=limit) for _ in range(2)]
+        lookups = [Lookup(Kept[str](store._db, "name", ("name",), lambda name: (name,)), limit) for _ in range(2)]
         seen: dict[str, int] = {}
         for n, keys in enumerate(batches):
             wanted = [seen.setdefault(key, len(seen) + 1) for key in keys]

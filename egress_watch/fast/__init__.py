@@ -6,13 +6,21 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
 from egress_watch.fast.books import ADDRESS_BYTES, NOBODY, Books, Notes, Numbers
 from egress_watch.fast.devices import DeviceTables, Said
 from egress_watch.fast.distinct import Kinds, by_columns, table
+from egress_watch.fast.known import Known, KnownInPython
 from egress_watch.fast.library import Accelerator, Drained, load
 from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
 from egress_watch.fast.pieces import PcapPieces, PcapShape, Records, packet_columns
-from egress_watch.model import Words
+from egress_watch.fast.records import Cells, Nothing
+from egress_watch.fast.records import by_columns as records_by_columns
+from egress_watch.model import Ints, Words
 
 _loaded = load()
 
@@ -33,18 +41,31 @@ def distinct(words: Words) -> Kinds:
     return _loaded.distinct(words) if _loaded else by_columns(words)
 
 
+def records(numbers: Ints, columns: Sequence[NDArray[Any]], nothing: Nothing) -> Cells:
+    """Return rows, given by numbers and columns (n,), as SQLite keeps them; the number is their first column."""
+    return _loaded.records(numbers, columns, nothing) if _loaded else records_by_columns(numbers, columns, nothing)
+
+
+def known(width: int) -> Known:
+    """Return what remembers numbers of keys, rows of so many words."""
+    return _loaded.known(width) if _loaded else KnownInPython(width)
+
+
 __all__ = [
     "ADDRESS_BYTES",
     "NOBODY",
     "NO_NAMES",
     "Accelerator",
     "Books",
+    "Cells",
     "DeviceTables",
     "Drained",
     "Kinds",
+    "Known",
     "NameFinder",
     "NameTables",
     "Notes",
+    "Nothing",
     "Numbers",
     "PcapPieces",
     "PcapShape",
@@ -53,7 +74,9 @@ __all__ = [
     "Said",
     "accelerator",
     "distinct",
+    "known",
     "packet_columns",
+    "records",
     "table",
     "turn_off",
 ]

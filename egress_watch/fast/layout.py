@@ -98,6 +98,23 @@ class Alike(Structure):
     )  # fmt: skip
 
 
+class RecordColumns(Structure):
+    """``struct records`` in records.c."""
+
+    _fields_ = (
+        _columns("number", "column", "nothing", "nullable") + _numbers("rows", "stride", "width")
+        + _columns("cells", "end")
+    )  # fmt: skip
+
+
+class KnownRows(Structure):
+    """``struct known`` in known.c."""
+
+    _fields_ = (
+        _columns("words", "number", "index") + _numbers("index_size", "width", "used") + [("seed", c_uint64)]
+    )  # fmt: skip
+
+
 class DeviceSift(Structure):
     """``struct sift`` in devices.c."""
 

@@ -7,6 +7,7 @@ C side trusts what it is told about memory, and nothing else.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from ctypes import CDLL, byref, c_int64, c_uint32
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from egress_watch.fast.books import Books
 from egress_watch.fast.compile import HERE, LIBRARY, checksum
 from egress_watch.fast.devices import DeviceFinder, DeviceTables
 from egress_watch.fast.distinct import Kinds
+from egress_watch.fast.known import KnownInC
 from egress_watch.fast.layout import (
     Alike,
     BlockWalk,
@@ -25,15 +27,19 @@ from egress_watch.fast.layout import (
     FlowPiece,
     FrameBatch,
     PcapWalk,
+    RecordColumns,
     RingWalk,
     place_of,
 )
 from egress_watch.fast.names import NameFinder, NameTables
 from egress_watch.fast.pieces import PACKET_COLUMNS, PcapPieces, PcapShape, Records, packet_columns
+from egress_watch.fast.records import CELL_BYTES, MOST_WIDTH, VALUE_BYTES, Cells, Nothing
 from egress_watch.model import Bytes, Easy, EasyTables, Frames, Ints, Words
 
 LIKELY_BYTES = 96
 """Records are seldom shorter on average; where they are, the walk is repeated with more room."""
+PADDING = 24
+"""Numbers between two columns that lie side by side: three cache lines."""
 SWITCH = "EGRESS_WATCH_FAST"
 
 
@@ -57,10 +63,11 @@ class Accelerator:
 
     def __init__(self, library: CDLL) -> None:
         self._library = library
-        names = ("pcap", "piece", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "row_bytes")
-        for name in (*names, "line_bytes", "run_bytes"):
+        names = ("pcap", "piece", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "records")
+        for name in (*names, "row_bytes", "line_bytes", "run_bytes"):
             getattr(library, f"ew_{name}").restype = c_int64
-        for name in ("names", "book_note", "book_index", "books_name"):
+        voids = ("names", "book_note", "book_index", "books_name", "known_numbers", "known_learn", "known_index")
+        for name in voids:
             getattr(library, f"ew_{name}").restype = None
         self.row_bytes: int = library.ew_row_bytes()
         """Size of a row of the flow table."""
@@ -148,6 +155,26 @@ class Accelerator:
         first, which = np.empty(rows, np.int64), np.empty(rows, np.int64)
         given = Alike(place_of(words), width, rows, place_of(index), len(index), place_of(first), place_of(which))
         return Kinds(first[: self._library.ew_distinct(byref(given))], which)
+
+    def records(self, numbers: Ints, columns: Sequence[NDArray[Any]], nothing: Nothing) -> Cells:
+        """Return the rows with these numbers and columns (n,), behind a first column that is the number."""
+        width, rows = len(columns), len(numbers)
+        if width > MOST_WIDTH:
+            raise ValueError("more columns than a record here has")
+        # Columns a power of two apart would push each other out of the cache.
+        side_by_side = np.empty((width, rows + PADDING), np.int64)
+        for to, column in zip(side_by_side, columns, strict=True):
+            to[:rows] = column
+        room, end = np.empty(rows * (CELL_BYTES + VALUE_BYTES * width), np.uint8), np.empty(rows, np.int64)
+        read = [np.ascontiguousarray(numbers, np.int64), side_by_side, np.ascontiguousarray(nothing.value, np.int64)]
+        places = [place_of(column) for column in read]
+        possible = place_of(np.ascontiguousarray(nothing.possible, np.uint8))
+        given = RecordColumns(*places, possible, rows, rows + PADDING, width, place_of(room), place_of(end))
+        return Cells(room[: self._library.ew_records(byref(given))], end)
+
+    def known(self, width: int) -> KnownInC:
+        """Return what remembers numbers of keys of so many words."""
+        return KnownInC(self._library, width)
 
     def names(self, tables: NameTables) -> NameFinder:
         """Return what finds names by these tables."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from egress_watch.fast import distinct, table
+from egress_watch.fast import distinct, known, table
 from egress_watch.model import Flows, Ints, Judged, Place, Verdict, Words
 from egress_watch.places.carried import MECHANISMS, carried
 from egress_watch.places.knowledge import Knowledge
@@ -31,7 +31,7 @@ class Atlas:
     def __init__(self, knowledge: Knowledge, limit: int = 500_000) -> None:
         self._know = knowledge
         self._limit = limit
-        self._rows: dict[bytes, int] = {}
+        self._rows = known(WORDS)
         self._texts: dict[str, int] = {"": 0}
         """Numbers of names and zones; the zone "" is the first."""
         self._owners: dict[str, Group] = {}
@@ -58,8 +58,14 @@ class Atlas:
         known = Texts(under.codes, [zone if zone in self._zones else "" for zone in under.texts])
         zone = self._coded(known) if len(under) else np.zeros(len(names), np.int64)
         words = table((addresses[:, 0], addresses[:, 1], self._coded(texts_of(names)), zone), len(names))
-        first, which = distinct(words)
-        return np.array(self._numbers_of(_keys(words[first])), np.int64)[which]
+        numbers = self._rows.numbers(words)
+        if len(new := np.flatnonzero(numbers < 0)):
+            first, which = distinct(words[new])
+            fresh = words[new[first]]
+            learned = self._learn(fresh)
+            self._rows.learn(fresh, learned)
+            numbers[new] = learned[which]
+        return numbers
 
     def sheet(self, address: tuple[int, int], name: str = "") -> Sheet:
         """Return the evidence sheet of one address, as spoken of by ``name``."""
@@ -71,21 +77,15 @@ class Atlas:
         numbers = [known.setdefault(text, len(known)) for text in column.texts]
         return np.array(numbers, np.int64)[column.codes]
 
-    def _numbers_of(self, rows: Sequence[bytes]) -> list[int]:
-        known = self._rows
-        numbers = [known.get(row, -1) for row in rows]
-        if -1 in numbers:
-            self._learn([row for row in dict.fromkeys(rows) if row not in known])
-            numbers = [known[row] for row in rows]
-        return numbers
-
-    def _learn(self, rows: Sequence[bytes]) -> None:
-        words, texts = np.frombuffer(b"".join(rows), np.uint64).reshape(-1, WORDS), list(self._texts)
-        asked = zip(rows, self._records(words[:, :2]), words[:, 2].tolist(), words[:, 3].tolist(), strict=True)
-        for row, record, name, zone in asked:
+    def _learn(self, words: Words) -> Ints:
+        """Return the answers to questions that were not asked before."""
+        texts, numbers = list(self._texts), []
+        asked = zip(self._records(words[:, :2]), words[:, 2].tolist(), words[:, 3].tolist(), strict=True)
+        for record, name, zone in asked:
             owner = self._owner(texts[name]) if name else NOBODY
             number = self._answers.get((record, owner.id, texts[zone]))
-            self._rows[row] = self._answer(record, owner, texts[zone]) if number is None else number
+            numbers.append(self._answer(record, owner, texts[zone]) if number is None else number)
+        return np.array(numbers, np.int64)
 
     def _records(self, addresses: Words) -> list[tuple[int, ...]]:
         """Return for each address what every source has for it, as record numbers in the order of `Clues`."""
@@ -127,11 +127,5 @@ class Atlas:
             if len(memory) > self._limit:
                 memory.clear()
         if max(len(self._rows), len(self._texts)) > self._limit:
-            self._rows.clear()
+            self._rows.forget()
             self._texts = {"": 0}
-
-
-def _keys(words: Words) -> list[bytes]:
-    """Return rows as bytes: of all keys of a Python dict they are the cheapest to make."""
-    keys: list[bytes] = words.view(f"V{8 * WORDS}")[:, 0].tolist()
-    return keys

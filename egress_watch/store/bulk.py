@@ -4,12 +4,13 @@ In: columns of integers. Out: rows of a table. Never: a NULL to bind, since that
 column has one, the statement makes it of a number that stands for it.
 
 To bind a number costs more than to write it. So many rows are given to SQLite as a table in memory (`image`), which it
-copies from; few, and all where its library was built without sqlite3_deserialize, are bound.
+copies from; few, and all where its library was built without sqlite3_deserialize, are bound. Where the table in memory
+is made by the same statement as the one to fill, SQLite takes its records as they are (sqlite.org/lang_insert.html).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from re import sub
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlite_utils import Database
 
+from egress_watch.fast import Nothing
 from egress_watch.store.image import MOST_ROWS, image
 
 VALUES = 960
@@ -33,6 +35,11 @@ def attach(db: Database) -> None:
     db.conn.execute(f"ATTACH ':memory:' AS {IMAGE}")
 
 
+def worth_an_image(db: Database, rows: int) -> bool:
+    """Return whether so many rows go to this connection as an image."""
+    return MANY <= rows <= MOST_ROWS and hasattr(db.conn, "deserialize")
+
+
 class Bulk:
     """An INSERT with the marks of one row, and what follows behind the rows."""
 
@@ -41,13 +48,14 @@ class Bulk:
         self._together = VALUES // marks.count("?")
         number = count()
         columns = sub(r"\?", lambda _: f"c{next(number)}", marks)
+        self._made = f"CREATE TABLE rows(id INTEGER PRIMARY KEY, {', '.join(f'c{at}' for at in range(next(number)))})"
         # Without WHERE the ON of an upsert would be taken for that of a join (sqlite.org/lang_upsert.html).
         self._copy = f"{into} SELECT {columns} FROM {IMAGE}.rows WHERE true {then}"  # noqa: S608 - ours
 
     def write(self, db: Database, columns: Sequence[NDArray[Any]]) -> None:
         """Insert rows, given as columns (n,) for the marks, in their order."""
-        if MANY <= len(columns[0]) <= MOST_ROWS and hasattr(db.conn, "deserialize"):
-            db.conn.deserialize(image(columns).data, name=IMAGE)
+        if worth_an_image(db, len(columns[0])):
+            db.conn.deserialize(image("rows", self._made, np.arange(len(columns[0])), columns).data, name=IMAGE)
             db.conn.execute(self._copy)
         else:
             self._bind(db, np.stack(columns, axis=1, dtype=np.int64))
@@ -60,3 +68,24 @@ class Bulk:
 
     def _statement(self, rows: int) -> str:
         return f"{self._into} VALUES {', '.join([self._marks] * rows)} {self._then}"
+
+
+class Same:
+    """A table of whole numbers whose first column is its INTEGER PRIMARY KEY: rows are records of it as they come."""
+
+    def __init__(self, db: Database, table: str, null_is: Mapping[str, int]) -> None:
+        self._db, self._table = db, table
+        made = db.conn.execute("SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?", (table,))
+        self._made = str(made.fetchone()[0])
+        (self._key, *self._columns) = (row[1] for row in db.conn.execute(f"PRAGMA main.table_info({table})"))
+        value = np.array([null_is.get(name, 0) for name in self._columns], np.int64)
+        self._nothing = Nothing(value, np.array([name in null_is for name in self._columns], np.uint8))
+        # Anything more in this statement, and SQLite takes every record apart again.
+        self._copy = f"INSERT INTO main.{table} SELECT * FROM {IMAGE}.{table}"  # noqa: S608 - ours
+
+    def write(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Insert rows, as many as are `worth_an_image`, in the order of their key."""
+        some = [columns[name] for name in self._columns]
+        made = image(self._table, self._made, columns[self._key], some, self._nothing)
+        self._db.conn.deserialize(made.data, name=IMAGE)
+        self._db.conn.execute(self._copy)

@@ -10,9 +10,10 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlite_utils import Database
 
-from egress_watch.fast import distinct, table
+from egress_watch.fast import Known, distinct, known, table
 from egress_watch.model import Ints, Judged, Place
 
 FIRST_COUNTRY, FIRST_OWNER, FIRST_PROVIDER = 1, 2, 4
@@ -20,6 +21,7 @@ FIRST_COUNTRY, FIRST_OWNER, FIRST_PROVIDER = 1, 2, 4
 CONTACT_BYTES = 200
 """A device is in touch once it sends this much in one flow: less is a probe, or the refusal of one."""
 LIMIT = 500_000
+NEVER_NS = 1 << 63
 
 DEVICE_SHIFT, KIND_SHIFT = 34, 32
 KINDS, KIND, TEXT = 3, 3, (1 << KIND_SHIFT) - 1
@@ -43,12 +45,13 @@ class Contacts:
 
     def __init__(self, db: Database, recording: int, limit: int = LIMIT) -> None:
         self._db, self._recording, self._limit = db, recording, limit
-        self._met: set[int] = set()
+        self._met = known(1)
         """What was told of, or was known long before."""
         self._past: dict[int, int] = {}
         """Since when others know of a contact, of devices in `_read`."""
         self._read: set[int] = set()
-        self._pairs: set[int] = set()
+        self._pairs = known(1)
+        """Devices, and answers of which their contacts are noted."""
         self._seen: dict[int, int] = {}
         self._texts: dict[str, int] = {"": 0}
 
@@ -58,7 +61,7 @@ class Contacts:
         self._devices(judged.flows.first_ns, devices)
         flows, contacts = self._touched(judged, devices)
         first_ns = judged.flows.first_ns[flows]
-        new = np.array(list(map(self._is_new, contacts.tolist(), first_ns.tolist())), bool)
+        new = self._are_new(contacts, first_ns)
         flows, contacts, first_ns = flows[new], contacts[new], first_ns[new]
         np.bitwise_or.at(facts, flows, 1 << (contacts >> KIND_SHIFT & KIND))
         self._begin(contacts, first_ns)
@@ -66,13 +69,13 @@ class Contacts:
 
     def forget(self) -> None:
         """Drop what is remembered: the transaction that made it was rolled back, or too much has gathered."""
-        for memory in (self._met, self._past, self._read, self._pairs, self._seen):
-            memory.clear()
-        self._texts = {"": 0}
+        self._met.forget()
+        self._pairs.forget()
+        self._past, self._read, self._seen, self._texts = {}, set(), {}, {"": 0}
 
     def trim(self) -> None:
         """Keep the memory within its limit; called between batches."""
-        if max(map(len, (self._met, self._past, self._pairs, self._seen))) > self._limit:
+        if max(len(self._met), len(self._past), len(self._pairs), len(self._seen)) > self._limit:
             self.forget()
 
     def _devices(self, first_ns: Ints, devices: Ints) -> None:
@@ -88,12 +91,7 @@ class Contacts:
     def _touched(self, judged: Judged, devices: Ints) -> tuple[Ints, Ints]:
         """Return the first flow of each contact of an answer that its device did not get before, and the contact."""
         flows = np.flatnonzero(judged.flows.bytes_out >= CONTACT_BYTES)
-        pairs = devices[flows] << 32 | judged.judgement[flows]
-        first = distinct(table((pairs,), len(pairs))).first
-        some = pairs[first].tolist()
-        fresh = np.array([pair not in self._pairs for pair in some], bool)
-        self._pairs.update(some)
-        flows = flows[first[fresh]]
+        flows = flows[_unmet(self._pairs, devices[flows] << 32 | judged.judgement[flows])]
         self._look_up(set(devices[flows].tolist()))
         values = self._values(judged.places) if len(flows) else np.zeros((0, KINDS), np.int64)
         texts = values[judged.judgement[flows]]
@@ -105,13 +103,15 @@ class Contacts:
     def _look_up(self, devices: set[int]) -> None:
         """Read what is known of devices that were not met before."""
         if new := devices - self._read:
+            met = []
             self._read |= new
             for device, kind, value, first_ns, recording in self._db.conn.execute(_KNOWN, (json.dumps(sorted(new)),)):
                 contact = device << DEVICE_SHIFT | kind << KIND_SHIFT | self._number(value)
                 if recording == self._recording:
-                    self._met.add(contact)
+                    met.append(contact)
                 else:
                     self._past[contact] = first_ns
+            _unmet(self._met, np.array(met, np.int64))
 
     def _values(self, places: Sequence[Place]) -> Ints:
         """Return the numbers of country, owner and provider of each place (n, 3); none where it is our own."""
@@ -120,11 +120,13 @@ class Contacts:
     def _number(self, value: str) -> int:
         return self._texts.setdefault(value, len(self._texts))
 
-    def _is_new(self, contact: int, first_ns: int) -> bool:
-        if contact in self._met:
-            return False
-        self._met.add(contact)
-        return self._past.get(contact, first_ns + 1) > first_ns
+    def _are_new(self, contacts: Ints, first_ns: Ints) -> NDArray[np.bool_]:
+        """Return which contacts were not met before, by the times of their flows, and note them all."""
+        new = np.zeros(len(contacts), bool)
+        new[_unmet(self._met, contacts)] = True
+        for at in np.flatnonzero(new).tolist() if self._past else ():
+            new[at] = self._past.get(int(contacts[at]), NEVER_NS) > first_ns[at]
+        return new
 
     def _begin(self, contacts: Ints, first_ns: Ints) -> None:
         """Write contacts down, in the order of their table: neighbours lie on one page."""
@@ -134,6 +136,15 @@ class Contacts:
         rows = zip(*(column[order].tolist() for column in columns), strict=True)
         begun = [(device, kind, texts[text], since_ns, self._recording) for device, kind, text, since_ns in rows]
         self._db.conn.executemany(_BEGIN, begun)
+
+
+def _unmet(met: Known, keys: Ints) -> Ints:
+    """Return the first row of each key that was not met before, and note them."""
+    words = table((keys,), len(keys))
+    new = np.flatnonzero(met.numbers(words) < 0)
+    rows: Ints = new[distinct(words[new]).first]
+    met.learn(words[rows], np.zeros(len(rows), np.int64))
+    return rows
 
 
 def _values(place: Place) -> Sequence[str]:

@@ -33,11 +33,12 @@ from egress_watch.store.batch import Batch, Matcher
 from egress_watch.store.devices import asset_rows, write_facts
 from egress_watch.store.episodes import Episodes
 from egress_watch.store.file import storable, transaction
-from egress_watch.store.flow_rows import FlowRows, device_words, keys_of
+from egress_watch.store.flow_rows import FlowRows, device_words
 from egress_watch.store.health import write_health
 from egress_watch.store.hours import HOUR_NS
 from egress_watch.store.hours import add as add_hours
 from egress_watch.store.kept import links, write_kept
+from egress_watch.store.lookups import keys_of
 from egress_watch.store.retention import note as note_newest
 from egress_watch.store.rollup import Rollup
 from egress_watch.store.set_aside import Unsound, note_broken, write_rules

@@ -26,7 +26,7 @@ from egress_watch.store.answers import PLACE_COLUMNS, SAID, Answer, dataset, kno
 from egress_watch.store.difference import Difference, Said, Then, kind_of
 from egress_watch.store.file import open_for_reading, open_for_writing, transaction, trouble
 from egress_watch.store.hours import again as sum_hours_again
-from egress_watch.store.lookups import Lookup
+from egress_watch.store.lookups import Kept
 from egress_watch.store.recording import RUNNING, alive
 from egress_watch.store.sums import again as sum_again
 
@@ -256,10 +256,9 @@ class _Rejudging:
 
     def _store_answers(self) -> None:
         """Find or make the place of each answer that a change leads to."""
-        lookup = Lookup[int](self._db, "place", PLACE_COLUMNS, self._place_row, unique=1)
+        places = Kept[int](self._db, "place", PLACE_COLUMNS, self._place_row, unique=1)
         numbers = [row[0] for row in self._db.conn.execute("SELECT DISTINCT answer FROM temp.change")]
-        rows = zip(numbers, lookup.numbers(numbers), strict=True)
-        self._db.conn.executemany("INSERT INTO temp.answer VALUES (?, ?)", rows)
+        self._db.conn.executemany("INSERT INTO temp.answer VALUES (?, ?)", places.numbers(numbers).items())
 
     def _place_row(self, number: int) -> Sequence[object]:
         return place_row(self._after[number].zone, self._dataset, self._answers[number])
