@@ -81,17 +81,17 @@ static int lay_key(const struct piece *p, int64_t at, uint64_t *key) {
     return back;
 }
 
-static uint64_t hash_of(const uint64_t *key, uint64_t mixed) {
-    static const uint64_t multiply[KEY_WORDS] = {
-        0x9E3779B97F4A7C15u, 0xBF58476D1CE4E5B9u, 0x94D049BB133111EBu, 0xD6E8FEB86659FD93u, 0xA0761D6478BD642Fu,
-    };
-    int word;
+static inline uint64_t mix(uint64_t mixed, uint64_t word, uint64_t multiply) {
+    mixed ^= word * multiply;
+    return (mixed ^ mixed >> 29) * 0x9E3779B97F4A7C15u;
+}
 
-    for (word = 0; word < KEY_WORDS; word++) {
-        mixed ^= key[word] * multiply[word];
-        mixed ^= mixed >> 29;
-        mixed *= multiply[0];
-    }
+static uint64_t hash_of(const uint64_t *key, uint64_t mixed) {
+    mixed = mix(mixed, key[0], 0x9E3779B97F4A7C15u);
+    mixed = mix(mixed, key[1], 0xBF58476D1CE4E5B9u);
+    mixed = mix(mixed, key[2], 0x94D049BB133111EBu);
+    mixed = mix(mixed, key[3], 0xD6E8FEB86659FD93u);
+    mixed = mix(mixed, key[4], 0xA0761D6478BD642Fu);
     return mixed ^ mixed >> 32;
 }
 
