@@ -80,6 +80,17 @@ class FlowPiece(Structure):
     )  # fmt: skip
 
 
+class FlowEnds(Structure):
+    """``struct ends`` in flows.c."""
+
+    _fields_ = (
+        _columns("piece") + _numbers("clock", "now", "otherwise", "fate") + _columns("slot", "serial")
+        + _numbers("count", "forgotten")
+        + _columns("first_ns", "last_ns", "device", "remote", "device_port", "remote_port", "protocol", "device_mac",
+                   "vlan", "packets_out", "bytes_out", "packets_in", "bytes_in", "flags_out", "flags_in", "end_reason")
+    )  # fmt: skip
+
+
 class Copies(Structure):
     """``struct copies`` in copies.c."""
 

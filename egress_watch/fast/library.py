@@ -24,6 +24,7 @@ from egress_watch.fast.layout import (
     Alike,
     BlockWalk,
     Copies,
+    FlowEnds,
     FlowPiece,
     FrameBatch,
     PcapWalk,
@@ -63,10 +64,10 @@ class Accelerator:
 
     def __init__(self, library: CDLL) -> None:
         self._library = library
-        names = ("pcap", "piece", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "records")
+        names = ("pcap", "piece", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "records", "end")
         for name in (*names, "row_bytes", "line_bytes", "run_bytes"):
             getattr(library, f"ew_{name}").restype = c_int64
-        voids = ("names", "book_note", "book_index", "books_name", "known_numbers", "known_learn", "known_index")
+        voids = ("names", "due", "book_note", "book_index", "books_name", "known_numbers", "known_learn", "known_index")
         for name in voids:
             getattr(library, f"ew_{name}").restype = None
         self.row_bytes: int = library.ew_row_bytes()
@@ -188,6 +189,15 @@ class Accelerator:
         """Take packets into the flow table from row ``at`` on; return the first row for which there was no room."""
         row: int = self._library.ew_flows(byref(piece), c_int64(at))
         return row
+
+    def due(self, ends: FlowEnds, slots: int) -> None:
+        """Find which of so many slots hold flows that are over, and how long the others may be left alone."""
+        self._library.ew_due(byref(ends), c_int64(slots))
+
+    def end(self, ends: FlowEnds) -> int:
+        """Lay records of the flows in some slots, and free these; return how many records there are."""
+        records: int = self._library.ew_end(byref(ends))
+        return records
 
 
 def load(folder: Path = HERE) -> Accelerator | None:
