@@ -64,8 +64,8 @@ class Accelerator:
 
     def __init__(self, library: CDLL) -> None:
         self._library = library
-        names = ("pcap", "piece", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "records", "end")
-        for name in (*names, "row_bytes", "line_bytes", "run_bytes"):
+        names = ("pcap", "piece", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "records")
+        for name in (*names, "end", "row_bytes", "line_bytes", "run_bytes"):
             getattr(library, f"ew_{name}").restype = c_int64
         voids = ("names", "due", "book_note", "book_index", "books_name", "known_numbers", "known_learn", "known_index")
         for name in voids:
