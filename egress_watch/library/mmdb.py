@@ -26,6 +26,7 @@ import maxminddb
 import numpy as np
 
 from egress_watch.errors import ConfigError, DataError
+from egress_watch.fast import distinct, table
 from egress_watch.library.folders import DATA
 from egress_watch.library.tree import Tree
 from egress_watch.model import Ints, Words, address_text
@@ -91,8 +92,9 @@ class Records:
     def numbers(self, addresses: Words) -> Ints:
         """Return the number of the answer for each address; raises DataError for a broken record."""
         leaves = self._database.tree.leaves(addresses)
-        different, first, which = np.unique(leaves, return_index=True, return_inverse=True)
-        known = [self._number(leaf, addresses[row]) for leaf, row in zip(different.tolist(), first, strict=True)]
+        first, which = distinct(table((leaves,), len(leaves)))
+        some = zip(leaves[first].tolist(), addresses[first], strict=True)
+        known = [self._number(leaf, address) for leaf, address in some]
         return np.array(known, np.int64)[which]
 
     def find(self, address: str) -> Found:

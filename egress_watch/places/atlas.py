@@ -78,22 +78,26 @@ class Atlas:
         return np.array(numbers, np.int64)[column.codes]
 
     def _learn(self, words: Words) -> Ints:
-        """Return the answers to questions that were not asked before."""
-        texts, numbers = list(self._texts), []
-        asked = zip(self._records(words[:, :2]), words[:, 2].tolist(), words[:, 3].tolist(), strict=True)
-        for record, name, zone in asked:
-            owner = self._owner(texts[name]) if name else NOBODY
-            number = self._answers.get((record, owner.id, texts[zone]))
-            numbers.append(self._answer(record, owner, texts[zone]) if number is None else number)
-        return np.array(numbers, np.int64)
+        """Return the answers to questions that were not asked before: one for each set of records, owner and zone."""
+        spoken, which = distinct(words[:, 2:3])
+        texts = list(self._texts)
+        groups = [self._owner(texts[name]) if name else NOBODY for name in words[spoken, 2].tolist()]
+        ids: dict[str, int] = {}
+        owners = np.array([ids.setdefault(group.id, len(ids)) for group in groups], np.int64)
+        columns = self._records(words[:, :2])
+        first, of = distinct(table((*columns, owners[which], words[:, 3]), len(words)))
+        records = zip(*(column[first].tolist() for column in columns), strict=True)
+        asked = zip(records, which[first].tolist(), words[first, 3].tolist(), strict=True)
+        return np.array([self._number(record, groups[name], texts[zone]) for record, name, zone in asked], np.int64)[of]
 
-    def _records(self, addresses: Words) -> list[tuple[int, ...]]:
+    def _records(self, addresses: Words) -> list[Ints]:
         """Return for each address what every source has for it, as record numbers in the order of `Clues`."""
         know = self._know
-        inner, mechanisms = carried(addresses)
+        first, which = distinct(addresses)
+        inner, mechanisms = carried(addresses[first])
         tables = [table.numbers(inner) for table in (know.overrides, know.special)]
         files = [source.numbers(inner) for source in (know.clouds, know.networks, *know.countries)]
-        return list(zip(*(column.tolist() for column in (mechanisms, *tables, *files)), strict=True))
+        return [column[which] for column in (mechanisms, *tables, *files)]
 
     def _clues(self, record: tuple[int, ...]) -> Clues:
         """Return the clues that a set of record numbers stands for."""
@@ -105,6 +109,11 @@ class Atlas:
             know.networks.records[network],
             tuple(source.records[number] for source, number in zip(know.countries, countries, strict=True)),
         )  # fmt: skip
+
+    def _number(self, record: tuple[int, ...], owner: Group, zone: str) -> int:
+        """Return the number of an answer, which is found once."""
+        number = self._answers.get((record, owner.id, zone))
+        return self._answer(record, owner, zone) if number is None else number
 
     def _answer(self, record: tuple[int, ...], owner: Group, zone: str) -> int:
         if record not in self._spots:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,11 +131,11 @@ class Contacts:
 
     def _begin(self, contacts: Ints, first_ns: Ints) -> None:
         """Write contacts down, in the order of their table: neighbours lie on one page."""
-        order, texts = np.argsort(contacts), list(self._texts)
-        kinds = contacts >> KIND_SHIFT & KIND
-        columns = contacts >> DEVICE_SHIFT, kinds, contacts & TEXT, first_ns
-        rows = zip(*(column[order].tolist() for column in columns), strict=True)
-        begun = [(device, kind, texts[text], since_ns, self._recording) for device, kind, text, since_ns in rows]
+        contacts, first_ns = (column[np.argsort(contacts)] for column in (contacts, first_ns))
+        devices, kinds = (contacts >> DEVICE_SHIFT).tolist(), (contacts >> KIND_SHIFT & KIND).tolist()
+        texts = map(list(self._texts).__getitem__, (contacts & TEXT).tolist())
+        # Not as a list: thirty thousand tuples that live at once are work for the garbage collector.
+        begun = zip(devices, kinds, texts, first_ns.tolist(), repeat(self._recording), strict=False)
         self._db.conn.executemany(_BEGIN, begun)
 
 

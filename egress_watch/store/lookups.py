@@ -56,12 +56,12 @@ class Kept(Generic[Key]):
 
         Only what was there before is asked for row by row.
         """
-        rows = [tuple(self._row(key)) for key in keys]
         newest = self._db.conn.execute(self._newest).fetchone()[0]
-        if self._db.conn.executemany(self._insert, rows).rowcount == len(rows):
-            return dict(zip(keys, range(newest + 1, newest + 1 + len(rows)), strict=True))
+        # Rows are made as they are asked for: those that live at once are work for the garbage collector.
+        if self._db.conn.executemany(self._insert, map(self._row, keys)).rowcount == len(keys):
+            return dict(zip(keys, range(newest + 1, newest + 1 + len(keys)), strict=True))
         fresh = {row[1:]: row[0] for row in self._db.conn.execute(self._fresh, [newest])}
-        told = zip(keys, (row[: self._width] for row in rows), strict=True)
+        told = ((key, self._told(key)) for key in keys)
         return {key: fresh.get(row) or self._db.conn.execute(self._select, row).fetchone()[0] for key, row in told}
 
 
