@@ -10,7 +10,7 @@ from egress_watch.fast.books import ADDRESS_BYTES, NOBODY, Books, Notes, Numbers
 from egress_watch.fast.devices import DeviceTables, Said
 from egress_watch.fast.distinct import Kinds, by_columns, table
 from egress_watch.fast.library import Accelerator, Drained, load
-from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
+from egress_watch.fast.names import MOST_TEXTS, NO_NAMES, NameFinder, NameTables, PlainNames
 from egress_watch.fast.pieces import PcapPieces, PcapShape, Records, packet_columns
 from egress_watch.model import Words
 
@@ -35,6 +35,7 @@ def distinct(words: Words) -> Kinds:
 
 __all__ = [
     "ADDRESS_BYTES",
+    "MOST_TEXTS",
     "NOBODY",
     "NO_NAMES",
     "Accelerator",
