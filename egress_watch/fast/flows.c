@@ -11,6 +11,10 @@
 enum { FREE = -1, KEY_WORDS = 5, AHEAD = 32 };
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
 enum { GOES_ON, IDLE, ACTIVE };
+#define NEVER INT64_MAX
+#define LATE (INT64_MAX / 2) /* as in egress_watch/flows/slots.py */
+
+static int64_t least(int64_t one, int64_t other) { return one < other ? one : other; }
 
 /* One open flow; ROW in egress_watch/flows/slots.py says the same. Three cache lines, of which two are for every
  * packet. */
@@ -269,13 +273,22 @@ int64_t ew_flows(struct piece *p, int64_t at) {
     return p->packets;
 }
 
+/* Lay the clock of packets, which never runs backwards and begins at `now`: the newest time so far. */
+void ew_clock(const int64_t *time_ns, int64_t packets, int64_t now, int64_t *clock) {
+    int64_t at;
+
+    for (at = 0; at < packets; at++) {
+        if (time_ns[at] > now)
+            now = least(time_ns[at], LATE - 1);
+        clock[at] = now;
+    }
+}
+
 /* ---- what ends ------------------------------------------------------------------------------------------------- */
 
 enum { END, CLOSED, RESET, SILENT, CUT, EVICTED }; /* model.END_REASONS */
 enum { RELEASE, FORGET, SETTLE }; /* of a slot: no key points to it; its key goes too; as it is with a sweep */
 enum { TOMB = -2, SLOTS_AHEAD = 8 };
-#define NEVER INT64_MAX
-#define LATE (INT64_MAX / 2)
 
 /* FlowEnds in egress_watch/fast/layout.py: slots that end, and columns of model.Flows. */
 struct ends {
@@ -293,8 +306,6 @@ struct ends {
     int64_t *packets_out, *bytes_out, *packets_in, *bytes_in;
     uint8_t *flags_out, *flags_in, *end_reason;
 };
-
-static int64_t least(int64_t one, int64_t other) { return one < other ? one : other; }
 
 /* As records.ends: closed, else by the time-out that came first, else as told. */
 static int64_t reason_of(const struct ends *e, const struct row *row) {

@@ -132,7 +132,7 @@ class DeviceSift(Structure):
     _fields_ = (
         _columns("ports", "first", "starts") + _numbers("start_count", "room", "text_room", "most_bytes")
         + _columns("kind", "time_ns", "mac", "src", "vlan", "end", "text") + _numbers("count", "text_bytes")
-        + _columns("data") + _numbers("size") + _columns("rows") + _numbers("row_count")
+        + _columns("data") + _numbers("size", "packets") + _columns("mark")
         + _columns("src_mac", "src_word", "packet_vlan", "src_port", "dst_port", "protocol", "fragment", "payload",
                    "payload_bytes", "packet_ns")
     )  # fmt: skip
@@ -143,10 +143,11 @@ class NameSift(Structure):
 
     _fields_ = (
         _columns("first", "beginning", "ports", "protocols") + _numbers("tls", "http", "dns")
-        + _numbers("room", "text_room", "address_room") + _columns("left", "wanting", "row", "time_ns", "reader")
-        + _columns("connection", "bytes", "text", "addresses", "address", "ttl_s")
-        + _numbers("left_count", "count", "text_bytes", "address_count")
-        + _numbers("first_row") + _columns("data") + _numbers("size") + _columns("rows") + _numbers("row_count")
+        + _numbers("quic") + _columns("initials") + _numbers("initial_count", "initial_bytes") + [("seed", c_uint64)]
+        + _numbers("room", "most_texts", "text_room", "address_room") + _columns("texts", "index", "bytes")
+        + _columns("left", "wanting", "row", "time_ns", "reader", "connection", "text", "addresses", "address", "ttl_s")
+        + _numbers("left_count", "count", "text_count", "text_bytes", "address_count", "first_row")
+        + _columns("data") + _numbers("size", "packets") + _columns("mark")
         + _columns("src", "dst", "src_port", "dst_port", "protocol", "payload", "payload_bytes", "packet_ns")
     )  # fmt: skip
 

@@ -82,9 +82,7 @@ class FlowTable:
         been open at the end of the input is told as idle.
         """
         for piece in self._pieces(packets):
-            clock = np.minimum(np.maximum(piece.time_ns, self._clock), LATE - 1)
-            if (clock[1:] < clock[:-1]).any():
-                clock = np.maximum.accumulate(clock)
+            clock = self._way.clock(piece.time_ns, self._clock)
             self._clock = int(clock[-1])
             self._take(*self._fragments.settle(piece, clock))
             self._count += len(piece)

@@ -13,7 +13,7 @@ import numpy as np
 from egress_watch.flows.keys import hashes, keys
 from egress_watch.flows.records import LINGER_NS, Ending, due, end
 from egress_watch.flows.sides import Sides
-from egress_watch.flows.slots import Slot, Slots
+from egress_watch.flows.slots import LATE, Slot, Slots
 from egress_watch.model import Flags, Flows, Ints, Packets
 
 SECOND_NS = 1_000_000_000
@@ -63,6 +63,11 @@ class ByColumns:
         self._add(packets, clock, back, slot)
         self._taken += len(packets)
         return cut
+
+    def clock(self, time_ns: Ints, now_ns: int) -> Ints:
+        """Return the clock of packets, which never runs backwards; it was ``now_ns`` before."""
+        clock = np.minimum(np.maximum(time_ns, now_ns), LATE - 1)
+        return np.maximum.accumulate(clock) if (clock[1:] < clock[:-1]).any() else clock
 
     def due(self, by: Ending) -> Slot:
         """Return the slots whose flows are over, in the order in which they began."""

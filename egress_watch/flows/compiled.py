@@ -10,6 +10,7 @@ from ctypes import addressof
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from egress_watch.fast import Accelerator
 from egress_watch.fast.layout import FlowEnds, FlowPiece, place_of
@@ -47,6 +48,7 @@ class Compiled:
         self._rest = rest  # its memory must not go
         self._seed = seed
         self._taken = 0
+        self._laid: tuple[NDArray[Any], ...] = (np.empty(0), np.empty(0))
         self._networks = [np.ascontiguousarray(blocks) for blocks in sides.blocks]
         self._piece = FlowPiece(
             seed=seed, active_ns=rest.active_ns, linger_ns=LINGER_NS, idle_ns=place_of(rest.idle_ns)
@@ -66,6 +68,10 @@ class Compiled:
         self._run(piece, len(packets))
         self._taken += len(packets)
         return columns["cut"][: piece.cut_count]
+
+    def clock(self, time_ns: Ints, now_ns: int) -> Ints:
+        """Return the clock of packets, which never runs backwards; it was ``now_ns`` before."""
+        return self._fast.clock(time_ns, now_ns)
 
     def due(self, by: Ending) -> Slot:
         """Return the slots whose flows are over, in the order in which they began."""
@@ -96,15 +102,19 @@ class Compiled:
     def _lay(self, piece: FlowPiece) -> None:
         """Say where the open flows lie."""
         slots = self._slots
-        piece.rows, piece.due, piece.index = map(place_of, (slots.rows, slots.due, slots.index))
-        piece.free, piece.index_size = place_of(slots.free), len(slots.index)
+        if self._laid[0] is not slots.rows or self._laid[1] is not slots.index:
+            self._laid = slots.rows, slots.index  # the other columns change along with these
+            piece.rows, piece.due, piece.index = map(place_of, (slots.rows, slots.due, slots.index))
+            piece.free, piece.index_size = place_of(slots.free), len(slots.index)
         piece.free_count, piece.used = slots.free_count, slots.used
 
     def _run(self, piece: FlowPiece, count: int) -> None:
         """Go through the packets, making room whenever it runs out."""
         slots, at = self._slots, 0
-        while at < count:
-            slots.make_room(1)
+        while True:
             self._lay(piece)
             at = self._fast.flows(piece, at)
             slots.free_count = piece.free_count
+            if at == count:
+                return
+            slots.make_room(1)
