@@ -63,25 +63,25 @@ struct piece {
     int64_t cut_count;
 };
 
-static int greater(const uint64_t *one, const uint64_t *other, uint16_t port, uint16_t other_port) {
-    if (one[0] != other[0])
-        return one[0] > other[0];
-    return one[1] != other[1] ? one[1] > other[1] : port > other_port;
+/* Whether the source is the higher end; without a branch, since nobody can foretell it. */
+static int is_back(const uint64_t *src, const uint64_t *dst, uint64_t src_port, uint64_t dst_port) {
+    return (src[0] > dst[0]) |
+           ((src[0] == dst[0]) & ((src[1] > dst[1]) | ((src[1] == dst[1]) & (src_port > dst_port))));
 }
 
 /* Lay the key of a packet and return its direction: 0 from the lower end to the higher, 1 back. */
 static int lay_key(const struct piece *p, int64_t at, uint64_t *key) {
     const uint64_t *src = p->src + 2 * at, *dst = p->dst + 2 * at;
     uint64_t src_port = p->src_port[at], dst_port = p->dst_port[at];
-    int back = greater(src, dst, p->src_port[at], p->dst_port[at]);
-    const uint64_t *low = back ? dst : src, *high = back ? src : dst;
+    int back = is_back(src, dst, src_port, dst_port);
+    uint64_t turn = -(uint64_t)back; /* all ones where both ends change places */
+    uint64_t high = (src[0] ^ dst[0]) & turn, low = (src[1] ^ dst[1]) & turn, port = (src_port ^ dst_port) & turn;
 
-    key[0] = low[0];
-    key[1] = low[1];
-    key[2] = high[0];
-    key[3] = high[1];
-    key[4] = (back ? dst_port : src_port) << 32 | (back ? src_port : dst_port) << 16 | (uint64_t)p->protocol[at] << 8 |
-             p->version[at];
+    key[0] = src[0] ^ high;
+    key[1] = src[1] ^ low;
+    key[2] = dst[0] ^ high;
+    key[3] = dst[1] ^ low;
+    key[4] = (src_port ^ port) << 32 | (dst_port ^ port) << 16 | (uint64_t)p->protocol[at] << 8 | p->version[at];
     return back;
 }
 

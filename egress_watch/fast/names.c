@@ -3,7 +3,7 @@
  *
  * In: packets, and the tables of a sieve. Out: where names and addresses lie, and the packets that are left to the
  * readers in Python. Never: a read outside of a payload, a name's text (Python checks and keeps it), or an answer that
- * differs from the one without this file; tests/test_fast_names.py holds both to the same.
+ * differs from the one without this file; tests/test_names_plain.py holds both to the same.
  *
  * Only what is whole and usual is read here: a ClientHello in one record, the head of an HTTP/1 request, a DNS answer
  * whose names are letters, digits and hyphens. Everything else is left, whatever may be wrong with it.
