@@ -203,8 +203,11 @@ class Turns:
     def _may_open(self, key: Key, hit: Alert, time_ns: int) -> bool:
         """Return whether a hit may open an episode: its rule has room, and it is not in a storm that goes on."""
         row = self._fresh_in_storm.get(key) or self._in_storm.get(key)
-        storm = self._going_on(self._whoms.summary(hit.rule), hit) if row else None
-        return (not storm or storm.row != row) and self._room(hit.rule, time_ns)
+        summary = self._whoms.summary(hit.rule)
+        storm = self._known(summary) if row else None
+        if storm and storm.row == row and self._going_on(summary, hit):
+            return False
+        return self._room(hit.rule, time_ns)
 
     def _room(self, rule: str, time_ns: int) -> bool:
         """Return whether a rule may open another episode in the hour of a packet."""
