@@ -9,6 +9,7 @@ Everything is decided by the order of packets and their times, so it does not ma
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,16 @@ _SOURCES = dict(enumerate([reader[0] for reader in _UDP_READERS], 1))
 _SOURCES |= dict(enumerate(map(web.source_of, web.STARTS), _TCP_KINDS))
 _READ = {kind: web.read_tcp if kind >= _TCP_KINDS else _UDP_READERS[kind - 1][2] for kind in _SOURCES}
 
+MOST_AT_HAND = 1024
+"""Payloads whose reading is remembered: a device asks for the same page, with the same words, all day."""
+
 _Sender = tuple[int, int, int, int]
 """MAC, address as two words, VLAN."""
+
+
+@lru_cache(MOST_AT_HAND)
+def _reading(kind: int, payload: bytes) -> Reading:
+    return _READ[kind](payload)
 
 
 class Devices:
@@ -107,7 +116,7 @@ class Devices:
         rows = zip(told, said.kind.tolist(), senders, said.time_ns.tolist(), said.payload, strict=True)
         for listened, kind, sender, time_ns, payload in rows:
             if listened and self._may(sender, _SOURCES[kind], time_ns):
-                self._learn(_SOURCES[kind], sender, time_ns, _READ[kind](payload))
+                self._learn(_SOURCES[kind], sender, time_ns, _reading(kind, payload))
 
     def _read_beacons(self, data: Bytes, beacons: Beacons) -> None:
         for time_ns, mac, vlan, start, end in zip(*(column.tolist() for column in beacons), strict=True):
