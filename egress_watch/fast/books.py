@@ -80,7 +80,7 @@ class BookInRows:
         rows = self.rows
         need, size = min(rows.kept + count, rows.limit) + SPARE, max(len(self.runs), FIRST_ROOM)
         while size < need:
-            size *= 2
+            size *= 4  # rows not used yet take no memory: the system hands it out where it is written
         if size == len(self.runs):
             return
         self.lines, self.runs = _grown(self.lines, size), _grown(self.runs, size)
