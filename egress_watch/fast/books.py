@@ -79,8 +79,9 @@ class BookInRows:
         """Make room for so many more names."""
         rows = self.rows
         need, size = min(rows.kept + count, rows.limit) + SPARE, max(len(self.runs), FIRST_ROOM)
+        most = 1 << (rows.limit + SPARE - 1).bit_length()
         while size < need:
-            size *= 4  # rows not used yet take no memory: the system hands it out where it is written
+            size = min(4 * size, most)  # rows not used yet take no memory: the system gives it where it is written
         if size == len(self.runs):
             return
         self.lines, self.runs = _grown(self.lines, size), _grown(self.runs, size)
