@@ -8,7 +8,7 @@ CHECKED := $(VENV)/.checked
 SIGMA1 := $(VENV)/sigma1
 
 .PHONY: help demo test test-sigma check fix bench bench-places bench-formats bench-rules bench-delivery bench-live truth names-truth \
-  fuzz border data setup clean install-service
+  fuzz border data setup clean wheel install-service
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,11 @@ $(CHECKED): $(SETUP)
 	$(BIN)/pip install -q -e '.[test,check]'
 	@touch $@
 
+wheel: $(SETUP)  ## build the package in dist/: it needs no compiler where it is installed, and still runs compiled
+	@rm -rf dist
+	$(BIN)/pip wheel -q --no-deps -w dist .
+	@ls dist
+
 install-service:  ## install under DESTDIR as a systemd service with a user of its own (needs root; see docs/service.md)
 	$(PYTHON) -m venv $(DESTDIR)/opt/egress-watch
 	$(DESTDIR)/opt/egress-watch/bin/pip install -q .
@@ -97,4 +102,4 @@ install-service:  ## install under DESTDIR as a systemd service with a user of i
 	@echo "now: edit /etc/egress-watch/egress-watch.toml, then systemctl enable --now egress-watch"
 
 clean:  ## remove the environment and what tests and demo left behind
-	rm -rf $(VENV) demo.db demo.db-wal demo.db-shm .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist demo.db demo.db-wal demo.db-shm .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from egress_watch.store import Store
+from egress_watch.store.bulk import attach
 from egress_watch.store.scope import Scope
 from egress_watch.store.screens import Screens
 from egress_watch.store.sums import CUBES, SECOND_NS, add, merging
@@ -89,6 +90,7 @@ def make(path: str, flows: int, days: int) -> None:
     db.execute(_HOURS)
     print(f"hours: {time.monotonic() - begun:.0f} s")
     begun = time.monotonic()
+    attach(_Connected(db))  # type: ignore[arg-type]
     db.execute("BEGIN")
     add(_Connected(db))  # type: ignore[arg-type]
     db.execute("COMMIT")

@@ -5,9 +5,7 @@ In: the command line. Out: an exit code. Never: anything else.
 
 from __future__ import annotations
 
-import sys
-
-from egress_watch.cli import main
+from egress_watch.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

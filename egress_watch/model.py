@@ -543,7 +543,12 @@ class Snapshot:
     countries: tuple[dict[str, Any], ...] = ()
     owners: tuple[dict[str, Any], ...] = ()
     devices: tuple[dict[str, Any], ...] = ()
+    """Those that send most; `device_count` is all of them."""
+    device_count: int = 0
     alerts: tuple[dict[str, Any], ...] = ()
+    """Those of the gravest destinations; `alert_count` and `destination_count` are of all."""
+    alert_count: int = 0
+    destination_count: int = 0
     skipped: tuple[dict[str, Any], ...] = ()
     damage: tuple[dict[str, Any], ...] = ()
     heard: tuple[dict[str, Any], ...] = ()

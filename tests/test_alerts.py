@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import PLACES, START_S, VERDICTS, flows, tally
@@ -246,6 +247,16 @@ def test_no_room_to_remember_changes_nothing(tmp_path, monkeypatch):
     through(tmp_path / "none.db", hits, range(0, 60, 5))
     assert story(tmp_path / "all.db") == story(tmp_path / "none.db")
     assert {row[6] for row in story(tmp_path / "all.db")[0]} == {"episode", "storm"}
+
+
+@pytest.mark.parametrize("limit", [0, 200_000])
+def test_what_an_older_storm_folded_does_not_end_the_one_that_goes_on(tmp_path, monkeypatch, limit):
+    """A device of the storm before opens an episode; flows that end late still go to the storm they belong to."""
+    monkeypatch.setattr(Episodes.__init__, "__defaults__", (limit, Pace()))
+    storms = [(0, 0, 0, 1), (1, 0, 1, 1), (700, 0, 0, 1), (1, 0, 2, 1)]
+    through(tmp_path / "a.db", [*storms, (330, 0, 1, 1), (-130, 0, 2, 1)], range(7), SHORT._replace(storm=1))
+    found = rows(tmp_path / "a.db", "SELECT kind, device, hits FROM alert ORDER BY id")
+    assert found[3:] == [("storm", 3, 2), ("episode", 2, 1)]
 
 
 @given(HITS, st.lists(st.integers(0, 25)), st.sampled_from((SHORT, CALM, SHORT._replace(storm=1))))

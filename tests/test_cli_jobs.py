@@ -88,7 +88,7 @@ def test_nothing_is_kept_of_a_slot(capsys, tmp_path, pieces, monkeypatch):
 def test_a_batch_too_large_for_a_slot_comes_through_the_pipe(capsys, tmp_path, pieces, monkeypatch, slot_bytes):
     """The size of a slot changes no result."""
     one = replayed(capsys, tmp_path / "one.db", 1, *pieces)
-    monkeypatch.setattr(reader, "SLOT_BYTES", slot_bytes)
+    monkeypatch.setattr(ahead, "SLOT_BYTES", slot_bytes)
     assert replayed(capsys, tmp_path / "more.db", 2, *pieces) == one
 
 

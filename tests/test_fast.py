@@ -146,7 +146,6 @@ def test_the_build_runs_the_script(monkeypatch):
     monkeypatch.setenv("CC", "true")
     script = runpy.run_path(str(ROOT / "egress_watch" / "data" / "unpack.py"))
     assert (ROOT / script["COMPILE"]).read_text(encoding="utf-8").count("def compile_library(") == 1
-    assert "-" not in script["platform_tag"]()
 
 
 @built

@@ -15,7 +15,7 @@ from test_names_tls import handshake, hello, in_records, real_hello, server_name
 
 from egress_watch import fast
 from egress_watch.fast import names as fast_names
-from egress_watch.names import PLAINEST, Names
+from egress_watch.names import PLAINEST, Names, quic
 from egress_watch.names.bearers import Sieve, stretch_of
 
 FAST = fast.accelerator()
@@ -158,11 +158,43 @@ def test_beyond_the_room_nothing_is_lost(monkeypatch):
     """Names, texts and addresses that have no room are read in Python."""
     some = [packet(payload, kind, at, at % 5, (40_000 + at, 40_000)) for at in range(30)
             for kind, payload in ((0, HELLOS[0]), (2, ANSWERS[1]))]  # fmt: skip
-    for room, text in ((5, 1000), (7, 20), (0, 0)):
+    for room, text, texts in ((5, 1000, 64), (7, 20, 64), (0, 0, 1)):
         monkeypatch.setattr(fast_names, "ROOM", room)
         monkeypatch.setattr(fast_names, "TEXT_BYTES", text)
+        monkeypatch.setattr(fast_names, "MOST_TEXTS", texts)
         accelerated, plain = both(some)
         assert accelerated == plain
+
+
+@built
+@given(st.lists(st.integers(0, 60), min_size=8, max_size=60), st.sampled_from([1, 4, 16]), st.integers(1, 9))
+def test_texts_that_give_way_to_others_are_read_again(some, texts, size):
+    """However few texts are at hand, and whenever they give way, the same names are learned, and as often refused."""
+    heard = [packet(hello(b"%d.example" % one if one % 7 else b"a b"), 0, at, one % 5, (40_000 + at % 3, 40_000))
+             for at, one in enumerate(some)]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast_names, "MOST_TEXTS", texts)
+        accelerated, plain = both(heard, size)
+        assert accelerated == plain
+
+
+@built
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0xC0, 0xEF), st.sampled_from([*quic.VERSIONS, 2, 0x6B3343CE, 0xFF000023]),
+            st.sampled_from([5, quic.LEAST_BYTES - 1, quic.LEAST_BYTES, quic.LEAST_BYTES + 1]),
+        ), min_size=1, max_size=20,
+    )
+)  # fmt: skip
+def test_what_begins_like_quic_is_left_where_quic_wants_it(some):
+    """Of all datagrams, the accelerator leaves to the reader of QUIC those that it wants, and no others."""
+    payloads = [(bytes([first]) + version.to_bytes(4, "big")).ljust(size, b"x") for first, version, size in some]
+    batch = packets(*(Packet(1, CAM, 50_000, CLOUD, 443, UDP, payload) for payload in payloads))
+    with pytest.MonkeyPatch.context() as patch:
+        accelerated = Names()._sieve.find(batch, stretch_of(batch, 0))
+        patch.setattr(fast, "_loaded", None)
+        assert accelerated == Names()._sieve.find(batch, stretch_of(batch, 0))
 
 
 def test_without_the_accelerator_all_are_left(monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import sqlite3
 import tempfile
 from itertools import pairwise
 
@@ -16,7 +18,7 @@ from egress_watch.config import Config
 from egress_watch.library import rules
 from egress_watch.model import Judged, Place, Verdict
 from egress_watch.store import Store, kinds
-from egress_watch.store.kinds import KNOWN, OF_ROWS, OWN, Codes, Kinds, _narrow
+from egress_watch.store.kinds import KNOWN, OF_ROWS, OWN, Codes, Kinds, narrow
 from egress_watch.store.reading import VALUE, cuts, reads
 
 NOWHERE = Place("", "unknown", (), 0, "", "", "", "", "", (), "")
@@ -118,7 +120,7 @@ def test_a_table_has_the_columns_of_the_view_that_follow_from_it(tmp_path) -> No
         for row, source in OWN.items():
             found = store._db.conn.execute(source, ("[7]",))
             assert [column[0] for column in found.description] == ["id", *OF_ROWS[row]]
-            assert found.fetchall() == [(7, None)]
+            assert found.fetchall() == [(7, *[None] * len(OF_ROWS[row]))]
 
 
 @given(st.lists(st.lists(st.sampled_from([0, 1, -1, 7, 2**31, 2**62, -(2**62), 2**63 - 1, -(2**63)]), min_size=4,
@@ -126,10 +128,23 @@ def test_a_table_has_the_columns_of_the_view_that_follow_from_it(tmp_path) -> No
 def test_fewer_columns_tell_the_same_rows_apart(some) -> None:
     """However far the numbers of a column lie apart."""
     columns = [np.array(column, np.int64) for column in zip(*some, strict=True)]
-    narrow = [column.tolist() for column in _narrow(columns)]
-    assert len(set(zip(*narrow, strict=True))) == len(set(map(tuple, some)))
-    both = zip(zip(*narrow, strict=True), map(tuple, some), strict=True)
+    fewer = [column.tolist() for column in narrow(columns)]
+    assert len(set(zip(*fewer, strict=True))) == len(set(map(tuple, some)))
+    both = zip(zip(*fewer, strict=True), map(tuple, some), strict=True)
     assert len(set(both)) == len(set(map(tuple, some)))
+
+
+def test_comparisons_told_together_tell_the_same_rows_apart() -> None:
+    """However many they are, and whether a text is like some, like none or not there at all."""
+    equal = [f"name = 'a{n}' COLLATE NOCASE" for n in range(70)]
+    each = [*equal, *(f"name LIKE '%{n}'" for n in range(40)), "`name` = 'it''s' COLLATE NOCASE", "name IS NULL"]
+    said = [*(f"{letter}{n}" for letter in "aAb" for n in range(75)), "", "it's", "IT'S", None]
+    answers = list(kinds._answers(each))
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        both = [(db.execute(f"SELECT {', '.join(each)} FROM (SELECT ? AS name)", (one,)).fetchone(),
+                 db.execute(f"SELECT {', '.join(answers)} FROM (SELECT ? AS name)", (one,)).fetchone())
+                for one in said]  # fmt: skip
+    assert len(set(both)) == len({plain for plain, _ in both}) == len({packed for _, packed in both}) > 70
 
 
 def test_the_shipped_rules_are_understood() -> None:

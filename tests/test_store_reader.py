@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from egress_watch.cli.options import ALERT_FILTERS, FLOW_FILTERS
 from egress_watch.errors import StoreError
 from egress_watch.model import EMPTY
 from egress_watch.store import Reader, Store, reader
+from egress_watch.store.foremost import destination
 from egress_watch.store.reader import FILTERS, LEVELS
 
 
@@ -113,6 +115,18 @@ def test_the_sums_of_a_snapshot_are_those_of_the_rows(city):
     assert sum(row["flows"] for row in snapshot.devices) == len(flows)
     assert all(sum(row["verdicts"].values()) == row["bytes_out"] for row in snapshot.devices)
     assert snapshot.recordings[0]["flows"] == len(flows)
+
+
+def test_a_snapshot_of_the_foremost_is_the_beginning_of_all(city):
+    """A report asks for the first devices and destinations of thousands, and is told how many there are."""
+    whole, some = city.snapshot(), city.snapshot(most=2)
+    assert (whole.device_count, whole.alert_count) == (len(whole.devices), len(whole.alerts))
+    assert some.devices == whole.devices[:2]
+    told = list(dict.fromkeys(map(destination, whole.alerts)))
+    assert some.alerts == tuple(row for row in whole.alerts if destination(row) in told[:2])
+    assert some.destination_count == len(told) > 2
+    assert replace(some, devices=whole.devices, alerts=whole.alerts) == whole
+    assert list(whole.devices) == sorted(whole.devices, key=lambda row: (-row["bytes_out"], row["ip"]))
 
 
 def test_a_snapshot_can_be_of_some_recordings(tmp_path):

@@ -14,6 +14,7 @@ from textual.widgets import Input
 from tui_run import LARGE, city, picture, press, run, settle
 
 from egress_watch.store import hours, screens, seek, sums
+from egress_watch.store.bulk import attach
 from egress_watch_tui.app import EgressWatch
 from egress_watch_tui.feed import Row
 from egress_watch_tui.listing import Listing
@@ -36,6 +37,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             db.execute(f"""INSERT INTO flow(id, first_ns, {COPIED}) SELECT id + {n * APART_ID},
               first_ns + {n * APART_NS}, {COPIED} FROM flow WHERE id < {APART_ID} + (SELECT min(id) FROM flow)""")
         db.execute(f"UPDATE recording SET last_ns = last_ns + {(TIMES - 1) * APART_NS}")
+        attach(Database(db))
         hours.again(Database(db), 1)
         sums.add(Database(db))
     return path

@@ -23,7 +23,9 @@ from egress_watch.model import Frames, Packets
 from egress_watch.sources import Inputs
 from egress_watch.sources.narrowing import Narrowing
 
-SLOTS, LEAST_SLOTS = 24, 4
+SLOT_BYTES = 14 << 20
+"""Room for a batch: 8 MiB of frames, and 32,768 rows of about 180 bytes. A larger one goes through the pipe."""
+SLOTS, LEAST_SLOTS = 12, 4
 """Of all readers together, and of each where they are many. The loop stops for a third of a second where it settles
 thousands of flows; so far a reader must get in the meantime, or it is the one that is waited for afterwards."""
 MOST_READERS = 16
@@ -47,7 +49,7 @@ class Ahead:
         for turn in range(count):
             slots = max(SLOTS // count, LEAST_SLOTS)
             work = partial(_read, inputs, way, inputs.files[turn::count])
-            self._readers.append(Reader(work, self._readers, slots))
+            self._readers.append(Reader(work, self._readers, slots, SLOT_BYTES))
 
     def frames(self) -> Iterator[Frames]:
         """Yield the frames of all files, in order."""

@@ -17,13 +17,15 @@ from typing import NamedTuple
 
 from egress_watch.cli.ahead import Way
 from egress_watch.cli.merging import Batch, cut, together
-from egress_watch.cli.reader import SLOT_BYTES, End, Parcel, Post, Reader, Trouble
+from egress_watch.cli.reader import End, Parcel, Post, Reader, Trouble
 from egress_watch.decode import decode
 from egress_watch.model import Frames, Happening, Health, Packets
 from egress_watch.sources.live import GRACE_NS, Live
 from egress_watch.sources.minutes import Minutes
 
 LEAST_SLOTS = 4
+SLOT_BYTES = 7 << 20
+"""Room for a batch: what a round of the rings may bring. A larger one goes through the pipe."""
 SURE_NS = GRACE_NS - 50_000_000
 """A frame lies in the ring within 50 ms of its time, nearly always; the clock that ends flows waits for longer."""
 
@@ -75,7 +77,7 @@ class Fanout:
         slots = max(spool_bytes // SLOT_BYTES // len(lives), LEAST_SLOTS)
         self._readers: list[Reader] = []
         for number in range(len(lives)):
-            self._readers.append(Reader(partial(_listen, lives, number, way), self._readers, slots))
+            self._readers.append(Reader(partial(_listen, lives, number, way), self._readers, slots, SLOT_BYTES))
         for live in lives:
             live.close()  # each reader has its own, and lets go of a ring only where nobody else holds it
 

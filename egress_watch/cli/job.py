@@ -20,7 +20,7 @@ from typing import Any
 from egress_watch import sinks
 from egress_watch.cli.narrow import Asked
 from egress_watch.cli.progress import progress
-from egress_watch.cli.recorder import begin, stop_signal, tell
+from egress_watch.cli.recorder import TOP, begin, stop_signal, tell
 from egress_watch.config import Config
 from egress_watch.decode import easily
 from egress_watch.decode.carriers import Tables
@@ -155,7 +155,7 @@ class Job:
             numbers = {*self._numbers, *reader.recordings_of(self._held.values())}
             reasons = reader.failed_inputs()
             self._failed |= {path: reasons[mark] for path, mark in self._held.items() if mark in reasons}
-            snapshot = reader.snapshot(sorted(numbers) or [0])
+            snapshot = reader.snapshot(sorted(numbers) or [0], TOP)
             if covers := self._cover(reader.is_device):
                 devices, alerts = tuple(covers.rows(snapshot.devices)), tuple(covers.rows(snapshot.alerts))
                 snapshot = replace(snapshot, devices=devices, alerts=alerts)

@@ -22,7 +22,7 @@ from egress_watch.cli.fanout import Fanout
 from egress_watch.cli.forward import beside
 from egress_watch.cli.judges import described
 from egress_watch.cli.log import ERROR, JSON, WARNING, Log
-from egress_watch.cli.recorder import STOPPING, as_places, as_rows, begin, stop_signal
+from egress_watch.cli.recorder import STOPPING, TOP, as_places, as_rows, begin, stop_signal
 from egress_watch.cli.status_line import StatusLine
 from egress_watch.config import Config
 from egress_watch.decode.carriers import Tables
@@ -226,7 +226,7 @@ class LiveJob:
 
     def _report(self, number: int, *, as_json: bool) -> None:
         with Reader(self._config.db) as reader:
-            snapshot = reader.snapshot([number])
+            snapshot = reader.snapshot([number], TOP)
         outcome: dict[str, Any] = {
             "db": str(Path(self._config.db).resolve()), "inputs": list(self._live.interfaces), "held": [],
             "passed_over": [], "failed": [], "interrupted": False,

@@ -24,8 +24,6 @@ import numpy as np
 from egress_watch.cli.slots import Letter, letter, pack, unpack
 from egress_watch.model import Bytes, Frames, Packets
 
-SLOT_BYTES = 7 << 20
-"""Room for a batch: 4 MiB of frames, and 16,384 rows of about 180 bytes. A larger one goes through the pipe."""
 GONE_S = 5.0
 """So long is waited for a reader that was killed."""
 NO_MORE = -1
@@ -86,11 +84,14 @@ class Post:
 
 
 class Reader:
-    """A process that reads, seen from the loop; ``earlier`` are those that were started before it."""
+    """A process that reads, seen from the loop; ``earlier`` are those that were started before it.
 
-    def __init__(self, work: Callable[[Post], None], earlier: Sequence[Reader], slots: int) -> None:
-        self._memory = mmap(-1, slots * SLOT_BYTES)  # shared and without a name: gone with the last process
-        self.slots = np.frombuffer(self._memory, np.uint8).reshape(slots, SLOT_BYTES)
+    There are so many ``slots`` for batches that wait, of ``slot_bytes`` each.
+    """
+
+    def __init__(self, work: Callable[[Post], None], earlier: Sequence[Reader], slots: int, slot_bytes: int) -> None:
+        self._memory = mmap(-1, slots * slot_bytes)  # shared and without a name: gone with the last process
+        self.slots = np.frombuffer(self._memory, np.uint8).reshape(slots, slot_bytes)
         self.pipe, theirs = get_context("fork").Pipe()
         ours = [self.pipe, *(reader.pipe for reader in earlier)]
         args = (work, self.slots, theirs, ours)

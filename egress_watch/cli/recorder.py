@@ -58,6 +58,9 @@ def tell(told: Sequence[str]) -> None:
                 print(*map(printable, f"egress-watch: {error}".split("\n")), sep="\n", file=sys.stderr, flush=True)
 
 
+TOP = 15
+"""How many rows each table of the report has, and how many destinations of alerts it tells of."""
+
 STOPPING = "stopping after this batch; Ctrl-C again to stop at once"
 
 

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from egress_watch import sinks
 from egress_watch.cli.judges import dated, old
+from egress_watch.cli.recorder import TOP
 from egress_watch.cli.report_counts import counted
 from egress_watch.config import Config, OwnZone
 from egress_watch.exports.plain import printable
@@ -28,8 +29,8 @@ from egress_watch.exports.table import when
 from egress_watch.library import zone, zone_name
 from egress_watch.model import GLYPHS, VERDICTS, Snapshot
 from egress_watch.places.zones import Zone
+from egress_watch.store.foremost import destination
 
-TOP = 15
 COLOURS = {"IN": "green", "OWN": "yellow", "OUT": "red", "UNKNOWN": "magenta"}
 LEVEL_COLOURS = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
 MEANING = {
@@ -179,21 +180,21 @@ def _devices(console: Console, snapshot: Snapshot) -> None:
         for row in snapshot.devices[:TOP]
     ]
     columns = ("device", *names[1:], *(f"{GLYPHS[name]} {name}>" for name in VERDICTS), "flows>")
-    console.print(_table("By device, bytes out", columns, cells, len(snapshot.devices)))
+    console.print(_table("By device, bytes out", columns, cells, snapshot.device_count))
 
 
 def _alerts(console: Console, snapshot: Snapshot) -> None:
     """Print the alerts by destination, so that what several rules say of one is told once, at full width."""
     destinations: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in snapshot.alerts:
-        destinations.setdefault((row["device_ip"], row["owner"] or row["remote_ip"], row["country"]), []).append(row)
-    most = "" if len(destinations) < 2 else f", towards {len(destinations)} destinations"
+        destinations.setdefault(destination(row), []).append(row)
+    most = "" if snapshot.destination_count < 2 else f", towards {snapshot.destination_count} destinations"
     muted = f"; {snapshot.muted} muted" if snapshot.muted else ""
-    console.print(Text(f"Alerts: {len(snapshot.alerts)}{most}{muted}\n", style="bold"))
-    for rows in list(destinations.values())[:TOP]:
+    console.print(Text(f"Alerts: {snapshot.alert_count}{most}{muted}\n", style="bold"))
+    for rows in destinations.values():
         _destination(console, rows)
-    if len(destinations) > TOP:
-        console.print(Text(f" and {len(destinations) - TOP} more: see the database\n", style="dim italic"))
+    if snapshot.destination_count > TOP:
+        console.print(Text(f" and {snapshot.destination_count - TOP} more: see the database\n", style="dim italic"))
 
 
 def _destination(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:

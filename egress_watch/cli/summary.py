@@ -33,7 +33,7 @@ def summary(snapshot: Snapshot, outcome: Mapping[str, Any]) -> dict[str, Any]:
         "bytes_out": sum(row["bytes_out"] for row in snapshot.verdicts),
         "bytes_in": sum(row["bytes_in"] for row in snapshot.verdicts),
         "verdicts": {verdict: verdicts.get(verdict, blank) for verdict in VERDICTS},
-        "alerts": len(snapshot.alerts),
+        "alerts": snapshot.alert_count,
         "muted": snapshot.muted,
         **{name: snapshot.recordings[0][name] if snapshot.recordings else "" for name in ("zone", "zone_as_of")},
         "data": {row["name"]: {key: row[key] for key in ("built", "licence", "sha256")} for row in snapshot.data},

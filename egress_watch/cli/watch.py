@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -87,7 +86,6 @@ def _listening(seen: WatchSettings) -> tuple[list[Live], Filter | None]:
 
     Rights are those of a thread, and libraries start threads of their own when they are loaded.
     """
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from egress_watch.cli.privileges import give_up
     from egress_watch.sources.filter import Filter
     from egress_watch.sources.live import Live

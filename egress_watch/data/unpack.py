@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import re
 import runpy
 import sysconfig
 from pathlib import Path
@@ -27,6 +28,8 @@ except ImportError:  # run as a script
 
 DATA = Path("egress_watch", "data")
 COMPILE = Path("egress_watch", "fast", "compile.py")
+OLDEST_GLIBC = (2, 17)
+"""Of 2012: installers know no wheels for older ones on every architecture (PEP 599)."""
 
 
 class BuildHook(BuildHookInterface):  # type: ignore[misc] # its type is not known, see above
@@ -45,12 +48,20 @@ class BuildHook(BuildHookInterface):  # type: ignore[misc] # its type is not kno
         library = runpy.run_path(str(root / COMPILE))["compile_library"]()
         if library and version == "standard":
             build_data["pure_python"] = False
-            build_data["tag"] = f"py3-none-{platform_tag()}"
+            build_data["tag"] = f"py3-none-{platform_tag(library)}"
 
 
-def platform_tag() -> str:
-    """Return the name of this platform as wheels write it."""
-    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+def platform_tag(library: Path) -> str:
+    """Return where the library runs, as wheels write it.
+
+    It is linked to nothing but the C library. With the GNU one, the versions its symbols need stand in it by name, and
+    the wheel is good for every Linux with that version or a later one (PEP 600); else for this platform alone.
+    """
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    needs = {(int(major), int(minor)) for major, minor in re.findall(rb"\0GLIBC_(\d+)\.(\d+)", library.read_bytes())}
+    if not needs or not platform.startswith("linux_"):
+        return platform
+    return platform.replace("linux", "manylinux_{}_{}".format(*max(*needs, OLDEST_GLIBC)), 1)
 
 
 def unpack(folder: Path) -> list[Path]:

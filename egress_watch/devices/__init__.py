@@ -79,12 +79,11 @@ class Devices:
 
     def hear(self, packets: Packets) -> None:
         """Take in what a batch of packets, and the LLDP frames among them, say; it may not be learned before `take`."""
-        rows = packets.marked(DEVICES)
-        if len(rows) and self._finder:
+        if self._finder:
             at = 0
-            while (at := self._finder.find(packets, rows, at)) < len(rows):
+            while (at := self._finder.find(packets, at)) < len(packets):
                 self._catch_up()
-        elif len(rows):
+        elif len(rows := packets.marked(DEVICES)):
             self._read(_by_columns(packets, rows))
         if len(packets.beacons.start):
             self._catch_up()  # what was said before is learned before

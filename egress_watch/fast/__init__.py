@@ -11,7 +11,7 @@ from egress_watch.fast.devices import DeviceTables, Said
 from egress_watch.fast.distinct import Kinds, by_columns, table
 from egress_watch.fast.known import Known, KnownInPython
 from egress_watch.fast.library import Accelerator, Drained, load
-from egress_watch.fast.names import NO_NAMES, NameFinder, NameTables, PlainNames
+from egress_watch.fast.names import MOST_TEXTS, NO_NAMES, NameFinder, NameTables, PlainNames
 from egress_watch.fast.pieces import PcapPieces, PcapShape, Records, packet_columns
 from egress_watch.fast.records import Nothing, Pages, Rows
 from egress_watch.fast.records import by_columns as records_by_columns
@@ -48,6 +48,7 @@ def known(width: int) -> Known:
 
 __all__ = [
     "ADDRESS_BYTES",
+    "MOST_TEXTS",
     "NOBODY",
     "NO_NAMES",
     "Accelerator",

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum { AHEAD = 16, PLACE_SHIFT = 40, PLACE_MASK = 0xFFFF };
+enum { AHEAD = 64, PLACE_SHIFT = 40, PLACE_MASK = 0xFFFF };
 
 /* The last fingerprint of a place, and its time: beside each other, so that memory is waited for once. */
 struct seen {

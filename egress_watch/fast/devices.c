@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { TCP = 6, UDP = 17, LEAST_BYTES = 8, TCP_KINDS = 128 };
+enum { TCP = 6, UDP = 17, LEAST_BYTES = 8, TCP_KINDS = 128, MARK = 2 }; /* the last: model.DEVICES */
 
 /* DeviceSift in egress_watch/fast/layout.py. */
 struct sift {
@@ -26,8 +26,8 @@ struct sift {
     int64_t count, text_bytes; /* go on from call to call */
     const uint8_t *data;       /* the packets, as model.Packets */
     int64_t size;
-    const int64_t *rows; /* which of them are looked at */
-    int64_t row_count;
+    int64_t packets;
+    const uint8_t *mark; /* who wants to look at each; NULL where all are looked at */
     const uint64_t *src_mac, *src_word;
     const uint16_t *packet_vlan, *src_port, *dst_port;
     const uint8_t *protocol, *fragment;
@@ -64,12 +64,16 @@ static int note(struct sift *s, int64_t packet, uint8_t kind) {
     return 1;
 }
 
-/* Look at the packets from this one of the rows on; return the first one for which there was no room, or their number. */
-int64_t ew_devices(struct sift *s, int64_t one) {
-    for (; one < s->row_count; one++) {
-        int64_t packet = s->rows[one], at = s->payload[packet], size = s->payload_bytes[packet];
+/* Look at the packets from this one on; return the first one for which there was no room, or their number. */
+int64_t ew_devices(struct sift *s, int64_t packet) {
+    for (; packet < s->packets; packet++) {
+        int64_t at, size;
         uint8_t kind = 0;
 
+        if (s->mark && !(s->mark[packet] & MARK))
+            continue;
+        at = s->payload[packet];
+        size = s->payload_bytes[packet];
         if (s->fragment[packet] || size < LEAST_BYTES || at < 0 || at > s->size - size)
             continue;
         if (s->protocol[packet] == TCP) {
@@ -79,7 +83,7 @@ int64_t ew_devices(struct sift *s, int64_t one) {
             kind = here > there ? here : there;
         }
         if (kind && !note(s, packet, kind))
-            return one;
+            return packet;
     }
-    return s->row_count;
+    return s->packets;
 }

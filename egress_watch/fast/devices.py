@@ -59,11 +59,15 @@ class DeviceFinder:
         given = (place_of(ports), place_of(first), place_of(starts), len(starts), ROOM, TEXT_BYTES, most_bytes)
         self._struct = DeviceSift(*given, **{name: place_of(column) for name, column in self._out.items()})
 
-    def find(self, packets: Packets, rows: NDArray[np.intp], at: int) -> int:
-        """Look at these rows of packets from number ``at`` on; return how far there was room for what was found."""
+    def find(self, packets: Packets, at: int) -> int:
+        """Look at the packets that are marked, from number ``at`` on; return how far there was room for what was found.
+
+        Where there are no marks, all are looked at.
+        """
         struct = self._struct
-        struct.data, struct.size = place_of(packets.data), len(packets.data)
-        struct.rows, struct.row_count = place_of(rows), len(rows)
+        struct.data, struct.size, struct.packets = place_of(packets.data), len(packets.data), len(packets)
+        mark = np.ascontiguousarray(packets.mark)
+        struct.mark = place_of(mark) if len(mark) else None
         kept = [np.ascontiguousarray(getattr(packets, name), kind) for name, (_, kind) in _COLUMNS.items()]
         for (name, _), column in zip(_COLUMNS.values(), kept, strict=True):
             setattr(struct, name, place_of(column))

@@ -1,16 +1,20 @@
 /* The flow table, one packet at a time: what egress_watch/flows does with NumPy, over the same memory.
  *
- * In: packets in order, and the table. Out: the table brought up to date, and the flows that were cut. Never: memory of
- * its own, or an answer that differs from the one without this file; tests/test_fast.py holds both to the same.
- *
- * It opens, adds to and cuts flows. What ends by a sweep, and how a record looks, is the columns' work.
+ * In: packets in order, and the table. Out: the table brought up to date, the flows that were cut or have timed out, and
+ * records of them. Never: memory of its own, or an answer that differs from the one without this file; tests/test_fast.py
+ * holds both to the same.
  */
 
 #include <stdint.h>
+#include <string.h>
 
 enum { FREE = -1, KEY_WORDS = 5, AHEAD = 32 };
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16 };
 enum { GOES_ON, IDLE, ACTIVE };
+#define NEVER INT64_MAX
+#define LATE (INT64_MAX / 2) /* as in egress_watch/flows/slots.py */
+
+static int64_t least(int64_t one, int64_t other) { return one < other ? one : other; }
 
 /* One open flow; ROW in egress_watch/flows/slots.py says the same. Three cache lines, of which two are for every
  * packet. */
@@ -40,7 +44,7 @@ struct piece {
     int64_t *due;   /* by slot: no flow can end before this clock */
     int32_t *index; /* slot by place, FREE, or below FREE for one that was freed */
     int64_t index_size;
-    const int64_t *free; /* a stack of slots */
+    int64_t *free; /* a stack of slots */
     int64_t free_count, used; /* used: places of the index that are not FREE */
     uint64_t seed;
     int64_t active_ns, linger_ns, taken;
@@ -59,39 +63,39 @@ struct piece {
     int64_t cut_count;
 };
 
-static int greater(const uint64_t *one, const uint64_t *other, uint16_t port, uint16_t other_port) {
-    if (one[0] != other[0])
-        return one[0] > other[0];
-    return one[1] != other[1] ? one[1] > other[1] : port > other_port;
+/* Whether the source is the higher end; without a branch, since nobody can foretell it. */
+static int is_back(const uint64_t *src, const uint64_t *dst, uint64_t src_port, uint64_t dst_port) {
+    return (src[0] > dst[0]) |
+           ((src[0] == dst[0]) & ((src[1] > dst[1]) | ((src[1] == dst[1]) & (src_port > dst_port))));
 }
 
 /* Lay the key of a packet and return its direction: 0 from the lower end to the higher, 1 back. */
 static int lay_key(const struct piece *p, int64_t at, uint64_t *key) {
     const uint64_t *src = p->src + 2 * at, *dst = p->dst + 2 * at;
     uint64_t src_port = p->src_port[at], dst_port = p->dst_port[at];
-    int back = greater(src, dst, p->src_port[at], p->dst_port[at]);
-    const uint64_t *low = back ? dst : src, *high = back ? src : dst;
+    int back = is_back(src, dst, src_port, dst_port);
+    uint64_t turn = -(uint64_t)back; /* all ones where both ends change places */
+    uint64_t high = (src[0] ^ dst[0]) & turn, low = (src[1] ^ dst[1]) & turn, port = (src_port ^ dst_port) & turn;
 
-    key[0] = low[0];
-    key[1] = low[1];
-    key[2] = high[0];
-    key[3] = high[1];
-    key[4] = (back ? dst_port : src_port) << 32 | (back ? src_port : dst_port) << 16 | (uint64_t)p->protocol[at] << 8 |
-             p->version[at];
+    key[0] = src[0] ^ high;
+    key[1] = src[1] ^ low;
+    key[2] = dst[0] ^ high;
+    key[3] = dst[1] ^ low;
+    key[4] = (src_port ^ port) << 32 | (dst_port ^ port) << 16 | (uint64_t)p->protocol[at] << 8 | p->version[at];
     return back;
 }
 
-static uint64_t hash_of(const uint64_t *key, uint64_t mixed) {
-    static const uint64_t multiply[KEY_WORDS] = {
-        0x9E3779B97F4A7C15u, 0xBF58476D1CE4E5B9u, 0x94D049BB133111EBu, 0xD6E8FEB86659FD93u, 0xA0761D6478BD642Fu,
-    };
-    int word;
+static inline uint64_t mix(uint64_t mixed, uint64_t word, uint64_t multiply) {
+    mixed ^= word * multiply;
+    return (mixed ^ mixed >> 29) * 0x9E3779B97F4A7C15u;
+}
 
-    for (word = 0; word < KEY_WORDS; word++) {
-        mixed ^= key[word] * multiply[word];
-        mixed ^= mixed >> 29;
-        mixed *= multiply[0];
-    }
+static uint64_t hash_of(const uint64_t *key, uint64_t mixed) {
+    mixed = mix(mixed, key[0], 0x9E3779B97F4A7C15u);
+    mixed = mix(mixed, key[1], 0xBF58476D1CE4E5B9u);
+    mixed = mix(mixed, key[2], 0x94D049BB133111EBu);
+    mixed = mix(mixed, key[3], 0xD6E8FEB86659FD93u);
+    mixed = mix(mixed, key[4], 0xA0761D6478BD642Fu);
     return mixed ^ mixed >> 32;
 }
 
@@ -267,4 +271,163 @@ int64_t ew_flows(struct piece *p, int64_t at) {
         next = other;
     }
     return p->packets;
+}
+
+/* Lay the clock of packets, which never runs backwards and begins at `now`: the newest time so far. */
+void ew_clock(const int64_t *time_ns, int64_t packets, int64_t now, int64_t *clock) {
+    int64_t at;
+
+    for (at = 0; at < packets; at++) {
+        if (time_ns[at] > now)
+            now = least(time_ns[at], LATE - 1);
+        clock[at] = now;
+    }
+}
+
+/* ---- what ends ------------------------------------------------------------------------------------------------- */
+
+enum { END, CLOSED, RESET, SILENT, CUT, EVICTED }; /* model.END_REASONS */
+enum { RELEASE, FORGET, SETTLE }; /* of a slot: no key points to it; its key goes too; as it is with a sweep */
+enum { TOMB = -2, SLOTS_AHEAD = 8 };
+
+/* FlowEnds in egress_watch/fast/layout.py: slots that end, and columns of model.Flows. */
+struct ends {
+    struct piece *piece;
+    int64_t clock, now; /* what is over by one clock; that of the newest packet is `now` */
+    int64_t otherwise, fate;
+    int64_t *slot, *serial; /* out of ew_due, and into ew_end */
+    int64_t count, forgotten;
+    int64_t *first_ns, *last_ns;
+    uint64_t *device, *remote;
+    uint16_t *device_port, *remote_port;
+    uint8_t *protocol;
+    uint64_t *device_mac;
+    uint16_t *vlan;
+    int64_t *packets_out, *bytes_out, *packets_in, *bytes_in;
+    uint8_t *flags_out, *flags_in, *end_reason;
+};
+
+/* As records.ends: closed, else by the time-out that came first, else as told. */
+static int64_t reason_of(const struct ends *e, const struct row *row) {
+    uint8_t low = row->flags[0], high = row->flags[1];
+    int64_t active = row->first_clock + e->piece->active_ns, idle = row->last_clock + row->idle_ns;
+
+    if ((low | high) & RST)
+        return RESET;
+    if (low & high & FIN)
+        return CLOSED;
+    if (e->clock <= least(active, idle))
+        return e->otherwise;
+    return active <= idle ? CUT : SILENT;
+}
+
+/* As records.bound: a clock before which a running flow cannot end. */
+static int64_t bound(const struct ends *e, const struct row *row, int64_t reason) {
+    if (reason == RESET || reason == CLOSED)
+        return row->last_clock + e->piece->linger_ns;
+    return least(least(row->first_clock, e->now) + e->piece->active_ns, row->last_clock + row->idle_ns);
+}
+
+/* Find the slots whose flows are over, and how long the others may be left alone. */
+void ew_due(struct ends *e, int64_t slots) {
+    struct piece *p = e->piece;
+    int64_t slot;
+
+    for (e->count = slot = 0; slot < slots; slot++) {
+        const struct row *row = p->rows + slot;
+        int64_t reason;
+
+        if (p->due[slot] >= e->clock)
+            continue;
+        reason = reason_of(e, row);
+        if (reason == RESET || reason == CLOSED ? e->clock > row->last_clock + p->linger_ns : reason != END) {
+            e->serial[e->count] = row->serial;
+            e->slot[e->count++] = slot;
+        } else {
+            p->due[slot] = bound(e, row, reason);
+        }
+    }
+}
+
+/* Lay the record of a flow, seen from the device. */
+static void lay_record(const struct ends *e, int64_t at, const struct row *row, int64_t reason) {
+    int out = !row->device_is_low, in = !out;
+    const uint64_t *device = row->key + 2 * out, *remote = row->key + 2 * in;
+    uint64_t word = row->key[4];
+    uint16_t low = (uint16_t)(word >> 32), high = (uint16_t)(word >> 16);
+
+    e->first_ns[at] = row->first_ns;
+    e->last_ns[at] = row->last_ns;
+    memcpy(e->device + 2 * at, device, 16);
+    memcpy(e->remote + 2 * at, remote, 16);
+    e->device_port[at] = out ? high : low;
+    e->remote_port[at] = out ? low : high;
+    e->protocol[at] = (uint8_t)(word >> 8);
+    e->device_mac[at] = row->mac[out];
+    e->vlan[at] = row->vlan;
+    e->packets_out[at] = row->packets[out];
+    e->bytes_out[at] = row->bytes[out];
+    e->packets_in[at] = row->packets[in];
+    e->bytes_in[at] = row->bytes[in];
+    e->flags_out[at] = row->flags[out];
+    e->flags_in[at] = row->flags[in];
+    e->end_reason[at] = (uint8_t)reason;
+}
+
+/* Set the counters of a running flow back: Slots.restart. */
+static void restart(struct row *row) {
+    memset(row->flags, 0, sizeof row->flags);
+    memset(row->packets, 0, sizeof row->packets);
+    memset(row->bytes, 0, sizeof row->bytes);
+    row->vlan = 0;
+    row->first_ns = INT64_MAX;
+    row->first_clock = row->closing = LATE;
+}
+
+/* Free a slot: Slots.release. */
+static void release(struct piece *p, int64_t slot) {
+    struct row *row = p->rows + slot;
+
+    memset(row, 0, sizeof *row);
+    restart(row);
+    row->last_ns = INT64_MIN;
+    row->last_clock = -LATE;
+    p->due[slot] = NEVER;
+    p->free[p->free_count++] = slot;
+}
+
+/* What becomes of a slot whose flow has ended. */
+static void dispose(struct ends *e, int64_t slot, int64_t reason) {
+    struct piece *p = e->piece;
+    struct row *row = p->rows + slot;
+
+    if (e->fate == SETTLE && reason == CUT && e->clock <= row->last_clock + row->idle_ns) { /* it runs on */
+        restart(row);
+        p->due[slot] = bound(e, row, reason);
+        return;
+    }
+    if (e->fate != RELEASE) {
+        p->index[row->place] = TOMB;
+        e->forgotten++;
+    }
+    release(p, slot);
+}
+
+/* Lay records of the flows in these slots, but for those without a packet, and free the slots; return how many records
+ * there are. */
+int64_t ew_end(struct ends *e) {
+    int64_t one, records = 0;
+
+    for (one = e->forgotten = 0; one < e->count; one++) {
+        const struct row *row = e->piece->rows + e->slot[one];
+        int64_t reason = reason_of(e, row), ahead;
+
+        if (one + SLOTS_AHEAD < e->count)
+            for (ahead = 0; ahead < (int64_t)sizeof *row; ahead += 64)
+                __builtin_prefetch((const char *)(e->piece->rows + e->slot[one + SLOTS_AHEAD]) + ahead);
+        if (row->packets[0] || row->packets[1])
+            lay_record(e, records++, row, reason);
+        dispose(e, e->slot[one], reason);
+    }
+    return records;
 }

@@ -80,6 +80,17 @@ class FlowPiece(Structure):
     )  # fmt: skip
 
 
+class FlowEnds(Structure):
+    """``struct ends`` in flows.c."""
+
+    _fields_ = (
+        _columns("piece") + _numbers("clock", "now", "otherwise", "fate") + _columns("slot", "serial")
+        + _numbers("count", "forgotten")
+        + _columns("first_ns", "last_ns", "device", "remote", "device_port", "remote_port", "protocol", "device_mac",
+                   "vlan", "packets_out", "bytes_out", "packets_in", "bytes_in", "flags_out", "flags_in", "end_reason")
+    )  # fmt: skip
+
+
 class Copies(Structure):
     """``struct copies`` in copies.c."""
 
@@ -121,7 +132,7 @@ class DeviceSift(Structure):
     _fields_ = (
         _columns("ports", "first", "starts") + _numbers("start_count", "room", "text_room", "most_bytes")
         + _columns("kind", "time_ns", "mac", "src", "vlan", "end", "text") + _numbers("count", "text_bytes")
-        + _columns("data") + _numbers("size") + _columns("rows") + _numbers("row_count")
+        + _columns("data") + _numbers("size", "packets") + _columns("mark")
         + _columns("src_mac", "src_word", "packet_vlan", "src_port", "dst_port", "protocol", "fragment", "payload",
                    "payload_bytes", "packet_ns")
     )  # fmt: skip
@@ -132,10 +143,11 @@ class NameSift(Structure):
 
     _fields_ = (
         _columns("first", "beginning", "ports", "protocols") + _numbers("tls", "http", "dns")
-        + _numbers("room", "text_room", "address_room") + _columns("left", "wanting", "row", "time_ns", "reader")
-        + _columns("connection", "bytes", "text", "addresses", "address", "ttl_s")
-        + _numbers("left_count", "count", "text_bytes", "address_count")
-        + _numbers("first_row") + _columns("data") + _numbers("size") + _columns("rows") + _numbers("row_count")
+        + _numbers("quic") + _columns("initials") + _numbers("initial_count", "initial_bytes") + [("seed", c_uint64)]
+        + _numbers("room", "most_texts", "text_room", "address_room") + _columns("texts", "index", "bytes")
+        + _columns("left", "wanting", "row", "time_ns", "reader", "connection", "text", "addresses", "address", "ttl_s")
+        + _numbers("left_count", "count", "text_count", "text_bytes", "address_count", "first_row")
+        + _columns("data") + _numbers("size", "packets") + _columns("mark")
         + _columns("src", "dst", "src_port", "dst_port", "protocol", "payload", "payload_bytes", "packet_ns")
     )  # fmt: skip
 

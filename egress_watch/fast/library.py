@@ -7,7 +7,7 @@ C side trusts what it is told about memory, and nothing else.
 from __future__ import annotations
 
 import os
-from ctypes import CDLL, byref, c_int64, c_uint32
+from ctypes import CDLL, byref, c_int64, c_uint32, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from egress_watch.fast.layout import (
     Alike,
     BlockWalk,
     Copies,
+    FlowEnds,
     FlowPiece,
     FrameBatch,
     PcapWalk,
@@ -62,11 +63,11 @@ class Accelerator:
 
     def __init__(self, library: CDLL) -> None:
         self._library = library
-        names = ("pcap", "piece", "pcapng", "ring", "frames", "flows", "copies", "devices", "distinct", "records")
-        for name in (*names, "row_bytes", "line_bytes", "run_bytes"):
+        names = ("pcap", "piece", "pcapng", "ring", "frames", "flows", "end", "copies", "devices", "distinct")
+        for name in (*names, "records", "row_bytes", "line_bytes", "run_bytes"):
             getattr(library, f"ew_{name}").restype = c_int64
-        voids = ("names", "book_note", "book_index", "books_name", "known_numbers", "known_learn", "known_index")
-        for name in voids:
+        voids = ("names", "clock", "due", "book_note", "book_index", "books_name")
+        for name in (*voids, "known_numbers", "known_learn", "known_index"):
             getattr(library, f"ew_{name}").restype = None
         self.row_bytes: int = library.ew_row_bytes()
         """Size of a row of the flow table."""
@@ -180,18 +181,34 @@ class Accelerator:
         """Return what remembers numbers of keys of so many words."""
         return KnownInC(self._library, width)
 
-    def names(self, tables: NameTables) -> NameFinder:
-        """Return what finds names by these tables."""
-        return NameFinder(self._library.ew_names, tables)
+    def names(self, tables: NameTables, seed: int) -> NameFinder:
+        """Return what finds names by these tables; the seed mixes hashes, and no result."""
+        return NameFinder(self._library.ew_names, tables, seed)
 
     def books(self, limit: int, seed: int) -> Books:
         """Return empty books of names, each of which keeps at most ``limit``; the seed mixes hashes, and no result."""
         return Books(self._library, limit, seed)
 
+    def clock(self, time_ns: Ints, now_ns: int) -> Ints:
+        """Return the clock of packets, which never runs backwards; it was ``now_ns`` before."""
+        time_ns, clock = np.ascontiguousarray(time_ns, np.int64), np.empty(len(time_ns), np.int64)
+        places = c_void_p(place_of(time_ns)), c_void_p(place_of(clock))
+        self._library.ew_clock(places[0], c_int64(len(time_ns)), c_int64(now_ns), places[1])
+        return clock
+
     def flows(self, piece: FlowPiece, at: int) -> int:
         """Take packets into the flow table from row ``at`` on; return the first row for which there was no room."""
         row: int = self._library.ew_flows(byref(piece), c_int64(at))
         return row
+
+    def due(self, ends: FlowEnds, slots: int) -> None:
+        """Find which of so many slots hold flows that are over, and how long the others may be left alone."""
+        self._library.ew_due(byref(ends), c_int64(slots))
+
+    def end(self, ends: FlowEnds) -> int:
+        """Lay records of the flows in some slots, and free these; return how many records there are."""
+        records: int = self._library.ew_end(byref(ends))
+        return records
 
 
 def load(folder: Path = HERE) -> Accelerator | None:

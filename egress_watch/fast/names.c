@@ -3,7 +3,7 @@
  *
  * In: packets, and the tables of a sieve. Out: where names and addresses lie, and the packets that are left to the
  * readers in Python. Never: a read outside of a payload, a name's text (Python checks and keeps it), or an answer that
- * differs from the one without this file; tests/test_fast_names.py holds both to the same.
+ * differs from the one without this file; tests/test_names_plain.py holds both to the same.
  *
  * Only what is whole and usual is read here: a ClientHello in one record, the head of an HTTP/1 request, a DNS answer
  * whose names are letters, digits and hyphens. Everything else is left, whatever may be wrong with it.
@@ -18,32 +18,47 @@ enum { MOST_HEADER_BYTES = 16384, AHEAD = 16 };
 enum { DNS_HEADER_BYTES = 12, RECORD_HEAD_BYTES = 10, MOST_RECORDS = 256, MOST_CHAIN = 16, MOST_JUMPS = 16 };
 enum { MOST_NAME_BYTES = 254, MOST_LABEL_BYTES = 63 };
 enum { ADDRESS_BYTES = 16, KEY_BYTES = 37 };
+enum { MARK = 1, NO_TEXT = -1 }; /* model.NAMES */
 enum { A = 1, CNAME = 5, AAAA = 28, SVCB = 64, HTTPS = 65, IN = 1 };
+
+/* The bytes of a name; TEXT in egress_watch/fast/names.py. */
+struct text {
+    int64_t end; /* they begin where those of the text before end */
+    uint32_t hash;
+    uint8_t reader; /* whose bytes they are: others may read them otherwise */
+    uint8_t spare[3];
+};
 
 /* NameSift in egress_watch/fast/layout.py. */
 struct sift {
     /* a bit for each reader: by first byte, first two bytes as they lie, source port and protocol */
     const uint8_t *first, *beginning, *ports, *protocols;
     int64_t tls, http, dns; /* the bits of those that are read here */
-    int64_t room, text_room, address_room;
+    int64_t quic;           /* and of one whose packets begin with one of these: first byte and version */
+    const uint64_t *initials;
+    int64_t initial_count, initial_bytes; /* and have at least so many bytes */
+    uint64_t seed;
+    int64_t room, most_texts, text_room, address_room;
+    struct text *texts; /* each text once, */
+    int32_t *index;     /* by hash, twice as many places as there may be; 0 for none, else its number and one */
+    uint8_t *bytes;     /* and their bytes, one behind the other */
     int64_t *left;    /* out: packets for other readers, with room for all */
     uint8_t *wanting; /* the bits of those who may want them */
     int64_t *row;     /* out: numbers of packets read here, their times, and the bit of the reader each is of */
     int64_t *time_ns;
     uint8_t *reader;
     uint8_t *connection; /* KEY_BYTES each */
-    int64_t *bytes;      /* of its name, */
-    uint8_t *text;       /* all of which lie here in turn */
+    int32_t *text;       /* the number of its name */
     int64_t *addresses;  /* where its addresses end, */
     uint8_t *address;    /* all of which lie here in turn, each behind that of the host that asked */
     int64_t *ttl_s;
-    int64_t left_count, count, text_bytes, address_count; /* but for the first, they go on from call to call */
+    int64_t left_count, count, text_count, text_bytes, address_count; /* all but the first go on from call to call */
     /* the packets, as model.Packets, and the number of the first */
     int64_t first_row;
     const uint8_t *data;
     int64_t size;
-    const int64_t *rows; /* which packets are looked at */
-    int64_t row_count;
+    int64_t packets;
+    const uint8_t *mark; /* who wants to look at each; NULL where all are looked at */
     const uint64_t *src, *dst;
     const uint16_t *src_port, *dst_port;
     const uint8_t *protocol;
@@ -310,7 +325,59 @@ static int read_dns(struct sift *s, const uint8_t *message, int64_t size, struct
     return s->address_count > before ? FOUND : NOTHING;
 }
 
+/* ---- texts ---------------------------------------------------------------------------------------------------------- */
+
+static uint32_t hashed(const struct sift *s, uint8_t reader, const uint8_t *bytes, int64_t size) {
+    uint64_t hash = s->seed ^ (uint64_t)size << 8 ^ reader, word;
+
+    for (; size > 0; size -= 8, bytes += 8) {
+        word = 0;
+        memcpy(&word, bytes, size < 8 ? (size_t)size : 8);
+        hash = (hash ^ word) * 0xD6E8FEB86659FD93u;
+        hash ^= hash >> 32;
+    }
+    hash *= 0xD6E8FEB86659FD93u;
+    return (uint32_t)(hash ^ hash >> 29);
+}
+
+static int is_text(const struct sift *s, int32_t one, uint32_t hash, uint8_t reader, const uint8_t *bytes, int64_t size) {
+    const struct text *text = s->texts + one;
+    int64_t start = one ? text[-1].end : 0;
+
+    return text->hash == hash && text->reader == reader && text->end - start == size &&
+           !memcmp(s->bytes + start, bytes, (size_t)size);
+}
+
+/* The number of a text, which is kept; NO_TEXT where there is no room for it. */
+static int32_t number_of(struct sift *s, uint8_t reader, const uint8_t *bytes, int64_t size) {
+    uint64_t mask = 2 * (uint64_t)s->most_texts - 1;
+    uint32_t hash = hashed(s, reader, bytes, size);
+    uint64_t place = hash & mask;
+
+    for (; s->index[place]; place = (place + 1) & mask)
+        if (is_text(s, s->index[place] - 1, hash, reader, bytes, size))
+            return s->index[place] - 1;
+    if (s->text_count >= s->most_texts || size > s->text_room - s->text_bytes)
+        return NO_TEXT;
+    memcpy(s->bytes + s->text_bytes, bytes, (size_t)size);
+    s->text_bytes += size;
+    s->texts[s->text_count] = (struct text){s->text_bytes, hash, reader, {0}};
+    return s->index[place] = (int32_t)++s->text_count, (int32_t)s->text_count - 1;
+}
+
 /* ---- packets -------------------------------------------------------------------------------------------------------- */
+
+/* As quic.wanted. */
+static int is_initial(const struct sift *s, const uint8_t *payload, int64_t size) {
+    int64_t one;
+
+    if (size < s->initial_bytes || size < 5)
+        return 0;
+    for (one = 0; one < s->initial_count; one++)
+        if (s->initials[one] == ((uint64_t)(payload[0] & 0xF0) << 32 | big32(payload + 1)))
+            return 1;
+    return 0;
+}
 
 static int read_packet(struct sift *s, int64_t wanting, const uint8_t *payload, int64_t size, struct span *name) {
     if (wanting == s->tls)
@@ -319,6 +386,8 @@ static int read_packet(struct sift *s, int64_t wanting, const uint8_t *payload, 
         return read_http(payload, size, name);
     if (wanting == s->dns)
         return read_dns(s, payload, size, name);
+    if (wanting == s->quic)
+        return is_initial(s, payload, size) ? ANOTHERS : NOTHING;
     return ANOTHERS;
 }
 
@@ -326,8 +395,9 @@ static int read_packet(struct sift *s, int64_t wanting, const uint8_t *payload, 
 static int note(struct sift *s, int64_t row, uint8_t reader, const uint8_t *payload, const struct span *name,
                 int64_t before) {
     uint8_t *key = s->connection + KEY_BYTES * s->count;
+    int32_t text = s->count < s->room ? number_of(s, reader, payload + name->at, name->bytes) : NO_TEXT;
 
-    if (s->count >= s->room || name->bytes > s->text_room - s->text_bytes)
+    if (text == NO_TEXT)
         return 0;
     lay(key, s->src[2 * row], 8);
     lay(key + 8, s->src[2 * row + 1], 8);
@@ -335,15 +405,13 @@ static int note(struct sift *s, int64_t row, uint8_t reader, const uint8_t *payl
     lay(key + 24, s->dst[2 * row + 1], 8);
     lay(key + 32, (uint64_t)s->src_port[row] << 16 | s->dst_port[row], 4);
     key[36] = s->protocol[row];
-    memcpy(s->text + s->text_bytes, payload + name->at, (size_t)name->bytes);
-    s->text_bytes += name->bytes;
     for (; before < s->address_count; before++)
         memcpy(s->address + 2 * ADDRESS_BYTES * before, key + ADDRESS_BYTES, ADDRESS_BYTES);
     s->addresses[s->count] = s->address_count;
     s->row[s->count] = s->first_row + row;
     s->time_ns[s->count] = s->packet_ns[row];
     s->reader[s->count] = reader;
-    s->bytes[s->count++] = name->bytes;
+    s->text[s->count++] = text;
     return 1;
 }
 
@@ -365,18 +433,28 @@ static void sift_packet(struct sift *s, int64_t row, uint8_t wanting) {
     }
 }
 
+/* Put the numbers of the packets that are looked at into `left`; return how many there are. */
+static int64_t looked_at(struct sift *s) {
+    int64_t packet, count = 0;
+
+    for (packet = 0; packet < s->packets; packet++)
+        if (!s->mark || s->mark[packet] & MARK)
+            s->left[count++] = packet;
+    return count;
+}
+
 /* Go through all packets; how many were read, and how many are left, is in the structure. */
 void ew_names(struct sift *s) {
-    int64_t one;
+    int64_t one, count = looked_at(s);
 
-    s->left_count = 0;
-    for (one = 0; one < s->row_count; one++) {
-        int64_t row = s->rows[one], at = s->payload[row], size = s->payload_bytes[row];
+    s->left_count = 0; /* what is left lies before what is not looked at yet */
+    for (one = 0; one < count; one++) {
+        int64_t row = s->left[one], at = s->payload[row], size = s->payload_bytes[row];
         uint8_t wanting = s->protocols[s->protocol[row]], port = s->ports[s->src_port[row]];
         uint16_t two;
 
-        if (one + AHEAD < s->row_count)
-            __builtin_prefetch(s->data + s->payload[s->rows[one + AHEAD]]);
+        if (one + AHEAD < count)
+            __builtin_prefetch(s->data + s->payload[s->left[one + AHEAD]]);
         if (!wanting || size < 2 || at < 0 || at > s->size - size || !(wanting & (s->first[s->data[at]] | port)))
             continue;
         memcpy(&two, s->data + at, 2);

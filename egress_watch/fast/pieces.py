@@ -135,7 +135,6 @@ class PcapPieces:
             setattr(batch, name, block + at[name])
 
     def _view(self, block: Bytes, name: str, kind: type[np.generic], count: int) -> NDArray[Any]:
-        at, width = self._at[name], np.dtype(kind).itemsize
         if name in PAIRS:
-            return block[at : at + 2 * count * width].view(kind).reshape(count, 2)
-        return block[at : at + count * width].view(kind)
+            return np.frombuffer(block, kind, 2 * count, self._at[name]).reshape(count, 2)
+        return np.frombuffer(block, kind, count, self._at[name])

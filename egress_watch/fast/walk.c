@@ -25,7 +25,6 @@ static uint32_t little32(const uint8_t *at) {
 /* ---- pcap (draft-ietf-opsawg-pcap) ---------------------------------------------------------------------------- */
 
 enum { SWAP_NO, SWAP_YES, SWAP_MAYBE };
-enum { LINE_BYTES = 64, WARM_BYTES = 1024 }; /* so far ahead of the walk, memory is asked for: each length is waited for */
 
 /* What is to be walked; PcapWalk in egress_watch/fast/layout.py. */
 struct pcap {
@@ -45,7 +44,7 @@ static inline uint32_t number_of(const uint8_t *at, int64_t big) { return big ? 
 /* Read the whole records from walk->at on, of which there are `count` before, until there are `upto` or no more; return
  * how many there are. walk->at is then the first one not read. */
 static int64_t walk_on(struct pcap *walk, int64_t count, int64_t upto) {
-    int64_t big = walk->big, at = walk->at, warm = at;
+    int64_t big = walk->big, at = walk->at;
 
     walk->length = 0;
     while (walk->size - at >= walk->header && count < upto) {
@@ -56,8 +55,6 @@ static int64_t walk_on(struct pcap *walk, int64_t count, int64_t upto) {
             caught = wire;
             wire = other;
         }
-        for (; warm < walk->size && warm - at < WARM_BYTES; warm += LINE_BYTES)
-            __builtin_prefetch(walk->data + warm);
         if (caught > walk->most || caught > walk->size - at - walk->header) {
             walk->length = caught;
             break;

@@ -13,16 +13,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from egress_watch.fast import accelerator
-from egress_watch.flows.by_columns import FIN, LINGER_NS, RST, SECOND_NS, ByColumns, Rest
+from egress_watch.flows.by_columns import SECOND_NS, ByColumns, Rest
 from egress_watch.flows.compiled import Compiled
 from egress_watch.flows.fragments import Fragments, joined, take
-from egress_watch.flows.records import ACTIVE, END, EVICTED, IDLE, ends, records, together
+from egress_watch.flows.records import (
+    END,
+    EVICTED,
+    FORGET,
+    IDLE,
+    LINGER_NS,
+    RELEASE,
+    SETTLE,
+    Ending,
+    in_order,
+    together,
+)
 from egress_watch.flows.sides import Sides
 from egress_watch.flows.slots import LATE, Slot, Slots
-from egress_watch.model import Flags, Flows, Ints, Packets
+from egress_watch.model import Flows, Ints, Packets
+
+__all__ = ["LINGER_NS", "FlowTable"]
 
 SWEEP_PACKETS = 1 << 15
 TCP = 6
@@ -70,9 +82,7 @@ class FlowTable:
         been open at the end of the input is told as idle.
         """
         for piece in self._pieces(packets):
-            clock = np.minimum(np.maximum(piece.time_ns, self._clock), LATE - 1)
-            if (clock[1:] < clock[:-1]).any():
-                clock = np.maximum.accumulate(clock)
+            clock = self._way.clock(piece.time_ns, self._clock)
             self._clock = int(clock[-1])
             self._take(*self._fragments.settle(piece, clock))
             self._count += len(piece)
@@ -92,9 +102,7 @@ class FlowTable:
         if rest := self._fragments.rest():
             packets = joined(rest)
             self._take(packets, np.full(len(packets), self._clock))
-        slots = self._in_order(self._slots.live)
-        self._end(slots, self._reason(slots, END))
-        self._slots.forget(slots)
+        self._end(in_order(self._slots, self._slots.live), END, FORGET)
         return self._hand_over()
 
     def _pieces(self, packets: Packets) -> Iterator[Packets]:
@@ -108,60 +116,28 @@ class FlowTable:
     def _take(self, packets: Packets, clock: Ints) -> None:
         if not len(packets):
             return
-        cut = self._way.take(packets, clock)
-        if len(cut):
-            self._end(cut, self._reason(cut, IDLE))
-            self._slots.release(cut)
-
-    def _reason(self, slots: Slot, otherwise: int, clock: int | None = None) -> Flags:
-        """Return why these flows end: closed, else by the time-out that came first, else as told."""
-        return ends(self._slots, slots, self._active_ns, self._clock if clock is None else clock, otherwise)
-
-    def _in_order(self, slots: Slot) -> Slot:
-        """Return the slots in the order in which their flows began."""
-        ordered: Slot = slots[np.argsort(self._slots.serial[slots])]
-        return ordered
+        self._end(self._way.take(packets, clock), IDLE, RELEASE)
 
     def _sweep(self, clock: int) -> None:
         """End what has timed out by then, and the flows silent longest where the table is too full."""
-        open_ = self._slots
-        slots = np.flatnonzero(open_.due < clock)
-        reason = self._reason(slots, END, clock)
-        over = reason != END
-        closed = _closed(open_.flags[slots])
-        over[closed] = clock > open_.last_clock[slots][closed] + LINGER_NS
-        silent = clock > open_.last_clock[slots] + open_.idle_ns[slots]
-        runs = over & (reason == ACTIVE) & ~silent
-        ended = self._in_order(slots[over])
-        self._end(ended, self._reason(ended, END, clock))
-        open_.restart(slots[runs])
-        open_.forget(slots[over & ~runs])
-        open_.due[slots[~over | runs]] = self._bound(slots[~over | runs])
+        self._end(self._way.due(self._by(END, SETTLE, clock)), END, SETTLE, clock)
         self._evict()
-
-    def _bound(self, slots: Slot) -> Ints:
-        """Return a clock before which these running flows cannot end; one without a packet yet begins now or later."""
-        open_ = self._slots
-        first = np.minimum(open_.first_clock[slots], self._clock)
-        bound: Ints = np.minimum(first + self._active_ns, open_.last_clock[slots] + open_.idle_ns[slots])
-        closed = _closed(open_.flags[slots])
-        bound[closed] = open_.last_clock[slots][closed] + LINGER_NS
-        return bound
 
     def _evict(self) -> None:
         surplus = len(self._slots) - self._limit
         if surplus <= 0:
             return
-        slots = self._in_order(self._slots.live)
+        slots = in_order(self._slots, self._slots.live)
         oldest = slots[np.argsort(self._slots.last_clock[slots], kind="stable")[:surplus]]
-        self._end(oldest, self._reason(oldest, EVICTED))
-        self._slots.forget(oldest)
+        self._end(oldest, EVICTED, FORGET)
         self.evicted += surplus
 
-    def _end(self, slots: Slot, reason: Flags) -> None:
-        counted = self._slots.packets[slots].any(axis=1)
-        if counted.any():
-            self._ended.append(records(self._slots, slots[counted], reason[counted]))
+    def _end(self, slots: Slot, otherwise: int, fate: int, clock: int | None = None) -> None:
+        if len(slots) and len(flows := self._way.end(slots, self._by(otherwise, fate, clock))):
+            self._ended.append(flows)
+
+    def _by(self, otherwise: int, fate: int, clock: int | None = None) -> Ending:
+        return Ending(self._active_ns, self._clock if clock is None else clock, self._clock, otherwise, fate)
 
     def _hand_over(self) -> Flows:
         ended, self._ended = self._ended, []
@@ -171,9 +147,3 @@ class FlowTable:
 def _ns(seconds: float) -> int:
     """Return a time-out in nanoseconds; one of centuries is as good as none, and stays safe to add to a time."""
     return min(int(seconds * SECOND_NS), LATE)
-
-
-def _closed(flags: Flags) -> NDArray[np.bool_]:
-    """Return where a reset was seen, or a FIN from both ends (RFC 9293, section 3.6)."""
-    low, high = flags[:, 0], flags[:, 1]
-    return ((low | high) & RST | low & high & FIN) > 0

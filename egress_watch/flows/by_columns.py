@@ -11,13 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from egress_watch.flows.keys import hashes, keys
+from egress_watch.flows.records import LINGER_NS, Ending, due, end
 from egress_watch.flows.sides import Sides
-from egress_watch.flows.slots import Slot, Slots
-from egress_watch.model import Flags, Ints, Packets
+from egress_watch.flows.slots import LATE, Slot, Slots
+from egress_watch.model import Flags, Flows, Ints, Packets
 
 SECOND_NS = 1_000_000_000
-LINGER_NS = 5 * SECOND_NS
-"""How long a closed TCP connection is kept for its last packets; a new SYN ends it at once."""
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 IDLE, ACTIVE = 1, 2
@@ -64,6 +63,19 @@ class ByColumns:
         self._add(packets, clock, back, slot)
         self._taken += len(packets)
         return cut
+
+    def clock(self, time_ns: Ints, now_ns: int) -> Ints:
+        """Return the clock of packets, which never runs backwards; it was ``now_ns`` before."""
+        clock = np.minimum(np.maximum(time_ns, now_ns), LATE - 1)
+        return np.maximum.accumulate(clock) if (clock[1:] < clock[:-1]).any() else clock
+
+    def due(self, by: Ending) -> Slot:
+        """Return the slots whose flows are over, in the order in which they began."""
+        return due(self._slots, by)
+
+    def end(self, slots: Slot, by: Ending) -> Flows:
+        """Return records of the flows in these slots, but for those without a packet, and free the slots."""
+        return end(self._slots, slots, by)
 
     def _begin(self, slots: Slot, packets: Packets, clock: Ints, back: Flags, rows: Slot) -> None:
         """Set what a flow takes from its first packet."""

@@ -207,6 +207,11 @@ class Slots:
         self.free[self.free_count : self.free_count + len(slots)] = slots[::-1]
         self.free_count += len(slots)
 
+    def freed(self, free_count: int, forgotten: int) -> None:
+        """Note that so many slots are free now, and of so many the key went with them."""
+        self.free_count = free_count
+        self._marks += forgotten
+
     def restart(self, slots: Slot) -> None:
         """Set the counters of running flows back, keeping key, sides and last activity."""
         for name in COUNTERS:

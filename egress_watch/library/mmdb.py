@@ -12,10 +12,11 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
@@ -44,6 +45,7 @@ EDITIONS = {"asn": ("ASN", "ISP"), "country": ("City", "Enterprise", "Country")}
 """Words in the type of a user's own file; each names the method of geoip2 that reads it."""
 
 MOST_BYTES = 1 << 31
+PIECE_BYTES = 1 << 18
 MOST_OPEN = 8
 """Files that are held open for whoever asks for them next: more than judge at a time."""
 NO_COUNTRY = "ZZ"
@@ -56,7 +58,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.copy, descriptor = _private(_content(path), path)
+        self.copy, descriptor = _private(path)
         """Where the reader maps the content from: not the file itself, where the system allows it."""
         if descriptor >= 0:
             finalize(self, os.close, descriptor)  # else data loaded anew would keep the memory of those before
@@ -144,7 +146,8 @@ def records(path: Path, kind: str, *, own: bool) -> Records:
     return Records(database, _reading_own(database, kind) if own else _reading(database.reader, _SHAPES[kind]))
 
 
-def _content(path: Path) -> bytes:
+def _pieces(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file, a piece at a time; raises DataError with a remedy."""
     remedy = "give a readable .mmdb file"
     try:
         about = path.stat()
@@ -152,7 +155,8 @@ def _content(path: Path) -> bytes:
             raise DataError("is no regular file", where=str(path), remedy=remedy)
         if about.st_size > MOST_BYTES:
             raise DataError(f"holds more than {MOST_BYTES:,} bytes", where=str(path), remedy=remedy)
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            yield from iter(partial(file.read, PIECE_BYTES), b"")
     except FileNotFoundError as error:
         remedy = "run `make setup`, which unpacks the data files" if path.parent == DATA else "mend the path in [data]"
         raise DataError("no such data file", where=str(path), remedy=remedy) from error
@@ -160,18 +164,23 @@ def _content(path: Path) -> bytes:
         raise DataError(error.strerror or str(error), where=str(path), remedy=remedy) from error
 
 
-def _private(content: bytes, path: Path) -> tuple[str, int]:
+def _private(path: Path) -> tuple[str, int]:
     """Return the path of a copy in memory: a mapped file that is overwritten in place would end the process.
 
     And the descriptor that it leads through. Where the system has no such memory, or grants too little of it, it is the
-    file itself, and -1.
+    file itself, and -1. Raises DataError with a remedy.
     """
+    pieces = _pieces(path)
+    first = next(pieces, b"")  # what cannot be read is told before a copy is begun
     if not hasattr(os, "memfd_create"):
         return str(path), -1
     descriptor = os.memfd_create(path.name[:100])
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as file:
-            file.write(content)
+            file.writelines(chain((first,), pieces))
+    except DataError:
+        os.close(descriptor)
+        raise
     except OSError:
         os.close(descriptor)
         return str(path), -1

@@ -41,6 +41,8 @@ STREAMS: list[StreamReader] = [dns_tcp, tls, http]
 DIALOGUES: list[DialogueReader] = [quic, dtls]
 PLAINEST: tuple[MessageReader, ...] = (tls, http, dns)
 """Whose plainest packets the accelerator reads."""
+TOLD: tuple[Reader, ...] = (*PLAINEST, quic)
+"""Whose packets it knows."""
 
 MOST_LATER = 4096
 """Readings that may wait to be learned."""
@@ -52,7 +54,8 @@ class Names:
     def __init__(self, limit: int = 200_000, waiting: int = 1_000, seed: int = 0) -> None:
         self._heard: dict[str, int] = {}
         self._refused: dict[str, int] = {}
-        self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES], PLAINEST)
+        initials = quic.INITIALS, quic.LEAST_BYTES
+        self._sieve = Sieve([*MESSAGES, *STREAMS, *DIALOGUES], TOLD, initials, seed)
         self._plainest = {self._sieve.bit(reader): reader for reader in PLAINEST}
         texts = {bit: (plain.TEXTS[one.SOURCE], RANK[one.SOURCE]) for bit, one in self._plainest.items()}
         fast = accelerator()

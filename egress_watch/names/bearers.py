@@ -66,10 +66,14 @@ class Stretch(NamedTuple):
 class Sieve:
     """The tables that tell the candidates of some readers, at most eight: each has a bit.
 
-    ``plainest`` are those of TLS, HTTP and DNS, whose plainest packets the accelerator reads by itself.
+    ``plainest`` are those of TLS, HTTP and DNS, whose plainest packets the accelerator reads by itself, and that of
+    QUIC, of which it knows the ``initials``, and how many bytes they have at least.
     """
 
-    def __init__(self, readers: Sequence[Reader], plainest: Sequence[Reader] = ()) -> None:
+    def __init__(
+        self, readers: Sequence[Reader], plainest: Sequence[Reader] = (), initials: tuple[Words, int] | None = None,
+        seed: int = 0,
+    ) -> None:  # fmt: skip
         self._readers = readers
         self._first = np.zeros(1 << 8, np.uint8)
         self._beginning = np.zeros(1 << 16, np.uint8)
@@ -82,8 +86,11 @@ class Sieve:
             self._first[[one[0] for one in reader.BEGINNINGS]] |= bit
             self._beginning[np.frombuffer(b"".join(reader.BEGINNINGS), np.uint16)] |= bit
         tables = self._first, self._beginning, self._port, self._protocol
-        fast, bits = accelerator() if plainest else None, map(self.bit, plainest)
-        self._finder = fast.names(NameTables(*tables, *bits)) if fast else None
+        bits = dict(zip(("tls", "http", "dns", "quic"), map(self.bit, plainest), strict=False))
+        begins = dict(zip(("initials", "initial_bytes"), initials or (), strict=False))
+        given: dict[str, Any] = bits | begins
+        fast = accelerator() if plainest else None
+        self._finder = fast.names(NameTables(*tables, **given), seed) if fast else None
 
     def bit(self, reader: Reader) -> int:
         """Return the bit of a reader."""
@@ -108,11 +115,10 @@ class Sieve:
 
     def find(self, packets: Packets, stretch: Stretch) -> list[Wanted]:
         """Return what `sift` does of the packets marked, but for the plainest: their names wait for `take`."""
+        if self._finder:
+            return self._wanted(stretch, *self._finder.find(packets, stretch.row))
         rows = packets.marked(NAMES)
-        if not len(rows):
-            return []
-        finder = self._finder
-        return self._wanted(stretch, *finder.find(packets, rows, stretch.row)) if finder else self.sift(stretch, rows)
+        return self.sift(stretch, rows) if len(rows) else []
 
     @property
     def waiting(self) -> bool:
@@ -130,9 +136,9 @@ class Sieve:
 
     def _wanted(self, stretch: Stretch, rows: Ints, hit: Flags) -> list[Wanted]:
         """Ask the readers which of their candidates they want."""
-        bits = int(np.bitwise_or.reduce(hit, initial=0))
-        if not bits:
+        if not len(rows):
             return []
+        bits = int(np.bitwise_or.reduce(hit))
         head = windows(stretch.data, np.dtype(np.uint64))[stretch.payload[rows]]
         size = stretch.payload_bytes[rows]
         found: list[Wanted] = []

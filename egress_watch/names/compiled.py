@@ -11,19 +11,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.fast import NOBODY, Accelerator, Notes, Numbers, PlainNames, distinct, table
-from egress_watch.model import Flows, Ints
+from egress_watch.fast import MOST_TEXTS, NOBODY, Accelerator, Notes, Numbers, PlainNames, distinct, table
+from egress_watch.model import Flags, Flows, Ints
 from egress_watch.names.asked import ADDRESS, terms
 from egress_watch.names.books import OTHER_NAMES, Named
 from egress_watch.names.numbers import Numbered
 from egress_watch.names.plain import Text
 from egress_watch.names.reader import Bearer, Refusal, Said
-from egress_watch.names.text import NAMES_AT_HAND
 from egress_watch.names.trust import LEAST_TTL_S, LOCAL_RANKS, MOST_TTL_S, SECOND_NS, UNKNOWN, until_ns
 from egress_watch.texts import Texts, texts_of
 
 MOST_WAITING = 4096
 """Names noted one by one that may wait to be noted together."""
+
+UNMADE, REFUSED = NOBODY - 1, NOBODY - 2
+"""In place of the number of a text: nobody has looked at it yet; it is none."""
 
 Note = tuple[bytes, int, int, int, int]
 """A key, start, end, number and rank."""
@@ -48,7 +50,11 @@ class Compiled:
         self._ranks = np.zeros(256, np.int32)
         for bit, (_, rank) in texts.items():
             self._ranks[bit] = rank
-        self._at_hand: dict[int, dict[bytes, int]] = {bit: {} for bit in texts}
+        self._raw: list[bytes] = []
+        self._made = np.full(MOST_TEXTS, UNMADE, np.int32)
+        """By number of such a text as it stands in packets: its number here."""
+        self._reasons: dict[int, str] = {}
+        """Why some are refused."""
         self._servers: list[Note] = []
         self._answers: list[Note] = []
         self._locals: list[Note] = []
@@ -92,14 +98,13 @@ class Compiled:
             self._answers.clear()
         if self.numbered.crowded:
             self.numbered.keep(np.concatenate([book.names() for book in books]))
-            for known in self._at_hand.values():
-                known.clear()
+            self._made[:] = UNMADE
 
     def learn(self, plain: PlainNames, rows: slice) -> Learned:
         """Note some names of the plainest packets."""
         self.settle()
         reader, start_ns = plain.reader[rows], plain.time_ns[rows]
-        number, refused = self._numbers(reader.tolist(), plain.name[rows])
+        number, refused = self._numbers(reader, plain.text[rows], plain.texts)
         rank = self._ranks[reader]
         begin = np.concatenate((plain.ends[rows.start - 1 : rows.start] if rows.start else [0], plain.ends[rows]))
         addresses = np.diff(begin)
@@ -127,28 +132,27 @@ class Compiled:
         self.books.asked.note(pairs, notes)  # an answer goes to the one who asked
         self.books.known.note(pairs[:, ADDRESS], notes)
 
-    def _numbers(self, readers: list[int], names: list[bytes]) -> tuple[Numbers, list[tuple[int, str]]]:
+    def _numbers(self, readers: Flags, texts: Numbers, raw: list[bytes]) -> tuple[Numbers, list[tuple[int, str]]]:
         """Return the number of each name, NOBODY where it says nothing, and what was refused."""
-        numbers: list[int] = []
-        refused: list[tuple[int, str]] = []
-        for reader, raw in zip(readers, names, strict=True):
-            number = self._at_hand[reader].get(raw)
-            if number is None:
-                text, rank = self._texts[reader]
-                try:
-                    number = self._made(self._at_hand[reader], raw, text(raw))
-                except Refusal as refusal:
-                    refused.append((rank, str(refusal)))
-                    number = NOBODY
-            numbers.append(number)
-        return np.array(numbers, np.int32), refused
+        if raw is not self._raw:
+            self._raw, self._made[:] = raw, UNMADE
+        new = np.flatnonzero(self._made[texts] == UNMADE)
+        for text, reader in dict(zip(texts[new].tolist(), readers[new].tolist(), strict=True)).items():
+            self._made[text] = self._number(text, self._texts[reader][0])
+        numbers = self._made[texts]
+        wrong = np.flatnonzero(numbers == REFUSED)
+        numbers[wrong] = NOBODY
+        ranks = self._ranks[readers[wrong]].tolist()
+        return numbers, list(zip(ranks, map(self._reasons.__getitem__, texts[wrong].tolist()), strict=True))
 
-    def _made(self, known: dict[bytes, int], raw: bytes, text: str) -> int:
-        """Return the number of a new text, and keep it at hand."""
-        if len(known) >= NAMES_AT_HAND:
-            known.clear()
-        known[raw] = self.numbered.of(text) if text else NOBODY
-        return known[raw]
+    def _number(self, one: int, text: Text) -> int:
+        """Return the number of what a text as it stands in packets says."""
+        try:
+            said = text(self._raw[one])
+        except Refusal as refusal:
+            self._reasons[one] = str(refusal)
+            return REFUSED
+        return self.numbered.of(said) if said else NOBODY
 
     def _column(self, numbers: Numbers) -> Texts:
         """Return the texts of numbers, in the order of their appearance behind that of nobody."""

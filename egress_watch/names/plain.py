@@ -26,7 +26,7 @@ TEXTS: dict[str, Text] = {TLS: host, HTTP: bare, DNS: domain}
 def reading(found: PlainNames, number: int, reader: MessageReader) -> Reading:
     """Return one of the names as its reader would have."""
     try:
-        name = TEXTS[reader.SOURCE](found.name[number])
+        name = TEXTS[reader.SOURCE](found.texts[found.text[number]])
     except Refusal as refusal:
         return [], str(refusal)
     if not name:

@@ -38,6 +38,8 @@ _PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO = 0, 1, 2, 3, (6, 8)
 """Google's T050 numbers its CRYPTO frames 8, which no other version allows in an Initial packet."""
 _NUMBERS = np.array(sorted(VERSIONS), np.int64)
 _FIRSTS = np.array([0xC0 | VERSIONS[number].initial << 4 for number in sorted(VERSIONS)], np.uint8)
+INITIALS = _FIRSTS.astype(np.uint64) << np.uint64(32) | _NUMBERS.astype(np.uint64)
+"""How those packets begin that are `wanted`: the upper half of the first byte, and the version."""
 _VERSION = struct.Struct("!xI")
 
 

@@ -7,16 +7,17 @@ Never: one broken rule that stops the others.
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from egress_watch.errors import RuleError
-from egress_watch.fast import distinct, table
+from egress_watch.fast import Kinds, distinct, table
 from egress_watch.model import Alert, Count, Crossing, Ints, Judged, Place, Verdict, Words, address_text
 from egress_watch.rules.crossings import crossed
+from egress_watch.texts import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,11 +136,12 @@ class _Ends:
         self.pair: Ints = batch.devices * len(whom) + self.whom
         """(n,) The same for flows of one device with one owner (or unlisted network) and country."""
         self._flows = judged.flows
+        self._names = texts_of(judged.flows.name) if judged.flows.name else None
 
     def told(self, rows: Ints) -> Iterator[tuple[str, str, str, _Answer]]:
         """Yield device, remote, the remote's name and what was answered, in words, of some rows."""
         flows, answers = self._flows, map(self._answers.__getitem__, self._answer[rows].tolist())
-        names = map(flows.name.__getitem__, rows.tolist()) if flows.name else repeat("")
+        names = map(self._names.texts.__getitem__, self._names.codes[rows].tolist()) if self._names else repeat("")
         return zip(_texts(flows.device[rows]), _texts(flows.remote[rows]), names, answers, strict=False)
 
 
@@ -152,34 +154,41 @@ class Hits:
 
     def __init__(self, rule: Rule, rows: Ints, batch: Batch, ends: _Ends) -> None:
         self._rule, self._rows, self._batch, self._ends = rule, rows, batch, ends
-        self.rule, self.level = rule.id, rule.level
+        self.rule, self.title, self.level = rule.id, rule.title, rule.level
         flows = batch.judged.flows
         self.flow, self.device = batch.ids[rows], batch.devices[rows]
         self.first_ns, self.last_ns = flows.first_ns[rows], flows.last_ns[rows]
         self.bytes_out, self.bytes_in = flows.bytes_out[rows], flows.bytes_in[rows]
-        kinds = distinct(table((ends.pair[rows],), len(rows)))
-        self.episode, self.head = kinds.which, kinds.first
-        """(n,) The number of each hit's episode, from 0; and (episodes,) the first hit of each."""
-        self._order, self._stops = kinds.order(), np.cumsum(kinds.counts())
-        self._starts = np.append(0, self._stops[:-1])
-        self._kinds = kinds
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        """The episode of each hit, numbered in the order of their first hits."""
+        return distinct(table((self._ends.pair[self._rows],), len(self._rows)))
 
     def whom(self) -> tuple[Sequence[tuple[str, str, str]], Ints]:
         """Return owners with country and network, and which of them each episode is about."""
-        return self._ends.whoms, self._ends.whom[self._rows[self.head]]
+        return self._ends.whoms, self._ends.whom[self._rows[self.kinds.first]]
+
+    def told(self, hits: Ints) -> tuple[list[str], list[str], list[str]]:
+        """Return remotes, verdicts and sentences of some hits."""
+        words = list(self._ends.told(self._rows[hits]))
+        verdicts = [answer.verdict for _, _, _, answer in words]
+        return [remote for _, remote, _, _ in words], verdicts, [_sentence(*some) for some in words]
 
     def alerts(self) -> Iterator[Alert]:
         """Yield the episodes, in the order of their first flows."""
-        summed = zip(*(column.tolist() for column in self._sums()), strict=True)
-        newest = self._rows[self._order[self._stops - 1]]
+        order, stops = self.kinds.order(), np.cumsum(self.kinds.counts())
+        starts = np.append(0, stops[:-1])
+        summed = zip(*(column.tolist() for column in (*self._sums(order[stops - 1]), starts, stops)), strict=True)
+        newest = self._rows[order[stops - 1]]
         for (*numbers, start, stop), words in zip(summed, self._ends.told(newest), strict=True):
-            each = partial(self._each, self._order[start:stop]) if stop - start > 1 else None
+            each = partial(self.each, order[start:stop]) if stop - start > 1 else None
             yield _alert(self._rule, numbers, *words, each)
 
     def together(self, start: int, stop: int) -> Alert:
         """Return neighbouring hits as if they were one, whatever their episodes."""
         some = slice(start, stop)
-        newest = next(self._each(np.arange(stop - 1, stop)))
+        newest = next(self.each(np.arange(stop - 1, stop)))
         return newest._replace(
             first_ns=int(self.first_ns[some].min()), last_ns=int(self.last_ns[some].max()), hits=stop - start,
             bytes_out=int(self.bytes_out[some].sum()), bytes_in=int(self.bytes_in[some].sum()),
@@ -190,16 +199,7 @@ class Hits:
         """Return some of the hits."""
         return Hits(self._rule, self._rows[hits], self._batch, self._ends)
 
-    def _sums(self) -> Sequence[Ints]:
-        """Return the numbers of an `Alert` for each episode, and where its hits lie in their order."""
-        of, head = self._kinds, self.head
-        return (
-            self.device[head], of.least(self.first_ns), of.most(self.last_ns), of.counts(), of.sums(self.bytes_out),
-            of.sums(self.bytes_in), self.flow[head], self.flow[self._order[self._stops - 1]], self.last_ns[head],
-            self.bytes_out[head], self.bytes_in[head], of.most(self.first_ns), self._starts, self._stops,
-        )  # fmt: skip
-
-    def _each(self, hits: Ints) -> Iterator[Alert]:
+    def each(self, hits: Ints) -> Iterator[Alert]:
         """Yield some hits by themselves, the oldest flow first."""
         first_ns, last_ns, flow = self.first_ns[hits], self.last_ns[hits], self.flow[hits]
         bytes_out, bytes_in = self.bytes_out[hits], self.bytes_in[hits]
@@ -210,6 +210,19 @@ class Hits:
         found = zip(*(column.tolist() for column in columns), strict=True)
         for numbers, words in zip(found, self._ends.told(self._rows[hits]), strict=True):
             yield _alert(self._rule, numbers, *words)
+
+    def _sums(self, newest: Ints) -> Sequence[Ints]:
+        """Return the numbers of an `Alert` for each episode."""
+        of, head = self.kinds, self.kinds.first
+        return (
+            self.device[head], of.least(self.first_ns), of.most(self.last_ns), of.counts(), of.sums(self.bytes_out),
+            of.sums(self.bytes_in), self.flow[head], self.flow[newest], self.last_ns[head],
+            self.bytes_out[head], self.bytes_in[head], of.most(self.first_ns),
+        )  # fmt: skip
+
+
+def _sentence(device_ip: str, remote_ip: str, name: str, answer: _Answer) -> str:
+    return f"{device_ip} to {name or remote_ip}{answer.why}"
 
 
 def _alert(
@@ -222,6 +235,6 @@ def _alert(
     owner, country, network = answer.whom
     return Alert(
         rule.id, rule.title, rule.level, device, device_ip, remote_ip, owner, country, answer.verdict, first_ns,
-        last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, f"{device_ip} to {name or remote_ip}{answer.why}",
+        last_ns, hits, bytes_out, bytes_in, first_flow, last_flow, _sentence(device_ip, remote_ip, name, answer),
         network, head_ns, head_bytes, head_in, latest_ns, each,
     )  # fmt: skip

@@ -35,12 +35,13 @@ from egress_watch.sources.nics import counters, nic, slot_bytes, state
 from egress_watch.sources.packet_socket import PacketSocket, RingError
 from egress_watch.sources.sniffed import Sniffed
 from egress_watch.sources.spool import Spool
-from egress_watch.sources.window import BATCH_FRAMES, FAST_PIECE_BYTES, MOST_ROOMS, Rooms
+from egress_watch.sources.window import FAST_PIECE_BYTES, MOST_ROOMS, Rooms
 
 BEAT_S = 0.25
 REST_S = 0.02
 """How long frames may gather in the ring where few come: a batch of one costs as much as one of a thousand."""
-FEW = 2048
+FEW, ROUND_FRAMES = 2048, 1 << 14
+"""Few, and the most that are taken out of the rings in one round."""
 BEHIND_S = 0.25
 """The same where the loop is behind, which gains more from large batches than from early ones: until so many seconds
 have passed, or a batch is full."""
@@ -187,7 +188,7 @@ class Live:
         left = most or 1 << 62
         while left > 0:
             begun_ns = time.time_ns()
-            frames = self._round(min(left, BATCH_FRAMES), begun_ns)
+            frames = self._round(min(left, ROUND_FRAMES), begun_ns)
             left -= len(frames)
             yield frames
             came_later = bool(len(frames)) and int(frames.time_ns[-1]) > self._end_ns
@@ -233,7 +234,7 @@ class Live:
         behind = self._spool is not None and len(self._spool) > 1
         until_s = time.monotonic() + BEHIND_S * behind
         time.sleep(REST_S if behind or count < FEW else 0)
-        while time.monotonic() < until_s and not self._waiting(BATCH_FRAMES):
+        while time.monotonic() < until_s and not self._waiting(ROUND_FRAMES):
             time.sleep(REST_S)
 
     def _look(self) -> int:

@@ -7,7 +7,7 @@ A pipe may be silent before its first bytes: looking at them is a generator, whi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from egress_watch.sources.packed import Packing, Unpacked, packing_of
 from egress_watch.sources.window import File
@@ -56,6 +56,7 @@ class Peeked:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        self._file = stream if isinstance(stream, File) else None  # once: it asks for each function by its name
         self.trouble: OSError | None = None
         self.head = b""
         self._waiting = memoryview(b"")
@@ -90,12 +91,12 @@ class Peeked:
 
     def descriptor(self) -> int:
         """Return the descriptor that gives the same bytes, -1 for none."""
-        straight = isinstance(self._stream, File) and not (self._waiting or self.trouble)
-        return cast("File", self._stream).descriptor() if straight else -1
+        return self._file.descriptor() if self._file and not (self._waiting or self.trouble) else -1
 
     def passed(self, count: int) -> None:
         """Note bytes that were read from the descriptor."""
-        cast("File", self._stream).passed(count)
+        if self._file:
+            self._file.passed(count)
 
 
 class Opened(NamedTuple):

@@ -2,7 +2,7 @@
 
 In: an open binary file. Out: its bytes, their number, a fingerprint. Never: waiting for more while bytes are at hand.
 
-The fingerprint is a blake2b (RFC 7693) over all of the first 8 MiB, 8 KiB at every MiB behind them, and the total size:
+The fingerprint is a blake2b (RFC 7693) over all of the first 8 MiB, 4 KiB at every MiB behind them, and the total size:
 cheap on files of any length, and the same for a file and for a pipe that carries its bytes. Each sample holds packets,
 with their times, so captures of different moments differ in all of them. Its limit: two files of one size that differ
 only beyond 8 MiB, and there only between the samples, count as the same. Nor is it proof against a forger.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WHOLE_BYTES = 1 << 23
 """So much from the start is hashed whole; a multiple of STRIDE_BYTES."""
 STRIDE_BYTES = 1 << 20
-SAMPLE_BYTES = 1 << 13
+SAMPLE_BYTES = 1 << 12
 DIGEST_BYTES = 16
 DRAIN_BYTES = 1 << 28
 SILENCE_S = 0.5

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 FIRST_BYTES = 1 << 16
 """The first piece is small, so that a look at the first frame of many files costs little."""
-PIECE_BYTES = 1 << 22
+PIECE_BYTES = 1 << 23
 """Large enough that what is done once a batch, by code that has left the cache meanwhile, costs little."""
 STEP_BYTES = 1 << 17
 """What is read first of a piece, where the parser reads on by itself."""
 FAST_PIECE_BYTES = 1 << 21
 """What live sources take at once."""
-BATCH_FRAMES = 1 << 14
+BATCH_FRAMES = 1 << 15
 CARRY_BYTES = 1 << 18
 """Room beside a piece for the record that the piece before it cut: nearly always enough."""
 MOST_ROOMS = 3

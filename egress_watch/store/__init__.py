@@ -12,7 +12,6 @@ from egress_watch.errors import StoreError
 from egress_watch.model import Pace
 from egress_watch.store.answers import dataset
 from egress_watch.store.backtest import Tried, backtest
-from egress_watch.store.bulk import attach
 from egress_watch.store.difference import Difference
 from egress_watch.store.file import open_for_writing, transaction
 from egress_watch.store.gaps import rewind
@@ -50,7 +49,6 @@ class Store:
         self._db.conn.execute("PRAGMA temp_store = MEMORY")
         self._db.conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         register_regexp(self._db.conn)
-        attach(self._db)
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""

@@ -33,7 +33,12 @@ STEPS_BETWEEN_LOOKS = 10_000
 RULES_TOGETHER = 32
 """Predicates of one statement: a bit each of SQLite's 64."""
 SECOND_NS = 1_000_000_000
-_FIRST_SEEN = "SELECT id, coalesce(first_ns, 0) FROM device WHERE id IN (SELECT value FROM json_each(?))"
+NEIGHBOURS = 8
+"""Rows of devices to go through for each that is asked for, at most."""
+_FIRST_SEEN = "SELECT id, coalesce(first_ns, 0) FROM device WHERE id BETWEEN ? AND ? ORDER BY id"
+_SOME_FIRST_SEEN = """
+SELECT id, coalesce(first_ns, 0) FROM device WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id
+"""
 _LISTED = "SELECT 1 FROM listing WHERE recording = ? LIMIT 1"
 _FACTS = {"first_country": FIRST_COUNTRY, "first_owner": FIRST_OWNER, "first_provider": FIRST_PROVIDER}
 
@@ -154,9 +159,14 @@ class Batch:
     def _ages_s(self) -> Ints:
         """Return the seconds since each flow's device was first seen."""
         first, which = distinct(table((self.devices,), len(self.devices)))
-        some = self.devices[first].tolist()
-        seen = dict(self.db.conn.execute(_FIRST_SEEN, (json.dumps(some),)).fetchall())
-        since = np.array([seen[one] for one in some], np.int64)
+        some = self.devices[first]
+        low, high = int(some.min(initial=0)), int(some.max(initial=0))
+        if high - low < NEIGHBOURS * len(some):  # to go through all of them is quicker than to look up most
+            found = self.db.conn.execute(_FIRST_SEEN, (low, high))
+        else:
+            found = self.db.conn.execute(_SOME_FIRST_SEEN, (json.dumps(some.tolist()),))
+        seen = np.fromiter(chain.from_iterable(found), np.int64).reshape(-1, 2)
+        since = seen[np.searchsorted(seen[:, 0], some), 1]
         ages: Ints = np.maximum(0, self.judged.flows.first_ns - since[which]) // SECOND_NS
         return ages
 

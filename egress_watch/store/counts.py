@@ -7,14 +7,13 @@ slot told apart than `MOST_VALUES`, unless the rule asks for more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 
 from egress_watch.fast import distinct, table
 from egress_watch.model import Count, Ints, Judged
-from egress_watch.store.kinds import Codes
+from egress_watch.store.kinds import Codes, narrow
 from egress_watch.store.spilled import Spilled
 from egress_watch.store.windows import (
     AMOUNT,
@@ -33,11 +32,13 @@ from egress_watch.store.windows import (
     TOLD,
     TOLD_IN,
     TOLD_OUT,
-    Row,
+    blank,
 )  # fmt: skip
 
 MOST_VALUES = 4096
 """Values of one group and slot that are told apart, where a rule does not ask for more."""
+MERGE_FROM = 1 << 16
+"""Rows of a rule that are worth looking for like ones among them, and again at twice as many as were left."""
 KEPT = 3 * SLOTS
 """Slots behind the newest that are kept: flows end out of order, by the time-outs at most."""
 
@@ -55,20 +56,50 @@ class Asked(Protocol):
         """Return what SQL expressions say of the rows of a source."""
 
 
+class GroupTexts(Sequence[str]):
+    """The values of each group as a JSON list; few are ever asked for, so each is made when it is."""
+
+    def __init__(self) -> None:
+        self.codes: list[bytes] = []
+        """The codes of each group's values, eight bytes each."""
+        self.told: Sequence[Codes] = ()
+        """What the codes of each value stand for."""
+        self._made: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        """Return the number of groups."""
+        return len(self.codes) if len(self.told) > 1 else len(self.told[0].told) if self.told else 0
+
+    @overload
+    def __getitem__(self, group: int) -> str: ...
+    @overload
+    def __getitem__(self, group: slice) -> list[str]: ...
+    def __getitem__(self, group: int | slice) -> str | list[str]:
+        """Return the text of a group, or of some."""
+        if isinstance(group, slice):
+            return [self[one] for one in range(len(self))[group]]
+        if (text := self._made.get(group)) is None:
+            codes = np.frombuffer(self.codes[group], np.int64).tolist() if len(self.told) > 1 else (group,)
+            words = (str(of.told[code][0]) for code, of in zip(codes, self.told, strict=True))
+            text = self._made[group] = f"[{','.join(words)}]"
+        return text
+
+
 class Counts:
     """The counts of one rule: a matrix of rows, as `Row` with numbers for its texts."""
 
     def __init__(self, count: Count) -> None:
         self.count = count
         self.size = 0
-        self.texts: list[str] = []
+        self.texts = GroupTexts()
         """The group's values as a JSON list, by its number."""
         self.read: set[int] = set()
         """Groups whose rows of the table are here too, where there are any."""
-        self._rows = np.zeros((256, len(Row._fields)), np.int64)
-        self._groups: dict[tuple[int, ...], int] = {}
+        self._rows = blank(256)
+        self._groups: dict[bytes, int] = {}
         self._totals = np.zeros(256, np.int64)
         self._forgotten: int | None = None
+        self._merge_from = MERGE_FROM
 
     @property
     def rows(self) -> Ints:
@@ -77,17 +108,17 @@ class Counts:
 
     def groups(self, columns: Sequence[Ints], texts: Sequence[Codes]) -> Ints:
         """Return the number of each row's group, by the codes of its values, a column for each value."""
-        numbers = columns[0]
-        if len(columns) > 1:
-            first, which = distinct(table(columns, len(numbers)))
-            codes = zip(*(column[first].tolist() for column in columns), strict=True)
-            groups = self._groups
-            numbers = np.array([groups.setdefault(one, len(groups)) for one in codes], np.int64)[which]
-        known, count = len(self.texts), len(self._groups) if len(columns) > 1 else len(texts[0].told)
-        fresh = islice(self._groups, known, None) if len(columns) > 1 else ((code,) for code in range(known, count))
-        for one in fresh:
-            words = (str(text.told[code][0]) for code, text in zip(one, texts, strict=True))
-            self.texts.append(f"[{','.join(words)}]")
+        self.texts.told = texts
+        if len(columns) == 1:
+            return columns[0]
+        first, which = distinct(table(narrow(columns), len(columns[0])))
+        codes = table([column[first] for column in columns], len(first)).view(f"V{8 * len(columns)}")[:, 0].tolist()
+        groups, known = self._groups, self.texts.codes
+        for one in codes:
+            if one not in groups:
+                groups[one] = len(known)
+                known.append(one)
+        numbers: Ints = np.array(list(map(groups.__getitem__, codes)), np.int64)[which]
         return numbers
 
     @property
@@ -136,7 +167,8 @@ class Counts:
             self._total()
             return
         if (size := self.size + len(fresh)) > len(self._rows):
-            self._rows = np.concatenate((self._rows, np.zeros((size, len(Row._fields)), np.int64)))
+            rows, self._rows = self.rows, blank(2 * size)
+            self._rows[: len(rows)] = rows
         self._rows[self.size : size] = fresh
         self.size = size
         np.add.at(self._totals, fresh[:, GROUP], fresh[:, AMOUNT])
@@ -152,6 +184,7 @@ class Counts:
         """Make one row of those of the same group, slot and item."""
         rows = _merged(self.rows)
         self._rows[: len(rows)], self.size = rows, len(rows)
+        self._merge_from = max(MERGE_FROM, 2 * self.size)
 
     def of(self, groups: Ints, rows: Ints) -> Ints:
         """Return the rows of some groups."""
@@ -179,9 +212,13 @@ class Counts:
         if self._forgotten is not None and newest - self._forgotten < SLOTS:
             return
         self._forgotten = newest
-        rows = _merged(self.rows[self.rows[:, SLOT] >= newest - KEPT])
-        self._rows[: len(rows)], self.size = rows, len(rows)
-        self._total()
+        late = self.rows[:, SLOT] >= newest - KEPT
+        if not late.all():
+            rows = self.rows[late]
+            self._rows[: len(rows)], self.size = rows, len(rows)
+            self._total()
+        if self.size > self._merge_from:
+            self.merge()
 
     def _total(self) -> None:
         """Sum up what the rows of each group come to."""
@@ -195,15 +232,16 @@ class Counts:
 
 def sums(keys: tuple[Ints, Ints, Ints], rows: Ints, batch: Asked, count: Count) -> Ints:
     """Return a row for each group, slot and item that is there."""
-    kinds, flows = distinct(table(keys, len(rows))), batch.judged.flows
-    found = np.zeros((len(kinds.first), len(Row._fields)), np.int64)
+    kinds, flows = distinct(table(narrow(keys), len(rows))), batch.judged.flows
+    found = blank(len(kinds.first))
     found[:, GROUP], found[:, SLOT], found[:, ITEM] = (key[kinds.first] for key in keys)
     found[:, HITS] = kinds.counts()
     found[:, OUT], found[:, IN] = (kinds.sums(one[rows]) for one in (flows.bytes_out, flows.bytes_in))
     found[:, FIRST_NS], found[:, LAST_NS] = kinds.least(flows.first_ns[rows]), kinds.most(flows.last_ns[rows])
-    found[:, FIRST], found[:, LAST] = kinds.least(batch.ids[rows]), kinds.most(batch.ids[rows])
+    found[:, FIRST], found[:, LAST] = batch.ids[rows[kinds.first]], kinds.most(batch.ids[rows])
+    summed = {"bytes_out": OUT, "bytes_in": IN}.get(count.field)
     if count.kind == "value_sum":
-        found[:, AMOUNT] = kinds.sums(getattr(flows, count.field)[rows])
+        found[:, AMOUNT] = found[:, summed] if summed else kinds.sums(getattr(flows, count.field)[rows])
     else:
         found[:, AMOUNT] = found[:, HITS] if count.kind == "event_count" else 1
     return found
@@ -213,8 +251,11 @@ def _merged(rows: Ints) -> Ints:
     """Return rows with those of the same group, slot and item as one."""
     if not len(rows):
         return rows
-    kinds = distinct(table((rows[:, GROUP], rows[:, SLOT], rows[:, ITEM]), len(rows)))
-    found = rows[kinds.first]
+    keys = (GROUP, SLOT, ITEM)
+    kinds = distinct(table(narrow([rows[:, key] for key in keys]), len(rows)))
+    found = blank(len(kinds.first))
+    for key in keys:
+        found[:, key] = rows[kinds.first, key]
     for column in (AMOUNT, HITS, OUT, IN, TOLD, TOLD_OUT, TOLD_IN):
         found[:, column] = kinds.sums(rows[:, column])
     for column in (FIRST_NS, FIRST):

@@ -5,6 +5,8 @@ In: `Alert` rows. Out: a row that grows. Never: a decision about it; `episodes` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import repeat
 from typing import NamedTuple
 
 from egress_watch.model import Alert
@@ -13,15 +15,15 @@ LATEST_NS = 2**63 - 1
 GRAVITY = {level: n for n, level in enumerate(("informational", "low", "medium", "high", "critical"))}
 EPISODE, STORM = "episode", "storm"
 
-Key = tuple[str, int]
-"""A rule, and whom it speaks of: a row of the device table and a number of `Whoms`, or `SUMMARY`."""
+Key = int
+"""Whom a rule speaks of: a row of the device table, 0 for the rule's summary of a storm, and a number of `Whoms`."""
 Whom = tuple[str, str, str]
 """Owner, country and network."""
-SUMMARY = -1
-"""Stands for the rule's storm."""
 DEVICE_SHIFT = 32
 WHOM = (1 << DEVICE_SHIFT) - 1
 NOBODY: Whom = ("", "", "")
+NOT_CLOSED = -LATEST_NS
+"""Stands for NULL, since that takes as long to bind as ten numbers."""
 
 
 class Episode(NamedTuple):
@@ -42,7 +44,7 @@ class Episode(NamedTuple):
     """When it is told again, if it is hit then."""
     updates: int
     told_bytes: int
-    closed_ns: int | None = None
+    closed_ns: int = NOT_CLOSED
 
     def grown(self, hit: Alert) -> Episode:
         """Return the episode with the hits of an alert added."""
@@ -60,23 +62,30 @@ class Episode(NamedTuple):
 
 
 class Whoms:
-    """Numbers for owners with country and network; there are no more of them than the data files have."""
+    """Numbers for owners with country and network, of each rule; there are no more of them than the data files have."""
 
     def __init__(self) -> None:
-        self.told: list[Whom] = []
-        self._numbers: dict[Whom, int] = {}
+        self.told: list[tuple[str, Whom]] = []
+        """Rule and whom, by number."""
+        self._numbers: dict[tuple[str, Whom], int] = {}
 
-    def number(self, whom: Whom) -> int:
-        """Return the number of whom a hit speaks of."""
-        number = self._numbers.setdefault(whom, len(self.told))
-        if number == len(self.told):
-            self.told.append(whom)
-        return number
+    def numbers(self, rule: str, whoms: Iterable[Whom]) -> list[int]:
+        """Return the numbers of whom hits of a rule speak of."""
+        return [self._number(pair) for pair in zip(repeat(rule), whoms)]
 
     def key(self, alert: Alert) -> Key:
         """Return what tells an alert's episode from others of its recording."""
-        number = self.number((alert.owner, alert.country, alert.network))
-        return alert.rule, alert.device << DEVICE_SHIFT | number
+        return alert.device << DEVICE_SHIFT | self._number((alert.rule, (alert.owner, alert.country, alert.network)))
+
+    def summary(self, rule: str) -> Key:
+        """Return the key of a rule's summary."""
+        return self._number((rule, NOBODY))
+
+    def _number(self, pair: tuple[str, Whom]) -> int:
+        number = self._numbers.setdefault(pair, len(self.told))
+        if number == len(self.told):
+            self.told.append(pair)
+        return number
 
 
 def gravity(level: str) -> int:

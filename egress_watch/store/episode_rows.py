@@ -6,21 +6,23 @@ In: nothing. Out: SQL with its columns in order. Never: a value within a stateme
 from __future__ import annotations
 
 from egress_watch.store.bulk import Bulk
+from egress_watch.store.episode import NOT_CLOSED
 
 LIVING = (
     "level", "first_ns", "last_ns", "hits", "bytes_out", "bytes_in", "remote_ip", "verdict", "last_flow", "why",
     "due_ns", "updates", "told_bytes", "closed_ns",
 )  # fmt: skip
 BORN = ("rule", "device", "owner", "country", "network", "kind", "title", "first_flow")
-GROW = f"UPDATE alert SET {', '.join(f'{name} = ?' for name in LIVING[:-1])} WHERE id = ?"  # noqa: S608 - constants
+_CHANGED = ", ".join(f"{name} = ?{at}" for at, name in enumerate(LIVING[:-1], 2))
+GROW = f"UPDATE alert SET {_CHANGED} WHERE id = ?1"  # noqa: S608 - constants
 CLOSE = "UPDATE alert SET closed_ns = ? WHERE id = ?"
 """Apart from the rest: a column of the index that is set, even to what it was, costs as much as the row."""
 OPEN = f"""
 INSERT INTO alert(recording, dataset, id, {", ".join(LIVING)}, {", ".join(BORN)})
-VALUES ({{recording:d}}, {{dataset:d}}, ?{", ?" * len(LIVING + BORN)})
+VALUES ({{recording:d}}, {{dataset:d}}, ?{", ?" * len(LIVING[:-1])}, nullif(?, {NOT_CLOSED}){", ?" * len(BORN)})
 """  # noqa: S608 - constants
 FIND = f"""
-SELECT id, {", ".join(LIVING)} FROM alert WHERE recording = ? AND rule = ? AND owner = ? AND country = ?
+SELECT id, {", ".join(LIVING[:-1])} FROM alert WHERE recording = ? AND rule = ? AND owner = ? AND country = ?
   AND network = ? AND kind = ? AND device BETWEEN ? AND ? AND closed_ns IS NULL
 """  # noqa: S608 - constants
 EVENT = """INSERT INTO alert_event(alert, kind, cause, time_ns, level, hits, bytes_out, bytes_in)

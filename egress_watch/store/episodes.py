@@ -3,67 +3,38 @@
 In: `Alert` rows of a batch. Out: rows of the tables alert, alert_event and folded. Never: a clock, or a decision that
 depends on how flows were cut into batches.
 
-Every decision is made hit by hit, in the order of the flows. Hits that were summed by the rules are taken together only
-where no decision falls between them, which their sums tell; else they come one by one.
+Every decision is made hit by hit, in the order of the flows (`turns`). Hits are taken together, by columns, only where
+no decision falls between them, which their sums tell (`settled`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from heapq import heappop, heappush
-from itertools import chain, groupby, islice, repeat
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import chain, compress, groupby, repeat
+from operator import itemgetter
 
 import numpy as np
 from sqlite_utils import Database
 
-from egress_watch.model import Alert, Flags, Ints, Pace
-from egress_watch.store.clock import NEVER, Clock
-from egress_watch.store.episode import (
-    DEVICE_SHIFT,
-    EPISODE,
-    LATEST_NS,
-    NOBODY,
-    STORM,
-    SUMMARY,
-    WHOM,
-    Episode,
-    Key,
-    Whoms,
-    gravity,
-    later,
-)  # fmt: skip
-from egress_watch.store.episode_rows import CLOSE, END, EVENT, FIND, FOLD, GROW, OLDEST, OPEN, TELL_ENDED
+from egress_watch.model import Alert, Ints, Pace
+from egress_watch.store.clock import NEVER
+from egress_watch.store.episode import DEVICE_SHIFT, EPISODE, LATEST_NS, NOT_CLOSED, WHOM, Episode, Key, later
+from egress_watch.store.episode_rows import CLOSE, END, EVENT, FOLD, GROW, OLDEST, OPEN, TELL_ENDED
+from egress_watch.store.settled import HOUR_NS, Sums, Those, alone, grown, opened, summed, told_again, told_at_birth
 from egress_watch.store.storm import Hits, by_device, together, undecided
+from egress_watch.store.turns import LATE_NS, LIMIT, Turns
 
 NO_FLOWS: Ints = np.empty(0, np.int64)
-LIMIT = 200_000
-"""Episodes whose row is remembered; any further one is found by its key."""
-HOUR_NS = 3_600_000_000_000
-STEPS_NS = (HOUR_NS, 6 * HOUR_NS, 24 * HOUR_NS)
-"""How long after it was told an episode is told again: the first time, the second, and from then on."""
-LATE_NS = HOUR_NS
-"""How much later than its own end a flow may come, beside those that came meanwhile: the time-outs are minutes."""
 
 
-class Episodes:
-    """Knows up to ``limit`` open episodes, since to look for one by its key costs as much as to write it.
-
-    Only this object writes alerts of its recording. So as long as it has room for all, an episode that it does not
-    know is new; from then on such a one may be known to the table.
-    """
+class Episodes(Turns):
+    """Takes what needs no decision together, the rest hit by hit, and writes all of it."""
 
     def __init__(self, db: Database, recording: int, dataset: int, limit: int = LIMIT, pace: Pace = Pace()) -> None:  # noqa: B008 - a constant
-        self._db, self._recording, self._limit, self._pace = db, recording, limit, pace
+        super().__init__(db, recording, limit, pace)
         self.judged_by(dataset)
-        self._whoms = Whoms()
-        self._open: dict[Key, Episode] = {}
-        self._births: dict[tuple[str, int], int] = {}
-        """New episodes by rule and hour of packet time."""
-        self._in_storm: dict[Key, int] = {}
-        """The summary by what was folded into it: while that storm goes on, it gets no episode of its own."""
-        self._full = False
-        self._clock, self._swept_ns = Clock(), NEVER
-        self._begin_batch()
+        self._swept_ns = NEVER
 
     def judged_by(self, dataset: int) -> None:
         """Take the data files that judge from now on; an alert keeps those of its first hit."""
@@ -85,36 +56,42 @@ class Episodes:
                 elif not self._at_once(one):
                     self._of_a_rule(one.alerts())
         born = self._born
-        grown = [episode for row, episode in self._rows.items() if row not in born]
-        self._db.conn.executemany(GROW, [(*episode[1:-1], episode.row) for episode in grown])
-        closed = [(episode.closed_ns, episode.row) for episode in grown if episode.closed_ns is not None]
+        changed = [episode for row, episode in self._rows.items() if row not in born]
+        self._db.conn.executemany(GROW, [episode[:-1] for episode in changed])
+        closed = [(episode.closed_ns, episode.row) for episode in changed if episode.closed_ns != NOT_CLOSED]
         self._db.conn.executemany(CLOSE, closed)  # before any opens, since it makes way for those that come again
-        self._db.conn.executemany(self._insert, [(*self._rows[row], *words) for row, words in born.items()])
-        self._db.conn.executemany(EVENT, self._events)
+        self._db.conn.executemany(self._insert, [self._rows[row] + words for row, words in born.items()])
+        self._db.conn.executemany(EVENT, [event for _, event in self._events])
         if self._folded:
-            FOLD.write(self._db, list(together(self._folded).T))
+            FOLD.write(self._db, list(together(self._folded)))
         if self._sweeps():
             self._sweep()
 
     def keep(self) -> None:
         """Remember what `add` did: it is committed."""
-        for key, episode in self._fresh.items():
-            if episode is None:
-                self._open.pop(key, None)
-            elif key in self._open or len(self._open) < self._limit:
-                self._open[key] = episode
-            else:
-                self._full = True
+        self._remember()
         self._in_storm |= self._fresh_in_storm
         for slot, count in self._born_in.items():
             self._births[slot] = self._births.get(slot, 0) + count
         if self._sweeps():
             self._swept_ns = self._clock.now_ns
             self._open = {key: one for key, one in self._open.items() if not self._is_over(one, LATEST_NS)}
-            storms = {episode.row for key, episode in self._open.items() if key[1] == SUMMARY}
+            storms = {episode.row for key, episode in self._open.items() if key <= WHOM}
             self._in_storm = {key: row for key, row in self._in_storm.items() if row in storms or self._full}
         self._clock.keep()
         self._begin_batch()
+
+    def _remember(self) -> None:
+        """Remember the open episodes that this batch changed, as far as there is room."""
+        fresh = {key: episode for key, episode in self._fresh.items() if episode}
+        for key in self._fresh.keys() - fresh.keys():
+            self._open.pop(key, None)
+        if len(self._open) + len(fresh) > self._limit:
+            new = [key for key in fresh if key not in self._open]
+            for key in new[self._limit - len(self._open) :]:
+                del fresh[key]
+                self._full = True
+        self._open |= fresh
 
     def _sweeps(self) -> bool:
         """Return whether an hour has passed since silent episodes were looked for; when they are changes nothing."""
@@ -141,59 +118,39 @@ class Episodes:
         self._db.conn.execute(TELL_ENDED, values)
         self._db.conn.execute(END, values)
 
-    def _begin_batch(self, newest: int = 0) -> None:
-        self._newest = newest
-        self._fresh: dict[Key, Episode | None] = {}
-        """What this batch changed: None where an episode was closed and none opened since."""
-        self._rows: dict[int, Episode] = {}
-        self._born: dict[int, tuple[object, ...]] = {}
-        self._born_in: dict[tuple[str, int], int] = {}
-        self._events: list[tuple[object, ...]] = []
-        self._folded: list[Ints] = []
-        self._fresh_in_storm: dict[Key, int] = {}
-
-    def _of_a_rule(self, alerts: Iterable[Alert], folding: Iterator[int] | None = None) -> None:
-        """Take a rule's alerts in the order of their flows, those that must come hit by hit among them.
-
-        ``folding`` yields the flow before it takes its hit.
-        """
-        folding = iter(()) if folding is None else folding
-        waiting: list[tuple[int, Alert | None]] = [(flow, None) for flow in islice(folding, 1)]
-        for alert in alerts:
-            if waiting and waiting[0][0] < alert.first_flow:
-                self._until(alert.first_flow, waiting, folding)
-            for hit in self._apart(alert):
-                heappush(waiting, (hit.first_flow, hit))
-        self._until(LATEST_NS, waiting, folding)
-
-    def _until(self, flow: int, waiting: list[tuple[int, Alert | None]], folding: Iterator[int]) -> None:
-        """Take what waits for its turn before a flow."""
-        while waiting and waiting[0][0] < flow:
-            if hit := heappop(waiting)[1]:
-                self._take(hit)
-            else:
-                for further in islice(folding, 1):
-                    heappush(waiting, (further, None))
-
     def _at_once(self, hits: Hits) -> bool:
-        """Take a rule's hits, in a storm without a row for each; return False where they must come in turn."""
-        keys, summary = self._keys(hits), self._known((hits.rule, SUMMARY))
-        known = [self._known(key) for key in keys]
+        """Take a rule's hits by columns, without a row for each; return False where they must come in turn.
+
+        No episode ends meanwhile, so none has to do with another but by its number and its turn to be told.
+        """
+        keys, summary = self._keys(hits), self._known(self._whoms.summary(hits.rule))
+        known = self._all_known(keys.tolist())
         if self._may_end([*known, summary], hits) or len(self._in_storm) + len(keys) >= LIMIT:
             return False
-        folded = self._without_room(hits, keys, known, summary)[hits.episode]
+        unknown: Those = np.array([episode is None for episode in known], bool)
+        folded, told = self._without_room(hits, keys, unknown, summary), len(self._events)
+        new, storm = np.flatnonzero(unknown & ~folded), hits.only(np.flatnonzero(folded[hits.kinds.which]))
+        rows, at = self._numbered(hits.flow[hits.kinds.first[new]], storm, summary)
+        self._all_taken(hits, keys, known, new, rows)
         if folded.any():
-            folding = self._folding(hits.only(np.flatnonzero(folded)))
-            self._of_a_rule(hits.only(np.flatnonzero(~folded)).alerts() if not folded.all() else (), folding)
-        else:
-            self._of_a_rule(hits.alerts())
+            self._all_folded(storm, at, keys[folded])
+        self._events[told:] = sorted(self._events[told:], key=itemgetter(0))
         return True
 
-    def _keys(self, hits: Hits) -> list[Key]:
+    def _keys(self, hits: Hits) -> Ints:
         """Return the keys of a rule's episodes."""
         told, which = hits.whom()
-        numbers = np.array([self._whoms.number(whom) for whom in told], np.int64)[which]
-        return list(zip(repeat(hits.rule), (hits.device[hits.head] << DEVICE_SHIFT | numbers).tolist(), strict=False))
+        some = np.flatnonzero(np.bincount(which, minlength=len(told)))
+        numbers = np.zeros(len(told), np.int64)
+        numbers[some] = self._whoms.numbers(hits.rule, map(told.__getitem__, some.tolist()))
+        keys: Ints = hits.device[hits.kinds.first] << DEVICE_SHIFT | numbers[which]
+        return keys
+
+    def _all_known(self, keys: Sequence[Key]) -> list[Episode | None]:
+        """Return the open episodes of some keys."""
+        if self._full or not self._fresh.keys().isdisjoint(keys):
+            return [self._known(key) for key in keys]
+        return list(map(self._open.get, keys))
 
     def _may_end(self, episodes: Iterable[Episode | None], hits: Hits) -> bool:
         """Return whether any of a rule's episodes, or one that begins with these hits, may end before the last."""
@@ -201,183 +158,94 @@ class Episodes:
         oldest_ns = min((one.last_ns for one in episodes if one), default=LATEST_NS)
         return newest_ns > later(min(oldest_ns, int(hits.last_ns.min())), self._pace.silence_ns)
 
-    def _without_room(
-        self, hits: Hits, keys: Sequence[Key], known: Sequence[Episode | None], summary: Episode | None
-    ) -> Flags:
+    def _without_room(self, hits: Hits, keys: Ints, unknown: Those, summary: Episode | None) -> Those:
         """Return which episodes neither are open nor may open when their first hit comes: those go to the summary."""
-        folded: Flags = np.array([episode is None for episode in known], bool)
-        fresh = np.flatnonzero(folded)
-        fresh = fresh[np.argsort(hits.head[fresh])]
-        hours = (hits.last_ns[hits.head[fresh]] // HOUR_NS).tolist()
-        room = {hour: self._left(hits.rule, hour) for hour in set(hours)}
-        for episode, hour in zip(fresh.tolist(), hours, strict=True) if max(room.values(), default=0) > 0 else ():
-            key = keys[episode]
+        folded, fresh = unknown.copy(), np.flatnonzero(unknown)
+        hours = hits.last_ns[hits.kinds.first[fresh]] // HOUR_NS
+        left = {hour: self._left(hits.rule, hour) for hour in np.unique(hours).tolist()}
+        room = sum(max(some, 0) for some in left.values())
+        some = zip(fresh.tolist(), hours.tolist(), keys[fresh].tolist(), strict=True)
+        for episode, hour, key in some if room else ():
             row = (self._fresh_in_storm.get(key) or self._in_storm.get(key)) if summary else None
-            if room[hour] > 0 and not (row and summary and summary.row == row):
-                room[hour] -= 1
+            if left[hour] > 0 and not (row and summary and summary.row == row):
                 folded[episode] = False
+                left[hour], room = left[hour] - 1, room - 1
+                if not room:
+                    break
         return folded
 
-    def _folding(self, hits: Hits) -> Iterator[int]:
-        """Count hits in their rule's summary, all at once between two decisions; yield the flow before each of them."""
-        at, key = 0, (hits.rule, SUMMARY)
+    def _numbered(self, flows: Ints, storm: Hits, summary: Episode | None) -> tuple[Ints, int]:
+        """Return the rows of episodes that open with these flows; if the summary opens, it has its turn among them.
+
+        Return also how many hits of the storm were taken with that.
+        """
+        rows, newest = self._newest + 1 + np.arange(len(flows)), self._newest + len(flows)
+        opens = len(storm.flow) > 0 and not summary
+        if opens:
+            before = int(np.searchsorted(flows, storm.flow[0]))
+            self._newest += before
+            self._fold(storm.together(0, 1))
+            rows[before:] += 1
+        self._newest = newest + opens
+        return rows, int(opens)
+
+    def _all_taken(self, hits: Hits, keys: Ints, known: Sequence[Episode | None], new: Ints, rows: Ints) -> None:
+        """Let episodes go on, and open those that are new with their rows; where a decision may fall, hit by hit."""
+        first, sums, going_on = hits.kinds.first[new], summed(hits), [episode for episode in known if episode]
+        on = np.array([at for at, episode in enumerate(known) if episode], np.int64)
+        apart, heads = np.zeros(len(keys), bool), alone(hits, first)
+        apart[new] = told_at_birth(self._pace, heads, sums.only(new))
+        apart[on] = told_again(self._pace, hits.level, going_on, sums.only(on))
+        self._all_opened(hits, keys[new], rows, heads, sums.only(new).but(apart[new], heads))
+        plain = on[~apart[on]]
+        self._all_grown(hits, keys[plain], list(compress(going_on, ~apart[on])), sums.only(plain))
+        each = apart[hits.kinds.which]
+        each[first] = False
+        self._in_turn(hits, keys, np.flatnonzero(each))
+
+    def _all_opened(self, hits: Hits, keys: Ints, rows: Ints, heads: Sums, sums: Sums) -> None:
+        """Open episodes with these sums; what is told of an opening is the first hit alone."""
+        flows, hours = hits.flow[heads.newest].tolist(), (heads.last_ns // HOUR_NS).tolist()
+        head = (
+            heads.last_ns.tolist(),
+            repeat(hits.level),
+            repeat(1),
+            heads.bytes_out.tolist(),
+            heads.bytes_in.tolist(),
+        )
+        told = zip(rows.tolist(), repeat("create"), repeat("hit"), *head, strict=False)
+        self._events += zip(flows, told, strict=True)
+        for key, episode, flow in zip(keys.tolist(), opened(hits, rows, heads, sums), flows, strict=True):
+            whom = self._whoms.told[key & WHOM][1]
+            self._born[episode.row] = hits.rule, key >> DEVICE_SHIFT, *whom, EPISODE, hits.title, flow
+            self._write(key, episode)
+        for hour, count in Counter(hours).items():
+            self._born_in[hits.rule, hour] = self._born_in.get((hits.rule, hour), 0) + count
+
+    def _all_grown(self, hits: Hits, keys: Ints, known: Sequence[Episode], sums: Sums) -> None:
+        """Let episodes go on with these sums, none of which decides anything."""
+        for key, episode in zip(keys.tolist(), grown(hits, known, sums), strict=True):
+            self._write(key, episode)
+
+    def _in_turn(self, hits: Hits, keys: Ints, some: Ints) -> None:
+        """Let open episodes go on with some hits, one by one."""
+        for key, hit in zip(keys[hits.kinds.which[some]].tolist(), hits.each(some), strict=True):
+            episode = self._known(key)
+            assert episode
+            self._grow(key, episode, hit)
+
+    def _all_folded(self, hits: Hits, at: int, keys: Ints) -> None:
+        """Count hits from one on in their rule's summary, all at once between two decisions."""
+        key = self._whoms.summary(hits.rule)
         while at < len(hits.flow):
             episode = self._known(key)
             if episode and (stop := undecided(self._pace, episode, hits, at)) > at:
-                grown = episode.grown(self._as_storm(hits.together(at, stop)))
-                self._write(key, grown)
-                self._folded.append(by_device(hits, slice(at, stop), grown.row))
+                more = episode.grown(self._as_storm(hits.together(at, stop)))
+                self._write(key, more)
+                self._folded.append(by_device(hits, slice(at, stop), more.row))
                 at = stop
             else:
-                yield int(hits.flow[at])
                 self._fold(hits.together(at, at + 1))
                 at += 1
         if summary := self._known(key):
-            self._fresh_in_storm |= dict.fromkeys(self._keys(hits), summary.row)
-
-    def _apart(self, alert: Alert) -> Iterable[Alert]:
-        """Take an alert at once where no decision falls between its hits, else return them to be taken in turn."""
-        if alert.each is None:
-            self._take(alert)
-            return ()
-        key = self._whoms.key(alert)
-        episode = self._known(key)
-        if episode is None and self._may_open(key, alert, alert.head_ns):
-            episode = self._as_opened(alert)
-        if episode is None or self._decides(episode, alert):
-            return alert.each()
-        if episode.row:
-            self._write(key, episode.grown(alert))
-        else:
-            self._create(key, alert, EPISODE)
-        return ()
-
-    def _as_opened(self, alert: Alert) -> Episode:
-        """Return what an alert's first hit would open, as row 0."""
-        due_ns = later(alert.head_ns, STEPS_NS[0])
-        return Episode(0, alert.level, 0, alert.head_ns, 1, 0, 0, "", "", 0, "", due_ns, 0, alert.head_bytes)
-
-    def _decides(self, episode: Episode, alert: Alert) -> bool:
-        """Return whether any hit of an alert would close the episode or have it told."""
-        return (
-            alert.latest_ns > later(episode.last_ns, self._pace.silence_ns)
-            or self._is_over(episode, alert.last_flow)
-            or bool(self._cause(episode, episode.bytes_out + alert.bytes_out, alert.last_ns, alert.level))
-        )  # fmt: skip
-
-    def _take(self, hit: Alert) -> None:
-        """Take hits that are one for every decision."""
-        key = self._whoms.key(hit)
-        if episode := self._going_on(key, hit):
-            self._grow(key, episode, hit)
-        elif self._may_open(key, hit, hit.head_ns or hit.last_ns):
-            self._create(key, hit, EPISODE)
-        else:
-            self._fold(hit)
-
-    def _grow(self, key: Key, episode: Episode, hit: Alert) -> None:
-        """Add a hit, and tell the episode again where that is due."""
-        grown = episode.grown(hit)
-        if cause := self._cause(episode, grown.bytes_out, hit.last_ns, hit.level):
-            updates = episode.updates + (cause == "time")
-            due_ns = later(hit.last_ns, STEPS_NS[min(updates, len(STEPS_NS) - 1)])
-            grown = grown._replace(updates=updates, due_ns=due_ns, told_bytes=grown.bytes_out)
-            self._events.append(grown.event("update", cause, hit.last_ns))
-        self._write(key, grown)
-
-    def _cause(self, episode: Episode, bytes_out: int, last_ns: int, level: str) -> str:
-        """Return why an episode that came so far is told again, "" where it is not."""
-        if level != episode.level and gravity(level) > gravity(episode.level):
-            return "level"
-        if bytes_out >= max(self._pace.jump_bytes, self._pace.jump * episode.told_bytes):
-            return "bytes"
-        return "time" if last_ns >= episode.due_ns else ""
-
-    def _create(self, key: Key, alert: Alert, kind: str) -> None:
-        """Open an episode with its first hit, and with those behind it that decide nothing."""
-        self._newest += 1
-        head_ns = alert.head_ns or alert.last_ns
-        head_bytes = alert.head_bytes if alert.each else alert.bytes_out
-        episode = Episode(
-            self._newest, alert.level, alert.first_ns, alert.last_ns, alert.hits, alert.bytes_out, alert.bytes_in,
-            alert.remote_ip, alert.verdict, alert.last_flow, alert.why, later(head_ns, STEPS_NS[0]), 0, head_bytes,
-        )  # fmt: skip
-        whom = self._whoms.told[key[1] & WHOM] if kind == EPISODE else NOBODY
-        self._born[self._newest] = alert.rule, alert.device, *whom, kind, alert.title, alert.first_flow
-        self._events.append(self._first_told(episode, alert, kind, head_ns))
-        self._write(key, episode)
-        if kind == EPISODE:
-            slot = alert.rule, head_ns // HOUR_NS
-            self._born_in[slot] = self._born_in.get(slot, 0) + 1
-
-    def _first_told(self, episode: Episode, alert: Alert, kind: str, head_ns: int) -> tuple[object, ...]:
-        """Return the event of an opening: it tells of the first hit alone, however many were taken with it."""
-        if alert.each:
-            return episode.row, "create", "hit", head_ns, alert.level, 1, alert.head_bytes, alert.head_in
-        return episode.event("create" if kind == EPISODE else "summary", "hit", head_ns)
-
-    def _fold(self, hit: Alert) -> None:
-        """Count a hit in its rule's summary: too many episodes began in this hour."""
-        told = self._as_storm(hit)
-        key = hit.rule, SUMMARY
-        if episode := self._going_on(key, hit):
-            self._grow(key, episode, told)
-        else:
-            self._create(key, told, STORM)
-        summary = self._fresh[key]
-        assert summary
-        if len(self._in_storm) + len(self._fresh_in_storm) < LIMIT:
-            self._fresh_in_storm[self._whoms.key(hit)] = summary.row
-        self._folded.append(np.array([[summary.row, hit.device, hit.hits, hit.bytes_out, hit.bytes_in]]))
-
-    def _as_storm(self, hit: Alert) -> Alert:
-        words = f"storm: more than {self._pace.storm:,} new episodes in an hour; newest: {hit.why}"
-        return hit._replace(why=words)
-
-    def _going_on(self, key: Key, hit: Alert) -> Episode | None:
-        """Return the open episode of a key, unless it was silent for too long before a hit: then it is closed."""
-        episode = self._known(key)
-        if not episode:
-            return None
-        end_ns = later(episode.last_ns, self._pace.silence_ns)
-        if hit.first_ns <= end_ns and not self._is_over(episode, hit.first_flow):
-            return episode
-        self._rows[episode.row] = episode._replace(closed_ns=end_ns)
-        self._fresh[key] = None
-        self._events.append(episode.event("close", "silence", end_ns))
-        return None
-
-    def _is_over(self, episode: Episode, flow: int) -> bool:
-        """Return whether an episode was over, though late flows were waited for, before a flow came."""
-        end_ns = later(episode.last_ns, self._pace.silence_ns + LATE_NS)
-        return self._clock.now_ns > end_ns and self._clock.between(episode.last_flow, flow) > end_ns
-
-    def _write(self, key: Key, episode: Episode) -> None:
-        self._fresh[key] = self._rows[episode.row] = episode
-
-    def _may_open(self, key: Key, hit: Alert, time_ns: int) -> bool:
-        """Return whether a hit may open an episode: its rule has room, and it is not in a storm that goes on."""
-        row = self._fresh_in_storm.get(key) or self._in_storm.get(key)
-        storm = self._going_on((hit.rule, SUMMARY), hit) if row else None
-        return (not storm or storm.row != row) and self._room(hit.rule, time_ns)
-
-    def _room(self, rule: str, time_ns: int) -> bool:
-        """Return whether a rule may open another episode in the hour of a packet."""
-        return self._left(rule, time_ns // HOUR_NS) > 0
-
-    def _left(self, rule: str, hour: int) -> int:
-        """Return how many episodes a rule may still open in an hour."""
-        return self._pace.storm - self._births.get((rule, hour), 0) - self._born_in.get((rule, hour), 0)
-
-    def _known(self, key: Key) -> Episode | None:
-        """Return the open episode of a key."""
-        if key in self._fresh:
-            return self._fresh[key]
-        if (episode := self._open.get(key)) or not self._full:
-            return episode
-        rule, number = key
-        device, kind = (0, STORM) if number == SUMMARY else (number >> DEVICE_SHIFT, EPISODE)
-        whom = self._whoms.told[number & WHOM] if device else NOBODY
-        values = self._recording, rule, *whom, kind, device, device or LATEST_NS
-        found = self._db.conn.execute(FIND, values).fetchone()
-        return Episode(*found) if found else None
+            self._fresh_in_storm |= dict.fromkeys(keys.tolist(), summary.row)

@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from egress_watch.errors import StoreError, UsageError
+from egress_watch.store.bulk import attach
 from egress_watch.store.schema import APPLICATION, MIGRATIONS, NEWEST
 
 BUSY_S = 10
@@ -72,6 +73,7 @@ def open_for_writing(path: str, *, new: bool = True) -> Database:
             _write_ahead(db)
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: fold the log in every 32 MB, not every batch
+            attach(db)
             _migrate(db, path)
             return db
 

@@ -16,7 +16,7 @@ from egress_watch.fast import Rows, records
 from egress_watch.fast.records import LEAF, PAGE, lay_out
 from egress_watch.model import Bytes, Ints
 
-MOST_COLUMNS, MOST_ROWS = 100, 1 << 19
+MOST_COLUMNS, MOST_ROWS = 50, 1 << 19
 """So that one page of kind INNER leads to all others."""
 INNER, _INNER_HEAD, _FILE_HEAD = 5, 12, 100
 """The kind of a page that tells where pages of rows are; bytes of its head, and of the file's."""

@@ -11,10 +11,13 @@ is asked of one flow of each new kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from egress_watch.fast import distinct, table
 from egress_watch.model import Ints
@@ -25,6 +28,8 @@ Ask = Callable[[Sequence[str], Ints, str], Sequence[tuple[Any, ...]]]
 FLOWS = "SELECT * FROM flows WHERE id IN (SELECT value FROM json_each(?))"
 OWN: Mapping[str, str] = {
     "remote": "SELECT value AS id, remote.ip AS remote_ip FROM json_each(?) LEFT JOIN remote ON remote.id = value",
+    "device": """SELECT value AS id, device.ip AS device_ip, nullif(device.mac, '') AS device_mac
+FROM json_each(?) LEFT JOIN device ON device.id = value""",
     "name": "SELECT value AS id, name.name FROM json_each(?) LEFT JOIN name ON name.id = value",
 }
 """Sources of the tables with many rows, as the view has their columns: no flow need be looked up for a text of them."""
@@ -35,6 +40,13 @@ LIMIT_ROWS = 1 << 22
 LIMIT_COMPARISONS = 500
 """Comparisons asked of one row; where rules make more, each row is a kind of its own."""
 UNKNOWN = -1
+TOGETHER = 31
+"""Comparisons whose answers are one number: two bits of SQLite's 64 for each."""
+BITS = 62
+"""Answers of predicates that are one number."""
+EQUAL = re.compile("(\\w+|`\\w+`) = ('(?:[^']|'')*') COLLATE NOCASE")
+FEW, PORTS = 8, 1 << 16
+"""Steps that a number is compared with one by one, and numbers whose class is looked up where there are more."""
 WORD = 1 << 62
 """Kinds that one number can tell apart."""
 
@@ -79,7 +91,7 @@ class Codes:
         """What was said, by code."""
         self._expressions, self._passing, self._own = expressions, row in PASSING, OWN.get(row)
         self._code: dict[tuple[Any, ...], int] = {}
-        self._of_row = np.full(0, UNKNOWN, np.int32)
+        self._of_row = np.full(1, UNKNOWN, np.int32)
 
     def of(self, rows: Ints, ids: Ints, ask: Ask) -> Ints:
         """Return the code of each flow; ``rows`` and ``ids`` (n,) are its row in that table, and its own id."""
@@ -103,18 +115,16 @@ class Codes:
         return number
 
     def _remembered(self, rows: Ints) -> Ints:
-        small = (rows >= 0) & (rows < len(self._of_row))
-        codes = np.full(len(rows), UNKNOWN, np.int64)
-        codes[small] = self._of_row[rows[small]]
-        return codes
+        last = np.uint64(len(self._of_row) - 1)  # which is that of no row
+        return self._of_row[np.minimum(rows.view(np.uint64), last).view(np.int64)].astype(np.int64)
 
     def _remember(self, rows: Ints, codes: Ints) -> None:
         keep = (rows >= 0) & (rows < LIMIT_ROWS)
         if self._passing or not keep.any():
             return
         rows, codes = rows[keep], codes[keep]
-        if (more := int(rows.max()) + 1 - len(self._of_row)) > 0:
-            room = np.full(min(LIMIT_ROWS - len(self._of_row), 2 * more + 1024), UNKNOWN, np.int32)
+        if (more := int(rows.max()) + 2 - len(self._of_row)) > 0:
+            room = np.full(min(LIMIT_ROWS + 1 - len(self._of_row), 2 * more + 1024), UNKNOWN, np.int32)
             self._of_row = np.concatenate((self._of_row, room))
         self._of_row[rows] = codes
 
@@ -134,6 +144,7 @@ class Kinds:
                 of_rows.setdefault(ROW_OF[column], set()).update(some)
         self._of_rows = {row: _codes(row, sorted(some)) for row, some in of_rows.items()}
         self._answers: dict[tuple[int, ...], tuple[int, ...]] = {}
+        """What the predicates say of a kind, a bit each of as many numbers as that takes."""
 
     def numbers(self) -> tuple[str, ...]:
         """Return the names of the numbers that `matching` needs of each flow."""
@@ -144,19 +155,22 @@ class Kinds:
         columns = [_class(numbers[column], cut) for column, cut in self._cuts.items()]
         for row, codes in self._of_rows.items():
             columns.append(codes.of(numbers[row], ids, ask) if codes else numbers[row])
-        first, kind = distinct(table(_narrow(columns), len(ids)))
+        first, kind = distinct(table(narrow(columns), len(ids)))
         kinds = list(zip(*(column[first].tolist() for column in columns), strict=True)) or [()] * len(first)
         self._learn(kinds, ids[first], ask)
-        answers = np.array([self._answers[one] for one in kinds], bool).reshape(len(kinds), len(self._predicates))
+        words = -(-len(self._predicates) // BITS)
+        bits = np.array([self._answers[one] for one in kinds], np.int64).reshape(len(kinds), words)
+        answers = (bits[:, at // BITS] >> at % BITS & 1 > 0 for at in range(len(self._predicates)))
         none = np.zeros(0, np.int64)
-        return [np.flatnonzero(one[kind]) if one.any() else none for one in answers.T]
+        return [np.flatnonzero(one[kind]) if one.any() else none for one in answers]
 
     def _learn(self, kinds: Sequence[tuple[int, ...]], ids: Ints, ask: Ask) -> None:
         if len(self._answers) + len(kinds) > LIMIT_KINDS:
             self._answers.clear()
         new = [at for at, kind in enumerate(kinds) if kind not in self._answers]
         if new:
-            wholes = [f"CASE WHEN ({predicate}) THEN 1 ELSE 0 END" for predicate in self._predicates]
+            every = [f"CASE WHEN ({one}) THEN {1 << at % BITS} ELSE 0 END" for at, one in enumerate(self._predicates)]
+            wholes = [" | ".join(every[at : at + BITS]) for at in range(0, len(every), BITS)]
             for at, found in zip(new, ask(wholes, ids[new], FLOWS), strict=True):
                 self._answers[kinds[at]] = found
 
@@ -165,8 +179,34 @@ def _codes(row: str, comparisons: Sequence[str]) -> Codes | None:
     """Return what tells the rows of a table apart, None where they are as good as their numbers."""
     plain = VALUE in comparisons or len(comparisons) > LIMIT_COMPARISONS
     if row in PASSING:
-        return Codes(OF_ROWS[row] if plain else comparisons, row)
-    return None if plain else Codes(comparisons, row)
+        return Codes(OF_ROWS[row] if plain else list(_answers(comparisons)), row)
+    return None if plain else Codes(list(_answers(comparisons)), row)
+
+
+def _answers(comparisons: Sequence[str]) -> Iterator[str]:
+    """Yield expressions that tell together what all comparisons of a row say; NULL is told from 0.
+
+    Where a column is compared with many texts, it is nearly always none of them, and SQLite finds that at once.
+    """
+    equal: dict[str, list[str]] = {}
+    for one in comparisons:
+        if match := EQUAL.fullmatch(one):
+            equal.setdefault(match[1], []).append(match[2])
+    for column, texts in equal.items():
+        for some in _parts(texts):
+            each = _together([f"{column} = {text} COLLATE NOCASE" for text in some])
+            among = f"{column} COLLATE NOCASE IN ({', '.join(some)})"
+            yield f"CASE WHEN {column} IS NULL THEN -1 WHEN {among} THEN {each} ELSE 0 END"
+    for some in _parts([one for one in comparisons if not EQUAL.fullmatch(one)]):
+        yield _together(some)
+
+
+def _parts(some: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (some[at : at + TOGETHER] for at in range(0, len(some), TOGETHER))
+
+
+def _together(comparisons: Sequence[str]) -> str:
+    return " | ".join(f"(ifnull({one}, 2) << {2 * at})" for at, one in enumerate(comparisons))
 
 
 def _steps(column: str, comparisons: Collection[str]) -> tuple[int, ...] | None:
@@ -179,14 +219,26 @@ def _class(numbers: Ints, steps: tuple[int, ...] | None) -> Ints:
     """Return which of the spaces between some numbers, or which of them, each number is."""
     if steps is None:
         return numbers
-    found = np.zeros(len(numbers), np.int64)
+    if len(steps) > FEW and len(numbers) and numbers.min() >= 0 and numbers.max() < PORTS:
+        return _of_ports(steps)[numbers]
+    return _compared(numbers, steps)
+
+
+def _compared(numbers: Ints, steps: tuple[int, ...]) -> Ints:
+    found: NDArray[Any] = np.zeros(len(numbers), np.uint8 if len(steps) < 1 << 7 else np.int64)  # two a step at most
     for step in steps:
         found += numbers >= step
         found += numbers > step
-    return found
+    return found.astype(np.int64)
 
 
-def _narrow(columns: Sequence[Ints]) -> list[Ints]:
+@lru_cache
+def _of_ports(steps: tuple[int, ...]) -> Ints:
+    """Return the class of each number below `PORTS`: to look up is quicker than to compare with many."""
+    return _compared(np.arange(PORTS), steps)
+
+
+def narrow(columns: Sequence[Ints]) -> list[Ints]:
     """Return fewer columns that tell the same rows apart: several small numbers are one word."""
     found: list[Ints] = []
     room = 0

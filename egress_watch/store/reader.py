@@ -14,12 +14,15 @@ from egress_watch.model import Snapshot
 from egress_watch.store.answers import known_dataset
 from egress_watch.store.devices import FACTS, LISTINGS, SIGHTINGS
 from egress_watch.store.file import open_for_reading, trouble
+from egress_watch.store.foremost import destinations, devices
 from egress_watch.store.forwarding import states
 
 JSON_COLUMNS = ("laws", "ties", "data", "countries", "other_names")
 PAGE_ROWS = 5_000
 _NEWER_THAN_ALL = 2**63 - 1
 LEVELS = ("critical", "high", "medium", "low", "informational")
+_RANKS = " ".join(f"WHEN '{level}' THEN {rank}" for rank, level in enumerate(LEVELS))
+_GRAVEST_FIRST = f"CASE level {_RANKS} ELSE {len(LEVELS)} END, bytes_out DESC, id"
 
 _SUMS = "sum(flows) AS flows, sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in"
 _BY_PLACE = f"""
@@ -33,12 +36,6 @@ _OWNER = (
     "CASE location_status WHEN 'local' THEN 'local' END AS location_status", "verdict",
 )  # fmt: skip
 """What a row of the report shows, and nothing else, so that no two rows look the same."""
-_BY_DEVICE = f"""
-WITH sums AS (SELECT device, place, {_SUMS} FROM hour WHERE {{of}} GROUP BY device, place)
-SELECT device.ip, device.mac, verdict, {_SUMS}
-FROM sums JOIN place ON place.id = sums.place JOIN device ON device.id = sums.device
-GROUP BY device.id, verdict
-"""  # noqa: S608 - constants
 _RECORDINGS = "SELECT * FROM recording WHERE {of} ORDER BY id"
 _DAMAGE = "SELECT path, offset, reason, lost_bytes FROM damage WHERE {of}"
 _SKIPPED = "SELECT reason, sum(frames) AS frames FROM skipped WHERE {of} GROUP BY reason ORDER BY 2 DESC, 1"
@@ -160,15 +157,12 @@ class Reader:
         return rows[::-1] if after else rows
 
     def alerts(
-        self, filters: Mapping[str, Any], limit: int = 0, *, of: str = "1", muted: bool = False
+        self, filters: Mapping[str, Any], limit: int = 0, *, of: str = "1", muted: bool = False, columns: str = "*"
     ) -> list[dict[str, Any]]:
         """Return alert rows, the gravest and largest first; those that somebody muted only where ``muted``."""
         of = of if muted else f"({of}) AND mute IS NULL"
-        rank = " ".join(f"WHEN '{level}' THEN {n}" for n, level in enumerate(LEVELS))
-        order = f"CASE level {rank} ELSE 9 END, bytes_out DESC, id"
-        query = (
-            f"SELECT * FROM alerts WHERE ({of}) AND {conditions_of(filters, _OF_ALERTS)} ORDER BY {order} LIMIT :size"  # noqa: S608 - ours
-        )
+        where = f"({of}) AND {conditions_of(filters, _OF_ALERTS)}"
+        query = f"SELECT {columns} FROM alerts WHERE {where} ORDER BY {_GRAVEST_FIRST} LIMIT :size"  # noqa: S608 - ours
         return self._rows(query, {**filters, "size": limit or -1})
 
     def muted(self, filters: Mapping[str, Any], *, of: str = "1") -> int:
@@ -257,18 +251,28 @@ class Reader:
         with trouble(self.path):
             return states(self._db)
 
-    def snapshot(self, recordings: Sequence[int] = ()) -> Snapshot:
-        """Return everything a report or an overview shows, as of now, of all or of some recordings."""
+    def snapshot(self, recordings: Sequence[int] = (), most: int = -1) -> Snapshot:
+        """Return everything a report shows, as of now, of all or of some recordings.
+
+        ``most`` is how many devices, and destinations of alerts, are wanted; -1 is all.
+        """
         numbers = ", ".join(str(int(number)) for number in recordings)
         of = f"recording IN ({numbers})" if recordings else "1"
         of_id = of.replace("recording", "id", 1)
+        told = destinations(self.alerts({}, of=of, columns="id, device_ip, owner, remote_ip, country"))
+        wanted = ", ".join(str(alert) for alerts in told[: most if most >= 0 else None] for alert in alerts)
+        with trouble(self.path):
+            first, among = devices(self._db, of, most)
         return Snapshot(
             recordings=tuple(self._rows(_RECORDINGS.format(of=of_id))),
             verdicts=tuple(self._sums(("verdict",), of)),
             countries=tuple(self._sums(_COUNTRY, of)),
             owners=tuple(self._sums(_OWNER, of)),
-            devices=tuple(_by_device(self._rows(_BY_DEVICE.format(of=of)))),
-            alerts=tuple(self.alerts({}, of=of)),
+            devices=tuple(first),
+            device_count=among,
+            alerts=tuple(self.alerts({}, of=f"id IN ({wanted})")),
+            alert_count=sum(map(len, told)),
+            destination_count=len(told),
             muted=self.muted({}, of=of),
             skipped=tuple(self._rows(_SKIPPED.format(of=of))),
             damage=tuple(self._rows(_DAMAGE.format(of=of))),
@@ -311,15 +315,3 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
         if isinstance(row.get(column), str):
             row[column] = _parsed(row[column])
     return row
-
-
-def _by_device(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a device with its bytes out by verdict, the one that sends most first."""
-    devices: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in rows:
-        blank = {"ip": row["ip"], "mac": row["mac"], "flows": 0, "bytes_out": 0, "bytes_in": 0, "verdicts": {}}
-        device = devices.setdefault((row["ip"], row["mac"]), blank)
-        for name in ("flows", "bytes_out", "bytes_in"):
-            device[name] += row[name]
-        device["verdicts"][row["verdict"]] = row["bytes_out"]
-    return sorted(devices.values(), key=lambda device: (-device["bytes_out"], device["ip"]))

@@ -11,15 +11,16 @@ from typing import Protocol
 
 import numpy as np
 
-from egress_watch.fast import distinct, table
+from egress_watch.fast import Kinds, distinct, table
 from egress_watch.model import Alert, Ints, Pace
-from egress_watch.store.episode import LATEST_NS, Episode, Whom
+from egress_watch.store.episode import DEVICE_SHIFT, LATEST_NS, Episode, Whom
 
 
 class Hits(Protocol):
     """What one rule found in a batch, (n,) hits in the order of their flows; see `rules.episodes`."""
 
     rule: str
+    title: str
     level: str
     flow: Ints
     device: Ints
@@ -27,16 +28,22 @@ class Hits(Protocol):
     last_ns: Ints
     bytes_out: Ints
     bytes_in: Ints
-    episode: Ints
-    """(n,) The number of each hit's episode, from 0."""
-    head: Ints
-    """(episodes,) The first hit of each."""
+
+    @property
+    def kinds(self) -> Kinds:
+        """The episode of each hit, numbered in the order of their first hits."""
 
     def whom(self) -> tuple[Sequence[Whom], Ints]:
         """Return owners with country and network, and which of them each episode is about."""
 
+    def told(self, hits: Ints) -> tuple[list[str], list[str], list[str]]:
+        """Return remotes, verdicts and sentences of some hits."""
+
     def alerts(self) -> Iterable[Alert]:
         """Return the episodes, in the order of their first flows."""
+
+    def each(self, hits: Ints) -> Iterable[Alert]:
+        """Return some hits by themselves."""
 
     def together(self, start: int, stop: int) -> Alert:
         """Return neighbouring hits as if they were one, whatever their episodes."""
@@ -59,16 +66,18 @@ def undecided(pace: Pace, summary: Episode, hits: Hits, at: int) -> int:
 
 
 def by_device(hits: Hits, some: slice, summary: int) -> Ints:
-    """Return the sums of some hits as rows of the table folded, one for each device."""
+    """Return the sums of some hits as columns of the table folded, (5, n), a row for each device."""
     kinds = distinct(table((hits.device[some],), len(hits.device[some])))
-    columns = (np.ones_like(kinds.which), hits.bytes_out[some], hits.bytes_in[some])
     devices = hits.device[some][kinds.first]
-    return np.stack((np.full_like(devices, summary), devices, *map(kinds.sums, columns)), axis=1)
+    sums = kinds.counts(), kinds.sums(hits.bytes_out[some]), kinds.sums(hits.bytes_in[some])
+    return np.stack((np.full_like(devices, summary), devices, *sums))
 
 
 def together(folded: Sequence[Ints]) -> Ints:
-    """Return rows of the table folded with those of one summary and device as one, in the order of the table."""
-    rows = np.concatenate(folded)
-    rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
-    kinds = distinct(rows[:, :2].view(np.uint64))
-    return np.concatenate((rows[kinds.first, :2], np.stack(list(map(kinds.sums, rows.T[2:])), axis=1)), axis=1)
+    """Return columns of the table folded with rows of one summary and device as one, in the order of the table."""
+    rows = np.concatenate(folded, axis=1)
+    pairs = rows[0] << DEVICE_SHIFT | rows[1]
+    order = np.argsort(pairs)
+    begin = np.flatnonzero(np.diff(pairs[order], prepend=-1))
+    found: Ints = np.concatenate((rows[:2, order[begin]], np.add.reduceat(rows[2:, order], begin, axis=1)))
+    return found

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlite_utils import Database
 
 from egress_watch.model import VERDICTS
+from egress_watch.store.bulk import Bulk
+from egress_watch.store.grouped import NONE, WORST_FIRST, Rows, stretch
 
 CHUNK_FLOWS = 200_000
 """So many flows are summed together, and a database of fewer has no sums: its flows are read at once as fast."""
@@ -46,7 +48,8 @@ CUBES = (VERDICT, PLACE, SENDER, DEVICE, REMOTE, PAIR)
 """From the smallest to the largest: a question is put to the first that has all its columns."""
 HOURS = Cube("hour", ("device", "vlan", "place"), (HOUR_S,))
 """The sums of `hours`, as they are asked beside those made here; they count every flow at once."""
-WORST = "CASE verdict WHEN 'OUT' THEN 0 WHEN 'UNKNOWN' THEN 1 WHEN 'OWN' THEN 2 WHEN 'IN' THEN 3 ELSE 1 END"
+_RANKS = " ".join(f"WHEN '{name}' THEN {rank}" for rank, name in enumerate(WORST_FIRST))
+WORST = f"CASE verdict {_RANKS} ELSE 1 END"
 SPLIT = {
     "worst": WORST, **{f"out_{n}": f"CASE verdict WHEN '{name}' THEN bytes_out END" for n, name in enumerate(VERDICTS)}
 }  # fmt: skip
@@ -61,47 +64,14 @@ CREATE TABLE {table}(
   last_flow INTEGER NOT NULL, last_ns INTEGER NOT NULL, {split}
   PRIMARY KEY(width_s, slot, recording, {keys})) WITHOUT ROWID
 """
-_CHUNK = f"""
-CREATE TEMP TABLE chunk AS
-  SELECT (first_ns + duration_ns) / {MINUTE_S * SECOND_NS} AS minute, flow.recording, device, vlan, remote,
-    coalesce(name, 0) AS name, remote_port AS port, protocol, place, place.verdict, count(*) AS flows,
-    sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(flow.id) AS first_flow, max(flow.id) AS last_flow,
-    max(first_ns + duration_ns) AS last_ns
-  FROM flow JOIN place ON place.id = flow.place WHERE flow.id > ? AND flow.id <= ? AND {{which}}
-  GROUP BY minute, flow.recording, device, vlan, remote, 6, remote_port, protocol, place
-"""
-_NARROW = """
-CREATE TEMP TABLE narrow AS
-  SELECT minute / 15 * 15 AS minute, recording, device, vlan, place, verdict, sum(flows) AS flows,
-    sum(bytes_out) AS bytes_out, sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow, max(last_flow) AS last_flow,
-    max(last_ns) AS last_ns
-  FROM temp.chunk GROUP BY 1, 2, 3, 4, 5
-"""
-"""The same by the quarter of an hour without remotes: a few times fewer rows for what does not ask for them."""
-_PART = """
-CREATE TEMP TABLE part AS
-  SELECT minute / {grain} * {grain} AS minute, recording, {keys}, sum(flows) AS flows, sum(bytes_out) AS bytes_out,
-    sum(bytes_in) AS bytes_in, min(first_flow) AS first_flow, max(last_flow) AS last_flow,
-    max(last_ns) AS last_ns{split}
-  FROM temp.{rows} GROUP BY minute / {grain}, recording, {keys}
-"""
-"""What a table gets, in its narrowest slots: a few rows, of which the wider ones are made."""
-_ADD = """
-INSERT INTO {table}(width_s, slot, recording, {keys}, {values})
-  SELECT {width}, {slot}, recording, {keys}, sum(flows), sum(bytes_out), sum(bytes_in), min(first_flow),
-    max(last_flow), max(last_ns){split}
-  FROM temp.part GROUP BY {slot} + 0, recording, {keys}
-{merge}
-"""
-_ADD_ALIKE = """
-INSERT INTO {table}(width_s, slot, recording, {keys}, {values})
-  SELECT {width}, {slot}, recording, {keys}, {values} FROM temp.part WHERE true
-{merge}
-"""
-"""The same where all of a part is of one slot: a row of it is one of every wider slot."""
-_ALIKE = "SELECT min(minute) = max(minute) FROM temp.part"
 _MANY = "SELECT 1 FROM flow LIMIT 1 OFFSET ?"
 _TO = "SELECT max(id) FROM (SELECT id FROM flow WHERE id > ? AND id <= ? ORDER BY id LIMIT ?)"
+_WHENS = " ".join(f"WHEN {number} THEN '{name}'" for number, name in enumerate(VERDICTS))
+_MARKS = {
+    "verdict": f"CASE ? {_WHENS} END",
+    **{name: f"nullif(?, {NONE})" for name in SPLIT if name != "worst"},
+}
+"""How a number is written that stands for something else."""
 _THOSE = """recording IN (SELECT id FROM recording WHERE thinned_hour IS NULL
   AND id IN (SELECT value FROM json_each('{some}')))"""
 
@@ -180,7 +150,7 @@ def again(db: Database, recordings: Iterable[int]) -> None:
         for cube in CUBES:
             db.conn.execute(f"DELETE FROM {cube.table} WHERE {_THOSE.format(some=some)}")
         for after, to in _stretches(db, end):
-            _add(db, after, to, "flow." + _THOSE.format(some=some))
+            _add(db, after, to, _THOSE.format(some=some))
 
 
 def trim(db: Database, recording: int, hour: int) -> None:
@@ -213,31 +183,26 @@ def _stretches(db: Database, end: int, after: int = 0) -> Iterator[tuple[int, in
 
 
 def _add(db: Database, after: int, to: int, which: str = "1") -> None:
-    db.conn.execute(_CHUNK.format(which=which), (after, to))
-    db.conn.execute(_NARROW)
+    rows = stretch(db, after, to, which)
+    narrow = rows.by(("device", "vlan", "place", "verdict"), QUARTER_S // MINUTE_S).split()
     for cube in CUBES:
-        _add_to(db, cube)
-    db.conn.execute("DROP TABLE temp.narrow")
-    db.conn.execute("DROP TABLE temp.chunk")
+        _add_to(db, cube, narrow if cube in {PLACE, SENDER, DEVICE} else rows)
 
 
-def _add_to(db: Database, cube: Cube) -> None:
-    keys, rows = ", ".join(cube.columns), "narrow" if cube in {PLACE, SENDER, DEVICE} else "chunk"
-    split = "".join(f", {'min' if name == 'worst' else 'sum'}({of}) AS {name}" for name, of in SPLIT.items())
-    grain = min(filter(None, cube.widths)) // MINUTE_S
-    db.conn.execute(_PART.format(grain=grain, keys=keys, rows=rows, split=split if cube is SENDER else ""))
-    statement = _ADD_ALIKE if db.conn.execute(_ALIKE).fetchone()[0] else _ADD
-    for width in cube.widths:
-        db.conn.execute(_addition(statement, cube, width, keys))
-    db.conn.execute("DROP TABLE temp.part")
-
-
-def _addition(statement: str, cube: Cube, width: int, keys: str) -> str:
+def _add_to(db: Database, cube: Cube, rows: Rows) -> None:
+    """Add rows to a table: to its narrowest slots, and what these come to to the wider ones."""
     values = (*VALUES, *SPLIT) if cube is SENDER else VALUES
-    split = f", {SPLIT_SUMS}" if cube is SENDER else ""
-    slot = f"minute / {width // MINUTE_S}" if width else "0"
-    return statement.format(table=cube.table, keys=keys, width=width, slot=slot, values=", ".join(values), split=split,
-                            merge=merging(cube))  # fmt: skip
+    names = ("minute", "recording", *cube.columns, *values)
+    part = rows._replace(values={name: rows.values[name] for name in values})
+    for width in sorted(cube.widths, key=lambda width: width or DAY_S + 1):
+        part = part.by(cube.columns, width // MINUTE_S)
+        _addition(cube, width, values).write(db, part.in_order(names, width // MINUTE_S))
+
+
+def _addition(cube: Cube, width: int, values: Sequence[str]) -> Bulk:
+    marks = [_MARKS.get(name, "?") for name in ("slot", "recording", *cube.columns, *values)]
+    columns = ", ".join(("width_s", "slot", "recording", *cube.columns, *values))
+    return Bulk(f"INSERT INTO {cube.table}({columns})", f"{width}, {', '.join(marks)}", merging(cube))
 
 
 def merging(cube: Cube) -> str:

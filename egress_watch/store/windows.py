@@ -64,6 +64,11 @@ GROUP, SLOT, ITEM, AMOUNT, HITS, OUT, IN, FIRST_NS, LAST_NS, FIRST, LAST, TOLD, 
 """The columns of a matrix of rows, (n, 14), in which group and item are numbers."""
 
 
+def blank(rows: int) -> Ints:
+    """Return a matrix of rows, all 0, in which a column lies in one piece: nearly all that is done goes by columns."""
+    return np.zeros((len(Row._fields), rows), np.int64).T
+
+
 class Found(NamedTuple):
     """The slots of one group that hold something untold, and all slots of windows that reached the limit."""
 
@@ -146,6 +151,8 @@ def _matrix(found: Iterable[tuple[Any, ...]]) -> tuple[Ints, list[str]]:
 
 def _new(rows: Ints, texts: Sequence[str], count: Count, since: int) -> Found | None:
     """Return what is new of one group, if it came to the limit within a window."""
+    if _amount(rows, count) < count.least:  # no window has more than all of them
+        return None
     hot, amount = _hot(rows, count)
     new = rows[hot & (rows[:, HITS] > rows[:, TOLD])]
     if not len(new):
