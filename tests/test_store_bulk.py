@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
-from egress_watch.fast import Nothing
+from egress_watch.fast import Nothing, Rows
+from egress_watch.fast.records import PAGE
 from egress_watch.model import Ints
 from egress_watch.store.bulk import MANY, VALUES, Bulk, Same, attach
-from egress_watch.store.image import MOST_COLUMNS, PAGE, image
+from egress_watch.store.image import MOST_COLUMNS, image
 
 EDGES = [sign * (1 << bits) + by for bits in (0, 7, 15, 23, 31, 47, 62) for sign in (1, -1) for by in (-1, 0, 1)]
 LEAST, MOST = -(1 << 63), (1 << 63) - 1
@@ -77,7 +78,7 @@ def read(columns: list[Ints], numbers: Ints | None = None) -> list[tuple[int | N
     with closing(sqlite3.connect(":memory:")) as connection:
         rows = np.arange(len(columns[0])) if numbers is None else numbers
         sql = f"CREATE TABLE some(id INTEGER PRIMARY KEY, {names})"
-        connection.deserialize(image("some", sql, rows, columns, nothing).data)
+        connection.deserialize(image("some", sql, Rows(rows, columns, nothing)).data)
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return connection.execute(f"SELECT {'id, ' * (numbers is not None)}{names} FROM some ORDER BY id").fetchall()
 

@@ -6,11 +6,6 @@ none of these sources, or where EGRESS_WATCH_FAST=0 turns it off.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from numpy.typing import NDArray
-
 from egress_watch.fast.books import ADDRESS_BYTES, NOBODY, Books, Notes, Numbers
 from egress_watch.fast.devices import DeviceTables, Said
 from egress_watch.fast.distinct import Kinds, by_columns, table
@@ -18,9 +13,9 @@ from egress_watch.fast.known import Known, KnownInPython
 from egress_watch.fast.library import Accelerator, Drained, load
 from egress_watch.fast.names import MOST_TEXTS, NO_NAMES, NameFinder, NameTables, PlainNames
 from egress_watch.fast.pieces import PcapPieces, PcapShape, Records, packet_columns
-from egress_watch.fast.records import Cells, Nothing
+from egress_watch.fast.records import Nothing, Pages, Rows
 from egress_watch.fast.records import by_columns as records_by_columns
-from egress_watch.model import Ints, Words
+from egress_watch.model import Words
 
 _loaded = load()
 
@@ -41,9 +36,9 @@ def distinct(words: Words) -> Kinds:
     return _loaded.distinct(words) if _loaded else by_columns(words)
 
 
-def records(numbers: Ints, columns: Sequence[NDArray[Any]], nothing: Nothing) -> Cells:
-    """Return rows, given by numbers and columns (n,), as SQLite keeps them; the number is their first column."""
-    return _loaded.records(numbers, columns, nothing) if _loaded else records_by_columns(numbers, columns, nothing)
+def records(rows: Rows, most: int, before: int = 0) -> Pages:
+    """Return rows as pages of an SQLite table, at most so many on one, behind so many empty pages."""
+    return _loaded.records(rows, most, before) if _loaded else records_by_columns(rows, most, before)
 
 
 def known(width: int) -> Known:
@@ -58,7 +53,6 @@ __all__ = [
     "NO_NAMES",
     "Accelerator",
     "Books",
-    "Cells",
     "DeviceTables",
     "Drained",
     "Kinds",
@@ -68,10 +62,12 @@ __all__ = [
     "Notes",
     "Nothing",
     "Numbers",
+    "Pages",
     "PcapPieces",
     "PcapShape",
     "PlainNames",
     "Records",
+    "Rows",
     "Said",
     "accelerator",
     "distinct",

@@ -113,8 +113,8 @@ class RecordColumns(Structure):
     """``struct records`` in records.c."""
 
     _fields_ = (
-        _columns("number", "column", "nothing", "nullable") + _numbers("rows", "stride", "width")
-        + _columns("cells", "end")
+        _columns("number", "column", "bytes", "nothing", "nullable") + _numbers("rows", "width", "most")
+        + _columns("cells", "page", "end")
     )  # fmt: skip
 
 

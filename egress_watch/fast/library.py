@@ -7,7 +7,6 @@ C side trusts what it is told about memory, and nothing else.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from ctypes import CDLL, byref, c_int64, c_uint32, c_void_p
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,14 +33,14 @@ from egress_watch.fast.layout import (
 )
 from egress_watch.fast.names import NameFinder, NameTables
 from egress_watch.fast.pieces import PACKET_COLUMNS, PcapPieces, PcapShape, Records, packet_columns
-from egress_watch.fast.records import CELL_BYTES, MOST_WIDTH, VALUE_BYTES, Cells, Nothing
+from egress_watch.fast.records import CELL_BYTES, PAGE, VALUE_BYTES, WIDEST, Pages, Rows, most_pages
 from egress_watch.model import Bytes, Easy, EasyTables, Frames, Ints, Words
 
 LIKELY_BYTES = 96
 """Records are seldom shorter on average; where they are, the walk is repeated with more room."""
-PADDING = 24
-"""Numbers between two columns that lie side by side: three cache lines."""
 SWITCH = "EGRESS_WATCH_FAST"
+FETCHED = {np.dtype(kind) for kind in (np.int64, np.uint32, np.uint16, np.uint8)}
+"""Columns that records are made of as they are."""
 
 
 class Drained(NamedTuple):
@@ -157,21 +156,26 @@ class Accelerator:
         given = Alike(place_of(words), width, rows, place_of(index), len(index), place_of(first), place_of(which))
         return Kinds(first[: self._library.ew_distinct(byref(given))], which)
 
-    def records(self, numbers: Ints, columns: Sequence[NDArray[Any]], nothing: Nothing) -> Cells:
-        """Return the rows with these numbers and columns (n,), behind a first column that is the number."""
-        width, rows = len(columns), len(numbers)
-        if width > MOST_WIDTH:
-            raise ValueError("more columns than a record here has")
-        # Columns a power of two apart would push each other out of the cache.
-        side_by_side = np.empty((width, rows + PADDING), np.int64)
-        for to, column in zip(side_by_side, columns, strict=True):
-            to[:rows] = column
-        room, end = np.empty(rows * (CELL_BYTES + VALUE_BYTES * width), np.uint8), np.empty(rows, np.int64)
-        read = [np.ascontiguousarray(numbers, np.int64), side_by_side, np.ascontiguousarray(nothing.value, np.int64)]
-        places = [place_of(column) for column in read]
-        possible = place_of(np.ascontiguousarray(nothing.possible, np.uint8))
-        given = RecordColumns(*places, possible, rows, rows + PADDING, width, place_of(room), place_of(end))
-        return Cells(room[: self._library.ew_records(byref(given))], end)
+    def records(self, rows: Rows, most: int, before: int) -> Pages:
+        """Return rows as pages of an SQLite table, at most so many on one, behind so many empty pages."""
+        width, count = len(rows.columns), len(rows.numbers)
+        if not 0 < width <= WIDEST:
+            raise ValueError("more columns than a record here has, or none")
+        kept = [column if column.dtype in FETCHED else column.astype(np.int64) for column in rows.columns]
+        kept = [np.ascontiguousarray(column) for column in kept]
+        columns, sizes = np.array([place_of(one) for one in kept], np.int64), [one.itemsize for one in kept]
+        numbers, bytes_each = np.ascontiguousarray(rows.numbers, np.int64), np.array(sizes, np.uint8)
+        nothing = np.ascontiguousarray(rows.nothing.value, np.int64)
+        possible = np.ascontiguousarray(rows.nothing.possible, np.uint8)
+        if any(len(one) != count for one in kept) or not len(nothing) == len(possible) == width:
+            raise ValueError("columns of different lengths")
+        made = np.empty((before + most_pages(count, width, most), PAGE), np.uint8)
+        made[:before] = 0
+        cells, end = np.empty(PAGE + CELL_BYTES + VALUE_BYTES * width, np.uint8), np.empty(len(made), np.int64)
+        read = [place_of(column) for column in (numbers, columns, bytes_each, nothing, possible)]
+        given = RecordColumns(*read, count, width, most, place_of(cells), place_of(made[before:]), place_of(end))
+        pages = self._library.ew_records(byref(given))
+        return Pages(made[: before + pages], end[:pages])
 
     def known(self, width: int) -> KnownInC:
         """Return what remembers numbers of keys of so many words."""

@@ -1,12 +1,13 @@
-"""Rows of whole numbers as SQLite keeps them, without the accelerator.
+"""Rows of whole numbers as pages of an SQLite table, without the accelerator.
 
-In: row numbers and columns. Out: cells of a table, end to end (sqlite.org/fileformat2.html, sections 1.6 and 2.1), and
-where each ends. Never: a wider number than the value needs; SQLite writes it so, and a file has millions of them.
+In: row numbers and columns. Out: pages of rows (sqlite.org/fileformat2.html, sections 1.6 and 2.1). Never: a wider
+number than the value needs; SQLite writes it so, and a file has millions of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +15,16 @@ from numpy.typing import NDArray
 
 from egress_watch.model import Bytes, Ints
 
-MOST_WIDTH = 119
+PAGE = 65536
+"""Bytes of a page, the largest there is."""
+LEAF = 13
+"""The kind of a page of rows."""
+WIDEST = 119
 """Columns of a record whose head has a length of one byte."""
 CELL_BYTES, VALUE_BYTES = 13, 9
-"""What a cell takes at most: for itself, and for each value."""
+"""What a row takes at most: for itself, and for each value."""
+HEAD_BYTES, PLACE_BYTES = 8, 2
+"""What a page takes: for itself, and to tell where a row is."""
 PART = 1024
 _ONE, _NO_BYTES = 9, 8
 """Kinds of the numbers 1 and 0, which take no byte."""
@@ -36,24 +43,69 @@ class Nothing(NamedTuple):
     possible: NDArray[np.uint8]
 
 
-class Cells(NamedTuple):
-    """Rows of a table, as bytes."""
+class Rows(NamedTuple):
+    """Rows of a table whose first column is their number."""
 
-    data: Bytes
+    numbers: Ints
+    """(rows,) Rising."""
+    columns: Sequence[NDArray[Any]]
+    """(rows,) each."""
+    nothing: Nothing
+
+
+class Pages(NamedTuple):
+    """Pages of a table."""
+
+    data: NDArray[np.uint8]
+    """(pages, PAGE)"""
     end: Ints
-    """(rows,) Where each ends."""
+    """At which row each page of rows ends."""
 
 
-def by_columns(numbers: Ints, columns: Sequence[NDArray[Any]], nothing: Nothing) -> Cells:
-    """Return the rows with these numbers and columns (n,), behind a first column that is the number."""
-    matrix = np.stack(columns, dtype=np.int64)
-    parts = [
-        _cells(numbers[start : start + PART], matrix[:, start : start + PART], nothing)
-        for start in range(0, len(numbers), PART)
-    ]
-    data = [data for data, _ in parts] or [np.zeros(0, np.uint8)]
-    sizes = [sizes for _, sizes in parts] or [np.zeros(0, np.int64)]
-    return Cells(np.concatenate(data), np.cumsum(np.concatenate(sizes)))
+def most_pages(rows: int, width: int, most: int) -> int:
+    """Return how many pages rows can take, at most so many on one."""
+    fit = (PAGE - HEAD_BYTES) // (CELL_BYTES + VALUE_BYTES * width + PLACE_BYTES)
+    return -(-rows // max(1, min(fit, most)))
+
+
+def by_columns(rows: Rows, most: int, before: int) -> Pages:
+    """Return rows as pages, at most so many on one, behind so many empty pages."""
+    numbers, matrix = rows.numbers, np.stack(rows.columns, dtype=np.int64)
+    starts = range(0, len(numbers), PART)
+    parts = [_cells(numbers[at : at + PART], matrix[:, at : at + PART], rows.nothing) for at in starts]
+    data = np.concatenate([data for data, _ in parts]) if parts else np.zeros(0, np.uint8)
+    end = np.cumsum(np.concatenate([sizes for _, sizes in parts])) if parts else np.zeros(0, np.int64)
+    cuts = list(_cuts(end, most))
+    made = np.zeros((before + len(cuts) - 1, PAGE), np.uint8)
+    for page, (start, stop) in zip(made[before:], pairwise(cuts), strict=True):
+        lay_out(page, (LEAF, HEAD_BYTES), data, int(end[start - 1]) if start else 0, end[start:stop])
+    return Pages(made, np.array(cuts[1:], np.int64))
+
+
+def lay_out(page: Bytes, kind: tuple[int, int], data: Bytes, begin: int, end: Ints) -> None:
+    """Put cells at the end of their page, of a kind with a head of so many bytes, and their places at its beginning."""
+    size, (number, head) = int(end[-1]) - begin, kind
+    start = PAGE - size
+    page[0], page[3:5], page[5:7] = number, two_bytes(np.array(len(end))), two_bytes(np.array(start))
+    places = np.concatenate(([begin], end[:-1])) + (start - begin)
+    page[head : head + PLACE_BYTES * len(end)] = two_bytes(places).reshape(-1)
+    page[start:] = data[begin : begin + size]
+
+
+def two_bytes(numbers: Ints) -> NDArray[np.uint8]:
+    """Return numbers as two bytes, the higher first, (..., 2)."""
+    return numbers.astype(">u2")[..., None].view(np.uint8)
+
+
+def _cuts(end: Ints, most: int) -> Iterator[int]:
+    """Yield at which rows pages begin, and where the last ends."""
+    start, count = 0, len(end)
+    taken = end + PLACE_BYTES * np.arange(1, 1 + count)
+    while start < count:
+        yield start
+        room = (int(taken[start - 1]) if start else 0) + PAGE - HEAD_BYTES
+        start = min(int(np.searchsorted(taken, room, side="right")), start + most)
+    yield count
 
 
 def _cells(numbers: Ints, columns: Ints, nothing: Nothing) -> tuple[Bytes, Ints]:

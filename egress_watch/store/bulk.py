@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlite_utils import Database
 
-from egress_watch.fast import Nothing
+from egress_watch.fast import Nothing, Rows
 from egress_watch.store.image import MOST_ROWS, image
 
 VALUES = 960
@@ -46,16 +46,18 @@ class Bulk:
     def __init__(self, into: str, marks: str, then: str = "") -> None:
         self._into, self._marks, self._then = into, f"({marks})", then
         self._together = VALUES // marks.count("?")
-        number = count()
+        width, number = marks.count("?"), count()
+        self._nothing = Nothing(np.zeros(width, np.int64), np.zeros(width, np.uint8))
         columns = sub(r"\?", lambda _: f"c{next(number)}", marks)
-        self._made = f"CREATE TABLE rows(id INTEGER PRIMARY KEY, {', '.join(f'c{at}' for at in range(next(number)))})"
+        self._made = f"CREATE TABLE rows(id INTEGER PRIMARY KEY, {', '.join(f'c{at}' for at in range(width))})"
         # Without WHERE the ON of an upsert would be taken for that of a join (sqlite.org/lang_upsert.html).
         self._copy = f"{into} SELECT {columns} FROM {IMAGE}.rows WHERE true {then}"  # noqa: S608 - ours
 
     def write(self, db: Database, columns: Sequence[NDArray[Any]]) -> None:
         """Insert rows, given as columns (n,) for the marks, in their order."""
         if worth_an_image(db, len(columns[0])):
-            db.conn.deserialize(image("rows", self._made, np.arange(len(columns[0])), columns).data, name=IMAGE)
+            rows = Rows(np.arange(len(columns[0])), columns, self._nothing)
+            db.conn.deserialize(image("rows", self._made, rows).data, name=IMAGE)
             db.conn.execute(self._copy)
         else:
             self._bind(db, np.stack(columns, axis=1, dtype=np.int64))
@@ -85,7 +87,6 @@ class Same:
 
     def write(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Insert rows, as many as are `worth_an_image`, in the order of their key."""
-        some = [columns[name] for name in self._columns]
-        made = image(self._table, self._made, columns[self._key], some, self._nothing)
-        self._db.conn.deserialize(made.data, name=IMAGE)
+        rows = Rows(columns[self._key], [columns[name] for name in self._columns], self._nothing)
+        self._db.conn.deserialize(image(self._table, self._made, rows).data, name=IMAGE)
         self._db.conn.execute(self._copy)

@@ -9,71 +9,38 @@ them over whole where the table is the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from egress_watch.fast import Nothing, records
+from egress_watch.fast import Rows, records
+from egress_watch.fast.records import LEAF, PAGE, lay_out
 from egress_watch.model import Bytes, Ints
 
-PAGE = 65536
-"""Bytes of a page, the largest there is; 1 stands for it in the file's head."""
-LEAF, INNER = 13, 5
-"""Kinds of pages: rows, and where pages of rows are."""
-MOST_COLUMNS, MOST_ROWS = 100, 1 << 19
+MOST_COLUMNS, MOST_ROWS = 50, 1 << 19
 """So that one page of kind INNER leads to all others."""
-_PAGE_HEAD, _INNER_HEAD, _FILE_HEAD = 8, 12, 100
-_PLACE = 2
-"""Bytes of a cell's place in its page."""
+INNER, _INNER_HEAD, _FILE_HEAD = 5, 12, 100
+"""The kind of a page that tells where pages of rows are; bytes of its head, and of the file's."""
 
 
-def image(name: str, sql: str, numbers: Ints, columns: Sequence[NDArray[Any]], nothing: Nothing | None = None) -> Bytes:
-    """Return the database of a table made by ``sql``, whose first column is the INTEGER PRIMARY KEY.
+def image(name: str, sql: str, rows: Rows) -> Bytes:
+    """Return the database of a table made by ``sql``, whose first column, an INTEGER PRIMARY KEY, numbers its rows.
 
-    ``numbers`` (n,) are that column, rising, n at least 2; ``columns`` (n,) each all others.
+    There are two rows at least: a root of kind INNER leads to two pages or more.
     """
-    width, count = len(columns), len(numbers)
-    assert width <= MOST_COLUMNS
+    count = len(rows.numbers)
+    assert len(rows.columns) <= MOST_COLUMNS
     assert 1 < count <= MOST_ROWS
-    cells = records(numbers, columns, nothing or Nothing(np.zeros(width, np.int64), np.zeros(width, np.uint8)))
-    cuts = list(_cuts(cells.end))
-    made = np.zeros((1 + len(cuts), PAGE), np.uint8)
-    for page, (start, stop) in zip(made[2:], pairwise(cuts), strict=True):
-        _lay_out(page, LEAF, cells.data, int(cells.end[start - 1]) if start else 0, cells.end[start:stop])
-    _lead(made[1], numbers[np.array(cuts[1:-1]) - 1])
+    made, end = records(rows, -(-count // 2), before=2)
+    _lead(made[1], rows.numbers[end[:-1] - 1])
     _head(made[0], name, sql, len(made))
     return made
-
-
-def _cuts(end: Ints) -> Iterator[int]:
-    """Yield at which rows pages begin, and where the last ends; a root of kind INNER leads to two pages at least."""
-    start, count = 0, len(end)
-    taken = end + _PLACE * np.arange(1, 1 + count)
-    while start < count:
-        yield start
-        room = (int(taken[start - 1]) if start else 0) + PAGE - _PAGE_HEAD
-        start = min(int(np.searchsorted(taken, room, side="right")), start + -(-count // 2))
-    yield count
-
-
-def _lay_out(page: Bytes, kind: int, data: Bytes, begin: int, end: Ints) -> None:
-    """Put cells at the end of their page, and their places at its beginning."""
-    size, head = int(end[-1]) - begin, _INNER_HEAD if kind == INNER else _PAGE_HEAD
-    start = PAGE - size
-    page[0], page[3:5], page[5:7] = kind, _bytes(len(end), 2), _bytes(start, 2)
-    places = np.concatenate(([begin], end[:-1])) + (start - begin)
-    page[head : head + _PLACE * len(end)] = _bytes(places, _PLACE).reshape(-1)
-    page[start:] = data[begin : begin + size]
 
 
 def _lead(page: Bytes, last: Ints) -> None:
     """Fill the root: where each page of rows but the last is, and the number of its last row."""
     ways = [(3 + at).to_bytes(4, "big") + _varint(number) for at, number in enumerate(last.tolist())]
     data = np.frombuffer(b"".join(ways), np.uint8)
-    _lay_out(page, INNER, data, 0, np.cumsum([len(way) for way in ways]))
+    lay_out(page, (INNER, _INNER_HEAD), data, 0, np.cumsum([len(way) for way in ways]))
     page[8:12] = _bytes(len(ways) + 3, 4)
 
 
