@@ -41,7 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # they would begin with NumPy, and nobody asks them
-    gc.set_threshold(YOUNG, 20, 20)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that cannot show ✓ gets \u2713, not a crash
             stream.reconfigure(errors="backslashreplace")
@@ -62,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """Run the command of this process, and end it: what is left in memory is not taken apart piece by piece first."""
+    gc.set_threshold(YOUNG, 5, 5)
     code = main()
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):
