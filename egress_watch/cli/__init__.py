@@ -40,7 +40,8 @@ CODES = "exit codes: 0 fine, 1 trouble in data, 2 usage or configuration, 130 st
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # they would begin with NumPy, and nobody asks them
+    # Threads of NumPy's algebra, which nobody asks, would begin with it and keep the rights that `watch` gives up.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal that cannot show ✓ gets \u2713, not a crash
             stream.reconfigure(errors="backslashreplace")

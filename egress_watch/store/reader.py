@@ -157,13 +157,18 @@ class Reader:
         return rows[::-1] if after else rows
 
     def alerts(
-        self, filters: Mapping[str, Any], limit: int = 0, *, of: str = "1", muted: bool = False, columns: str = "*"
-    ) -> list[dict[str, Any]]:
-        """Return alert rows, the gravest and largest first; those that somebody muted only where ``muted``."""
+        self, filters: Mapping[str, Any], limit: int = 0, *, of: str = "1", muted: bool = False, columns: str = "*",
+        only: Sequence[int] | None = None,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Return alert rows, the gravest and largest first; those that somebody muted only where ``muted``.
+
+        ``only`` are the numbers of those that are wanted, however many.
+        """
+        of = of if only is None else "id IN (SELECT value FROM json_each(:only))"
         of = of if muted else f"({of}) AND mute IS NULL"
         where = f"({of}) AND {conditions_of(filters, _OF_ALERTS)}"
         query = f"SELECT {columns} FROM alerts WHERE {where} ORDER BY {_GRAVEST_FIRST} LIMIT :size"  # noqa: S608 - ours
-        return self._rows(query, {**filters, "size": limit or -1})
+        return self._rows(query, {**filters, "size": limit or -1, "only": json.dumps(only)})
 
     def muted(self, filters: Mapping[str, Any], *, of: str = "1") -> int:
         """Return how many alerts are left out because somebody muted them."""
@@ -260,7 +265,7 @@ class Reader:
         of = f"recording IN ({numbers})" if recordings else "1"
         of_id = of.replace("recording", "id", 1)
         told = destinations(self.alerts({}, of=of, columns="id, device_ip, owner, remote_ip, country"))
-        wanted = ", ".join(str(alert) for alerts in told[: most if most >= 0 else None] for alert in alerts)
+        wanted = [alert for alerts in told[: most if most >= 0 else None] for alert in alerts]
         with trouble(self.path):
             first, among = devices(self._db, of, most)
         return Snapshot(
@@ -270,7 +275,7 @@ class Reader:
             owners=tuple(self._sums(_OWNER, of)),
             devices=tuple(first),
             device_count=among,
-            alerts=tuple(self.alerts({}, of=f"id IN ({wanted})")),
+            alerts=tuple(self.alerts({}, only=wanted)),
             alert_count=sum(map(len, told)),
             destination_count=len(told),
             muted=self.muted({}, of=of),
